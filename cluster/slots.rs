@@ -1,0 +1,122 @@
+//! Hash slots: which of the 16384 a key belongs to.
+//!
+//! Source: the Redis Cluster specification, "Key distribution model" and
+//! "Hash tags": `CRC16(key) mod 16384` with the XMODEM polynomial 0x1021, over
+//! the part between the first `{` and the next `}` when that is not empty.
+
+/// How many slots there are.
+pub const SLOT_COUNT: usize = 16384;
+
+/// A hash slot, below [`SLOT_COUNT`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot that `key` belongs to.
+    #[inline]
+    pub fn of_key(key: &[u8]) -> Slot {
+        Slot(crc16(hash_tag(key)) & (SLOT_COUNT as u16 - 1))
+    }
+
+    /// The slot with this number, if there is one.
+    pub fn new(number: u16) -> Option<Slot> {
+        (usize::from(number) < SLOT_COUNT).then_some(Slot(number))
+    }
+
+    /// The slot's number.
+    #[inline]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// The part of a key that decides its slot.
+#[inline]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|&b| b == b'{') else { return key };
+    match key[open + 1..].iter().position(|&b| b == b'}') {
+        None | Some(0) => key,
+        Some(len) => &key[open + 1..open + 1 + len],
+    }
+}
+
+/// `TABLES[n][b]`: the CRC of byte `b` followed by `n` zero bytes, so that
+/// eight bytes are folded in with eight independent look-ups.
+static TABLES: [[u16; 256]; 8] = tables();
+
+const fn tables() -> [[u16; 256]; 8] {
+    let mut tables = [[0u16; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut zeros = 1;
+    while zeros < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc = tables[zeros - 1][byte];
+            tables[zeros][byte] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
+}
+
+/// CRC16 with the XMODEM parameters (initial value 0, polynomial 0x1021).
+#[inline]
+pub fn crc16(bytes: &[u8]) -> u16 {
+    let mut crc = 0u16;
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        crc = TABLES[7][usize::from((crc >> 8) as u8 ^ word[0])]
+            ^ TABLES[6][usize::from(crc as u8 ^ word[1])]
+            ^ TABLES[5][usize::from(word[2])]
+            ^ TABLES[4][usize::from(word[3])]
+            ^ TABLES[3][usize::from(word[4])]
+            ^ TABLES[2][usize::from(word[5])]
+            ^ TABLES[1][usize::from(word[6])]
+            ^ TABLES[0][usize::from(word[7])];
+    }
+    for &byte in words.remainder() {
+        crc = (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
+    }
+    crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crc_equals_the_crc16_crate_at_every_length() {
+        let bytes: Vec<u8> = (0..200u32).map(|n| (n * 37 + n / 7) as u8).collect();
+        for len in 0..bytes.len() {
+            let expected = crc16::State::<crc16::XMODEM>::calculate(&bytes[..len]);
+            assert_eq!(crc16(&bytes[..len]), expected, "length {len}");
+        }
+    }
+
+    #[test]
+    fn known_slots() {
+        assert_eq!(Slot::of_key(b"123456789").number(), 0x31c3 & 0x3fff);
+        assert_eq!(Slot::of_key(b"foo").number(), 12182);
+        assert_eq!(Slot::of_key(b"").number(), 0);
+    }
+
+    #[test]
+    fn hash_tags_follow_the_specification() {
+        assert_eq!(hash_tag(b"{user1000}.following"), b"user1000");
+        assert_eq!(hash_tag(b"foo{}{bar}"), b"foo{}{bar}");
+        assert_eq!(hash_tag(b"foo{{bar}}zap"), b"{bar");
+        assert_eq!(hash_tag(b"foo{bar}{zap}"), b"bar");
+        assert_eq!(hash_tag(b"foo{bar"), b"foo{bar");
+    }
+}

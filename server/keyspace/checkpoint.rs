@@ -1,0 +1,321 @@
+//! How the tree gets exactly the state at one offset of the log, while
+//! commands go on: the keyspace's half of a checkpoint (I4; see `dirty.rs`
+//! for epochs and pre-images). And the thread that frees what is large.
+
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use redoubt_cluster::slots::Slot;
+
+use super::codec;
+use super::dirty::{PreImage, unpacked};
+use super::entry::Entry;
+use super::stripe::{STRIPES, SLOTS_PER_STRIPE, StripeDb};
+use super::{DbMap, Keyspace};
+
+/// Keys whose values are collected under one hold of a stripe's lock.
+const COLLECTED_PER_HOLD: usize = 64;
+
+/// The state of the numbers at a checkpoint's offset.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// Parity of the frozen epoch.
+    parity: usize,
+    /// The databases' numbers.
+    pub map: DbMap,
+    /// How many keys each logical database has.
+    pub key_counts: Vec<u64>,
+}
+
+/// One row that the tree is to take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RowSpan {
+    slot: u16,
+    key: (usize, usize),
+    expire_at_ms: Option<i64>,
+    payload: Option<(usize, usize)>,
+}
+
+/// The changed rows of a stripe, in the order of the tree.
+#[derive(Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    spans: Vec<RowSpan>,
+}
+
+/// One changed row.
+pub struct Row<'a> {
+    /// The key's slot.
+    pub slot: u16,
+    /// The key.
+    pub key: &'a [u8],
+    /// Its expiry in Unix milliseconds.
+    pub expire_at_ms: Option<i64>,
+    /// RDB type byte and body; None when the key was removed.
+    pub payload: Option<&'a [u8]>,
+}
+
+impl Rows {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+
+    fn push(
+        &mut self,
+        key: &[u8],
+        expire_at_ms: Option<i64>,
+        payload: Option<impl FnOnce(&mut Vec<u8>)>,
+    ) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        let payload = payload.map(|write| {
+            write(&mut self.bytes);
+            (key_end, self.bytes.len())
+        });
+        let slot = Slot::of_key(key).number();
+        self.spans.push(RowSpan { slot, key: (start, key_end), expire_at_ms, payload });
+    }
+
+    fn push_entry(&mut self, entry: &Entry) {
+        let payload = |out: &mut Vec<u8>| codec::encode_payload(entry.value(), out);
+        self.push(entry.key(), entry.expire_at_ms(), Some(payload));
+    }
+
+    fn key(&self, span: &RowSpan) -> &[u8] {
+        &self.bytes[span.key.0..span.key.1]
+    }
+
+    /// Sorts by slot and key; of a key's removal and its value the value
+    /// stays.
+    fn finish(&mut self) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.sort_unstable_by(|a, b| {
+            (a.slot, self.key(a), a.payload.is_none()).cmp(&(
+                b.slot,
+                self.key(b),
+                b.payload.is_none(),
+            ))
+        });
+        spans.dedup_by(|later, earlier| self.key(later) == self.key(earlier));
+        self.spans = spans;
+    }
+
+    /// The rows, ascending by slot and key.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        self.spans.iter().map(|span| Row {
+            slot: span.slot,
+            key: self.key(span),
+            expire_at_ms: span.expire_at_ms,
+            payload: span.payload.map(|(from, to)| &self.bytes[from..to]),
+        })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+impl Keyspace {
+    /// Begins keeping track of changes for a tree.
+    pub fn start_tracking(&self) {
+        self.tracking.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts the next epoch at one moment for all keys, and calls `at_cut` at
+    /// that moment. None when the locks could not all be had in `patience`:
+    /// a long command is under way; try again later. The checkpoint before
+    /// must be finished.
+    pub fn begin_checkpoint<R>(
+        &self,
+        patience: Duration,
+        at_cut: impl FnOnce() -> R,
+    ) -> Option<(Frozen, R)> {
+        let held = self.try_lock_all(patience)?;
+        let parity = self.parity();
+        self.parity.store(1 - parity, Ordering::Relaxed);
+        let frozen = Frozen {
+            parity,
+            map: self.map.lock().clone(),
+            key_counts: (0..self.databases()).map(|db| self.key_count(db)).collect(),
+        };
+        let result = at_cut();
+        drop(held);
+        Some((frozen, result))
+    }
+
+    /// How many keys changed in the current epoch, roughly.
+    pub fn changed_keys(&self) -> usize {
+        let parity = self.parity();
+        (0..STRIPES)
+            .map(|index| {
+                let mut held = self.lock_one(index);
+                let shares = held.stripe(index).dbs.iter().flatten();
+                shares.map(|share| share.dirty.len(parity)).sum::<usize>()
+            })
+            .sum()
+    }
+
+    /// Collects the frozen rows of one stripe of one physical database.
+    pub fn collect(&self, frozen: &Frozen, physical: u32, stripe: usize, rows: &mut Rows) {
+        rows.clear();
+        let with_share = |f: &mut dyn FnMut(&mut StripeDb)| {
+            let mut held = self.lock_one(stripe);
+            if let Some(Some(share)) = held.stripe(stripe).dbs.get_mut(physical as usize) {
+                f(share);
+            }
+        };
+        let mut changed = Vec::new();
+        with_share(&mut |share| changed = std::mem::take(&mut share.dirty.changed[frozen.parity]));
+        for some in changed.chunks(COLLECTED_PER_HOLD) {
+            with_share(&mut |share| {
+                for &packed in some {
+                    let (slot, hash) = unpacked(packed);
+                    debug_assert!(slot < SLOTS_PER_STRIPE);
+                    share.tables[slot].with_hash(hash, |entry| {
+                        if entry.is_dirty(frozen.parity) {
+                            entry.set_dirty(frozen.parity, false);
+                            entry.set_in_tree();
+                            rows.push_entry(entry);
+                        }
+                    });
+                }
+            });
+        }
+        with_share(&mut |share| {
+            for pre_image in std::mem::take(&mut share.dirty.pre_images) {
+                match pre_image {
+                    PreImage::Entry(entry) => {
+                        rows.push_entry(&entry);
+                        super::free_entry(entry);
+                    }
+                    PreImage::Row { key, expire_at_ms, payload } => {
+                        let write = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
+                        rows.push(&key, expire_at_ms, Some(write));
+                    }
+                }
+            }
+            for key in &share.dirty.removed[frozen.parity] {
+                rows.push(key, None, None::<fn(&mut Vec<u8>)>);
+            }
+        });
+        rows.finish();
+    }
+
+    /// Ends a checkpoint whose rows are committed: the tree is now right
+    /// about what was removed, and retired databases are gone from it.
+    pub fn finish_checkpoint(&self, frozen: &Frozen) {
+        for stripe in 0..STRIPES {
+            let mut held = self.lock_one(stripe);
+            for share in held.stripe(stripe).dbs.iter_mut().flatten() {
+                let removed = std::mem::take(&mut share.dirty.removed[frozen.parity]);
+                drop(removed);
+            }
+        }
+        self.free_retired(&frozen.map.retired);
+    }
+
+    /// Frees the memory of retired databases and makes their numbers free.
+    pub fn free_retired(&self, retired: &[u32]) {
+        for &physical in retired {
+            for stripe in 0..STRIPES {
+                let mut held = self.lock_one(stripe);
+                let share = held
+                    .stripe(stripe)
+                    .dbs
+                    .get_mut(physical as usize)
+                    .and_then(Option::take);
+                drop(held);
+                if let Some(share) = share {
+                    self.cold_slots.fetch_sub(i64::from(share.cold.count_ones()), Ordering::Relaxed);
+                    free_later(Garbage::Share(share));
+                }
+            }
+        }
+        self.map.lock().retired.retain(|physical| !retired.contains(physical));
+    }
+
+    /// The databases' numbers now.
+    pub fn db_map(&self) -> DbMap {
+        self.map.lock().clone()
+    }
+
+    /// Takes over what a tree holds at start: all of it is cold.
+    pub fn attach_tree(
+        &self,
+        tree: std::sync::Arc<redoubt_persistence::tree::Tree>,
+        map: Option<DbMap>,
+        key_counts: &[(u32, u64)],
+    ) {
+        let Some(held) = self.try_lock_all(Duration::from_secs(60)) else {
+            panic!("the keyspace is in use before the tree is attached");
+        };
+        let mut held = held;
+        if let Some(mut map) = map {
+            let mut next = map.physical.iter().chain(&map.retired).max().map_or(0, |m| m + 1);
+            while map.physical.len() < self.physical.len() {
+                map.physical.push(next);
+                next += 1;
+            }
+            for (place, &physical) in self.physical.iter().zip(&map.physical) {
+                place.store(physical, Ordering::Relaxed);
+            }
+            *self.map.lock() = map;
+        }
+        for &(db, keys) in key_counts {
+            let Some(count) = self.key_counts.get(db as usize) else { continue };
+            count.store(i64::try_from(keys).unwrap_or(i64::MAX), Ordering::Relaxed);
+            if keys == 0 {
+                continue;
+            }
+            let physical = self.physical(db) as usize;
+            for index in 0..STRIPES {
+                let stripe = held.stripe(index);
+                if stripe.dbs.len() <= physical {
+                    stripe.dbs.resize_with(physical + 1, || None);
+                }
+                stripe.dbs[physical] = Some(StripeDb::new(true));
+                self.cold_slots.fetch_add(SLOTS_PER_STRIPE as i64, Ordering::Relaxed);
+            }
+        }
+        *self.tree.lock() = Some(tree);
+    }
+}
+
+/// What is freed in the background.
+pub enum Garbage {
+    /// One large value.
+    Entry(Entry),
+    /// A share of a database that was flushed.
+    Share(Box<StripeDb>),
+}
+
+/// Hands something over to the thread that frees.
+pub fn free_later(garbage: Garbage) {
+    static SENDER: OnceLock<Sender<Garbage>> = OnceLock::new();
+    let sender = SENDER.get_or_init(|| {
+        let (sender, receiver) = channel();
+        let spawned = std::thread::Builder::new().name("free".into()).spawn(move || {
+            for garbage in receiver {
+                drop::<Garbage>(garbage);
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread to free memory in the background");
+        }
+        sender
+    });
+    if let Err(unsent) = sender.send(garbage) {
+        drop(unsent);
+    }
+}
+

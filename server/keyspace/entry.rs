@@ -1,0 +1,602 @@
+//! An entry: one key with its value, in one allocation.
+//!
+//! | bytes                | what                                             |
+//! |----------------------|--------------------------------------------------|
+//! | 16                   | header: lengths, access clock, kind, flags       |
+//! | 8, with `EXPIRES`    | absolute expiry, Unix time in milliseconds       |
+//! | 0, 8 or 16, by kind  | payload: an integer or an owned value type       |
+//! | key length           | the key                                          |
+//! | value length         | the value, when it is an inline string           |
+//!
+//! A GET of a short string so costs two cache lines, and 10 million of them
+//! no allocation but this one.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::hash::Hash;
+use super::list::List;
+use super::set::Set;
+use super::table::Element;
+use super::zset::ZSet;
+
+/// Strings up to this many bytes lie inside the entry.
+const INLINE_LIMIT: usize = 4096;
+/// Up to this length a string that was never changed in place is "embstr".
+const EMBSTR_LIMIT: usize = 44;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Kind {
+    Int,
+    Inline,
+    Big,
+    List,
+    Set,
+    Hash,
+    ZSet,
+}
+
+/// The types a client can see (TYPE).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ValueType {
+    String,
+    List,
+    Set,
+    Hash,
+    ZSet,
+}
+
+impl ValueType {
+    /// The name TYPE answers with.
+    pub fn name(self) -> &'static str {
+        match self {
+            ValueType::String => "string",
+            ValueType::List => "list",
+            ValueType::Set => "set",
+            ValueType::Hash => "hash",
+            ValueType::ZSet => "zset",
+        }
+    }
+}
+
+/// Flag: the entry has an expiry.
+const EXPIRES: u8 = 1;
+/// Flag: the string was changed in place, so its encoding is "raw".
+const CHANGED_IN_PLACE: u8 = 2;
+/// Flags: the entry is in the set of changed keys of an even or odd epoch
+/// (see `dirty.rs`).
+const DIRTY: [u8; 2] = [4, 8];
+
+/// Flag: the tree has a row for the key, or will when the checkpoint under way
+/// commits; so removing the key must remove a row.
+const IN_TREE: u8 = 16;
+
+#[repr(C)]
+struct Header {
+    key_len: u32,
+    value_len: u32,
+    /// 24 bits for the eviction clock, 8 to spare.
+    access: u32,
+    kind: Kind,
+    flags: u8,
+}
+
+/// Size of the header in memory.
+const HEADER: usize = 16;
+
+#[repr(C)]
+union Payload {
+    int: i64,
+    big: ManuallyDrop<Box<Vec<u8>>>,
+    list: ManuallyDrop<List>,
+    set: ManuallyDrop<Set>,
+    hash: ManuallyDrop<Hash>,
+    zset: ManuallyDrop<ZSet>,
+}
+
+/// A value on its own, on its way into or out of an entry.
+#[derive(Debug)]
+pub enum Value {
+    /// A string that is the canonical decimal of this integer.
+    Int(i64),
+    /// A string.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(List),
+    /// A set.
+    Set(Set),
+    /// A hash.
+    Hash(Hash),
+    /// A sorted set.
+    ZSet(ZSet),
+}
+
+/// A value seen in its entry.
+#[derive(Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// A string held as an integer.
+    Int(i64),
+    /// A string.
+    Bytes(&'a [u8]),
+    /// A list.
+    List(&'a List),
+    /// A set.
+    Set(&'a Set),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A sorted set.
+    ZSet(&'a ZSet),
+}
+
+/// One key with its value; a thin owned pointer.
+pub struct Entry(NonNull<Header>);
+
+// SAFETY: an entry owns all it points to.
+unsafe impl Send for Entry {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Entry {}
+
+// SAFETY: the pointer is thin and stable, the key never changes.
+unsafe impl Element for Entry {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        Entry::key(self)
+    }
+    #[inline]
+    fn into_raw(self) -> NonNull<u8> {
+        ManuallyDrop::new(self).0.cast()
+    }
+    #[inline]
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        Entry(raw.cast())
+    }
+}
+
+impl Kind {
+    const fn payload_size(self) -> usize {
+        match self {
+            Kind::Inline => 0,
+            Kind::Int | Kind::Big => 8,
+            Kind::List | Kind::Set | Kind::Hash | Kind::ZSet => 16,
+        }
+    }
+}
+
+impl Entry {
+    /// An entry with a string value. A canonical decimal is kept as integer.
+    pub fn new_string(key: &[u8], value: &[u8], expire_at_ms: Option<i64>) -> Entry {
+        if value.len() <= 20
+            && let Some(int) = crate::number::parse_i64(value)
+        {
+            return Entry::new(key, Value::Int(int), expire_at_ms);
+        }
+        if value.len() > INLINE_LIMIT {
+            return Entry::new(key, Value::Bytes(value.to_vec()), expire_at_ms);
+        }
+        let entry = Entry::allocate(key, Kind::Inline, value.len(), expire_at_ms);
+        // SAFETY: the allocation has value.len() bytes behind the key.
+        unsafe {
+            let to = entry.key_ptr().add(key.len());
+            std::ptr::copy_nonoverlapping(value.as_ptr(), to, value.len());
+        }
+        entry
+    }
+
+    /// An entry with any value.
+    pub fn new(key: &[u8], value: Value, expire_at_ms: Option<i64>) -> Entry {
+        let (kind, payload) = match value {
+            Value::Bytes(bytes) if bytes.len() <= INLINE_LIMIT => {
+                return Entry::new_inline(key, &bytes, expire_at_ms);
+            }
+            Value::Bytes(bytes) => {
+                (Kind::Big, Payload { big: ManuallyDrop::new(Box::new(bytes)) })
+            }
+            Value::Int(int) => (Kind::Int, Payload { int }),
+            Value::List(list) => (Kind::List, Payload { list: ManuallyDrop::new(list) }),
+            Value::Set(set) => (Kind::Set, Payload { set: ManuallyDrop::new(set) }),
+            Value::Hash(hash) => (Kind::Hash, Payload { hash: ManuallyDrop::new(hash) }),
+            Value::ZSet(zset) => (Kind::ZSet, Payload { zset: ManuallyDrop::new(zset) }),
+        };
+        let entry = Entry::allocate(key, kind, 0, expire_at_ms);
+        // SAFETY: `allocate` made room for this kind's payload; the unused
+        // upper half of a smaller one is not copied.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                std::ptr::from_ref(&payload).cast::<u8>(),
+                entry.payload_ptr(),
+                kind.payload_size(),
+            );
+        }
+        entry
+    }
+
+    fn new_inline(key: &[u8], value: &[u8], expire_at_ms: Option<i64>) -> Entry {
+        let entry = Entry::allocate(key, Kind::Inline, value.len(), expire_at_ms);
+        // SAFETY: as in `new_string`.
+        unsafe {
+            let to = entry.key_ptr().add(key.len());
+            std::ptr::copy_nonoverlapping(value.as_ptr(), to, value.len());
+        }
+        entry
+    }
+
+    fn layout(kind: Kind, flags: u8, key_len: usize, value_len: usize) -> Layout {
+        let expiry = if flags & EXPIRES != 0 { 8 } else { 0 };
+        let size = HEADER + expiry + kind.payload_size() + key_len + value_len;
+        Layout::from_size_align(size, 8).expect("an entry's size fits the address space")
+    }
+
+    #[inline]
+    fn allocate(key: &[u8], kind: Kind, value_len: usize, expire_at_ms: Option<i64>) -> Entry {
+        let flags = if expire_at_ms.is_some() { EXPIRES } else { 0 };
+        let layout = Entry::layout(kind, flags, key.len(), value_len);
+        // SAFETY: the size is at least that of the header.
+        let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let header = Header {
+            key_len: u32::try_from(key.len()).expect("keys are below 512 MB"),
+            value_len: value_len as u32,
+            access: 0,
+            kind,
+            flags,
+        };
+        // SAFETY: the allocation holds header, expiry, payload, key in turn.
+        unsafe {
+            raw.cast::<Header>().write(header);
+            let entry = Entry(raw.cast());
+            if let Some(at_ms) = expire_at_ms {
+                entry.expiry_ptr().write(at_ms);
+            }
+            std::ptr::copy_nonoverlapping(key.as_ptr(), entry.key_ptr(), key.len());
+            entry
+        }
+    }
+
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY: an entry points to its initialised header.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn header_mut(&mut self) -> &mut Header {
+        // SAFETY: as in `header`; the entry is borrowed mutably.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn expiry_ptr(&self) -> *mut i64 {
+        // SAFETY: still inside the allocation, or one past its end.
+        unsafe { self.0.as_ptr().cast::<u8>().add(HEADER).cast() }
+    }
+
+    #[inline]
+    fn payload_ptr(&self) -> *mut u8 {
+        let expiry = if self.header().flags & EXPIRES != 0 { 8 } else { 0 };
+        // SAFETY: as in `expiry_ptr`.
+        unsafe { self.0.as_ptr().cast::<u8>().add(HEADER + expiry) }
+    }
+
+    #[inline]
+    fn key_ptr(&self) -> *mut u8 {
+        // SAFETY: as in `expiry_ptr`.
+        unsafe { self.payload_ptr().add(self.header().kind.payload_size()) }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        // SAFETY: key_len bytes lie there, written once by `allocate`.
+        unsafe { std::slice::from_raw_parts(self.key_ptr(), self.header().key_len as usize) }
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> ValueRef<'_> {
+        let payload = self.payload_ptr();
+        // SAFETY: the payload is of the header's kind.
+        unsafe {
+            match self.header().kind {
+                Kind::Inline => {
+                    let header = self.header();
+                    ValueRef::Bytes(std::slice::from_raw_parts(
+                        payload.add(header.key_len as usize),
+                        header.value_len as usize,
+                    ))
+                }
+                Kind::Int => ValueRef::Int(payload.cast::<i64>().read()),
+                Kind::Big => ValueRef::Bytes(&*payload.cast::<Box<Vec<u8>>>()),
+                Kind::List => ValueRef::List(&*payload.cast()),
+                Kind::Set => ValueRef::Set(&*payload.cast()),
+                Kind::Hash => ValueRef::Hash(&*payload.cast()),
+                Kind::ZSet => ValueRef::ZSet(&*payload.cast()),
+            }
+        }
+    }
+
+    /// The type as TYPE names it.
+    #[inline]
+    pub fn value_type(&self) -> ValueType {
+        match self.header().kind {
+            Kind::Int | Kind::Inline | Kind::Big => ValueType::String,
+            Kind::List => ValueType::List,
+            Kind::Set => ValueType::Set,
+            Kind::Hash => ValueType::Hash,
+            Kind::ZSet => ValueType::ZSet,
+        }
+    }
+
+    /// The list, if it is one.
+    #[inline]
+    pub fn list_mut(&mut self) -> Option<&mut List> {
+        // SAFETY: the payload is of the header's kind, borrowed mutably.
+        (self.header().kind == Kind::List).then(|| unsafe { &mut *self.payload_ptr().cast() })
+    }
+
+    /// The set, if it is one.
+    #[inline]
+    pub fn set_mut(&mut self) -> Option<&mut Set> {
+        // SAFETY: as in `list_mut`.
+        (self.header().kind == Kind::Set).then(|| unsafe { &mut *self.payload_ptr().cast() })
+    }
+
+    /// The hash, if it is one.
+    #[inline]
+    pub fn hash_mut(&mut self) -> Option<&mut Hash> {
+        // SAFETY: as in `list_mut`.
+        (self.header().kind == Kind::Hash).then(|| unsafe { &mut *self.payload_ptr().cast() })
+    }
+
+    /// The sorted set, if it is one.
+    #[inline]
+    pub fn zset_mut(&mut self) -> Option<&mut ZSet> {
+        // SAFETY: as in `list_mut`.
+        (self.header().kind == Kind::ZSet).then(|| unsafe { &mut *self.payload_ptr().cast() })
+    }
+
+    /// The integer, if the string is held as one, to change it.
+    #[inline]
+    pub fn int_mut(&mut self) -> Option<&mut i64> {
+        // SAFETY: as in `list_mut`.
+        (self.header().kind == Kind::Int).then(|| unsafe { &mut *self.payload_ptr().cast() })
+    }
+
+    /// The string's growable bytes; only after [`Entry::into_big`].
+    #[inline]
+    pub fn big_mut(&mut self) -> Option<&mut Vec<u8>> {
+        // SAFETY: as in `list_mut`.
+        (self.header().kind == Kind::Big)
+            .then(|| unsafe { (*self.payload_ptr().cast::<Box<Vec<u8>>>()).as_mut() })
+    }
+
+    /// The same string in growable form, for APPEND, SETRANGE, SETBIT. Not a
+    /// string: unchanged.
+    pub fn into_big(mut self) -> Entry {
+        let bytes = match self.value() {
+            ValueRef::Int(int) => itoa::Buffer::new().format(int).as_bytes().to_vec(),
+            ValueRef::Bytes(bytes) if self.header().kind == Kind::Inline => bytes.to_vec(),
+            _ => {
+                self.header_mut().flags |= CHANGED_IN_PLACE;
+                return self;
+            }
+        };
+        let mut big = Entry::allocate(self.key(), Kind::Big, 0, self.expire_at_ms());
+        // SAFETY: room for this kind's payload was allocated.
+        unsafe { big.payload_ptr().cast::<Box<Vec<u8>>>().write(Box::new(bytes)) };
+        big.copy_state_from(&self);
+        big.header_mut().flags |= CHANGED_IN_PLACE;
+        big
+    }
+
+    fn copy_state_from(&mut self, other: &Entry) {
+        let kept = DIRTY[0] | DIRTY[1] | CHANGED_IN_PLACE | IN_TREE;
+        self.header_mut().access = other.header().access;
+        self.header_mut().flags |= other.header().flags & kept;
+    }
+
+    /// When the key expires, in Unix milliseconds.
+    #[inline]
+    pub fn expire_at_ms(&self) -> Option<i64> {
+        // SAFETY: with the flag, the expiry lies there.
+        (self.header().flags & EXPIRES != 0).then(|| unsafe { self.expiry_ptr().read() })
+    }
+
+    /// The same entry with another expiry or none.
+    pub fn with_expiry(mut self, expire_at_ms: Option<i64>) -> Entry {
+        match (self.expire_at_ms(), expire_at_ms) {
+            (None, None) => self,
+            (Some(_), Some(at_ms)) => {
+                // SAFETY: with the flag, the expiry lies there.
+                unsafe { self.expiry_ptr().write(at_ms) };
+                self
+            }
+            _ => self.moved(expire_at_ms),
+        }
+    }
+
+    /// A new allocation with another expiry; the payload moves over.
+    fn moved(mut self, expire_at_ms: Option<i64>) -> Entry {
+        let (kind, value_len) = (self.header().kind, self.header().value_len as usize);
+        let mut new = Entry::allocate(self.key(), kind, value_len, expire_at_ms);
+        let tail = kind.payload_size() + self.header().key_len as usize + value_len;
+        // SAFETY: both allocations hold `tail` bytes from the payload on; the
+        // old one is then turned into an inline string so that dropping it
+        // frees no payload twice; its layout is recomputed by hand here.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.payload_ptr(), new.payload_ptr(), tail);
+            new.copy_state_from(&self);
+            let header = self.header_mut();
+            let layout = Entry::layout(kind, header.flags, header.key_len as usize, value_len);
+            dealloc(self.0.as_ptr().cast(), layout);
+        }
+        std::mem::forget(self);
+        new
+    }
+
+    /// The value taken out, for a key that is renamed or moved.
+    pub fn into_value(self) -> Value {
+        let value = match self.header().kind {
+            Kind::Inline => {
+                let ValueRef::Bytes(bytes) = self.value() else { unreachable!("inline is bytes") };
+                return Value::Bytes(bytes.to_vec());
+            }
+            // SAFETY: the payload is of the header's kind and is read once;
+            // the allocation is then freed without dropping it.
+            kind => unsafe {
+                let payload = self.payload_ptr();
+                match kind {
+                    Kind::Big => Value::Bytes(*payload.cast::<Box<Vec<u8>>>().read()),
+                    Kind::List => Value::List(payload.cast::<List>().read()),
+                    Kind::Set => Value::Set(payload.cast::<Set>().read()),
+                    Kind::Hash => Value::Hash(payload.cast::<Hash>().read()),
+                    Kind::ZSet => Value::ZSet(payload.cast::<ZSet>().read()),
+                    Kind::Int | Kind::Inline => Value::Int(payload.cast::<i64>().read()),
+                }
+            },
+        };
+        self.free_allocation();
+        value
+    }
+
+    fn free_allocation(self) {
+        let header = self.header();
+        let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);
+        let layout = Entry::layout(header.kind, header.flags, key_len, value_len);
+        // SAFETY: allocated with this layout; `forget` keeps Drop away.
+        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+        std::mem::forget(self);
+    }
+
+    /// The name OBJECT ENCODING answers with.
+    pub fn encoding(&self) -> &'static str {
+        match self.value() {
+            ValueRef::Int(_) => "int",
+            ValueRef::Bytes(bytes) => {
+                let changed = self.header().flags & CHANGED_IN_PLACE != 0;
+                if changed || bytes.len() > EMBSTR_LIMIT { "raw" } else { "embstr" }
+            }
+            ValueRef::List(list) => list.encoding(),
+            ValueRef::Set(set) => set.encoding(),
+            ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::ZSet(zset) => zset.encoding(),
+        }
+    }
+
+    /// Bytes that the entry and its value hold (MEMORY USAGE).
+    pub fn memory_bytes(&self) -> usize {
+        let header = self.header();
+        let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);
+        let own = Entry::layout(header.kind, header.flags, key_len, value_len).size();
+        own + match self.value() {
+            ValueRef::Int(_) => 0,
+            ValueRef::Bytes(bytes) if header.kind == Kind::Big => bytes.len() + 24,
+            ValueRef::Bytes(_) => 0,
+            ValueRef::List(list) => list.memory_bytes(),
+            ValueRef::Set(set) => set.memory_bytes(),
+            ValueRef::Hash(hash) => hash.memory_bytes(),
+            ValueRef::ZSet(zset) => zset.memory_bytes(),
+        }
+    }
+
+    /// Whether dropping the value takes long enough to be worth a thread.
+    pub fn is_costly_to_free(&self) -> bool {
+        match self.value() {
+            ValueRef::Int(_) => false,
+            ValueRef::Bytes(bytes) => bytes.len() > 1 << 20,
+            ValueRef::List(list) => list.len() > 4096,
+            ValueRef::Set(set) => set.len() > 512,
+            ValueRef::Hash(hash) => hash.len() > 512,
+            ValueRef::ZSet(zset) => zset.len() > 512,
+        }
+    }
+
+    /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
+    #[inline]
+    pub fn access(&self) -> u32 {
+        self.header().access
+    }
+
+    /// Sets the eviction clock; the line is written only when it changes.
+    ///
+    /// The write goes through a shared borrow: callers hold the stripe's lock.
+    #[inline]
+    pub fn set_access(&self, access: u32) {
+        if self.header().access != access {
+            // SAFETY: the stripe's lock gives this thread the entry alone;
+            // no reference to the field itself is ever handed out.
+            unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
+        }
+    }
+
+    /// Overwrites an inline string with one of the same length, keeping the
+    /// expiry; false when it doesn't fit.
+    #[inline]
+    pub fn overwrite(&mut self, value: &[u8]) -> bool {
+        let header = self.header();
+        if header.kind != Kind::Inline
+            || header.value_len as usize != value.len()
+            || header.flags & CHANGED_IN_PLACE != 0
+            || (value.len() <= 20 && crate::number::parse_i64(value).is_some())
+        {
+            return false;
+        }
+        // SAFETY: value_len bytes lie behind the key, borrowed mutably.
+        unsafe {
+            let to = self.key_ptr().add(header.key_len as usize);
+            std::ptr::copy_nonoverlapping(value.as_ptr(), to, value.len());
+        }
+        true
+    }
+
+    /// Whether the tree has, or is about to have, a row for the key.
+    #[inline]
+    pub fn is_in_tree(&self) -> bool {
+        self.header().flags & IN_TREE != 0
+    }
+
+    /// Notes that the tree has, or is about to have, a row for the key.
+    #[inline]
+    pub fn set_in_tree(&self) {
+        let flags = self.header().flags | IN_TREE;
+        // SAFETY: as in `set_access`.
+        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(flags) };
+    }
+
+    /// Whether the key is in the set of changed keys of this parity's epoch.
+    #[inline]
+    pub fn is_dirty(&self, parity: usize) -> bool {
+        self.header().flags & DIRTY[parity] != 0
+    }
+
+    /// Marks the key as being, or no longer being, in that set.
+    #[inline]
+    pub fn set_dirty(&self, parity: usize, dirty: bool) {
+        let flags = self.header().flags;
+        let new = if dirty { flags | DIRTY[parity] } else { flags & !DIRTY[parity] };
+        // SAFETY: as in `set_access`.
+        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(new) };
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // SAFETY: the payload is of the header's kind and dropped once; the
+        // allocation has this layout.
+        unsafe {
+            let payload = self.payload_ptr();
+            match self.header().kind {
+                Kind::Int | Kind::Inline => {}
+                Kind::Big => payload.cast::<Box<Vec<u8>>>().drop_in_place(),
+                Kind::List => payload.cast::<List>().drop_in_place(),
+                Kind::Set => payload.cast::<Set>().drop_in_place(),
+                Kind::Hash => payload.cast::<Hash>().drop_in_place(),
+                Kind::ZSet => payload.cast::<ZSet>().drop_in_place(),
+            }
+            let header = self.header();
+            let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);
+            let layout = Entry::layout(header.kind, header.flags, key_len, value_len);
+            dealloc(self.0.as_ptr().cast(), layout);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The keyspace: every key and value in RAM, the state at the end of the log.
+//!
+//! Owns: stripes with their locks, a table per slot and database, value types,
+//! expiry, and the record of what changed. Must not know RESP, connections or
+//! the log; commands reach it through [`db::Db`].
+//!
+//! Reading order: `table.rs` (where an element lies), `entry.rs` (a key with
+//! its value), `stripe.rs` (locks), `db.rs` (what commands call), `dirty.rs`
+//! and `checkpoint.rs` (how the tree gets its rows), then the value types.
+
+pub mod checkpoint;
+pub mod codec;
+pub mod db;
+pub mod dirty;
+pub mod entry;
+pub mod hash;
+pub mod intset;
+pub mod limits;
+pub mod list;
+pub mod listpack;
+pub mod rank_tree;
+pub mod recorder;
+pub mod set;
+pub mod stripe;
+pub mod table;
+pub mod zset;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use redoubt_cluster::slots::Slot;
+use redoubt_persistence::tree::Tree;
+
+use entry::Entry;
+use stripe::{Held, LockedStripe, STRIPES, StripeDb, StripeSet, stripe_of};
+
+/// A key with what is derived from it once: its slot and its hash.
+#[derive(Clone, Copy)]
+pub struct KeyRef<'a> {
+    /// The key.
+    pub bytes: &'a [u8],
+    /// Its hash in the tables.
+    pub hash: u64,
+    /// Its slot.
+    pub slot: u16,
+}
+
+impl<'a> KeyRef<'a> {
+    /// Derives slot and hash.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> KeyRef<'a> {
+        KeyRef { bytes, hash: table::hash_bytes(bytes), slot: Slot::of_key(bytes).number() }
+    }
+
+    /// The stripe that guards the key.
+    #[inline]
+    pub fn stripe(&self) -> usize {
+        stripe_of(self.slot)
+    }
+}
+
+/// The databases' numbers. Clients see logical numbers; what is stored goes by
+/// physical ones. SWAPDB exchanges two, FLUSHDB takes an unused one and leaves
+/// the old one to be freed in the background: both take no time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DbMap {
+    /// Physical number by logical number.
+    pub physical: Vec<u32>,
+    /// Physical numbers whose rows the tree has yet to clear.
+    pub retired: Vec<u32>,
+}
+
+/// All keys.
+pub struct Keyspace {
+    stripes: Box<[LockedStripe]>,
+    /// Copies of `map.physical` for the hot path; written under all locks.
+    physical: Box<[AtomicU32]>,
+    map: Mutex<DbMap>,
+    /// By logical database: how many keys, cold ones included.
+    key_counts: Box<[AtomicI64]>,
+    /// By logical database: how many keys have an expiry (warm ones).
+    expires_counts: Box<[AtomicI64]>,
+    /// Parity of the current epoch; written under all locks.
+    parity: AtomicUsize,
+    /// Whether changes are kept for a tree at all.
+    tracking: AtomicBool,
+    /// Where cold keys are.
+    tree: Mutex<Option<Arc<Tree>>>,
+    /// Slots (over all databases) that are not resident yet.
+    cold_slots: AtomicI64,
+}
+
+impl Keyspace {
+    /// An empty keyspace with this many databases.
+    pub fn new(databases: u32) -> Keyspace {
+        Keyspace {
+            stripes: (0..STRIPES).map(|_| LockedStripe::default()).collect(),
+            physical: (0..databases).map(AtomicU32::new).collect(),
+            map: Mutex::new(DbMap { physical: (0..databases).collect(), retired: Vec::new() }),
+            key_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
+            expires_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
+            parity: AtomicUsize::new(0),
+            tracking: AtomicBool::new(false),
+            tree: Mutex::new(None),
+            cold_slots: AtomicI64::new(0),
+        }
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> u32 {
+        self.physical.len() as u32
+    }
+
+    /// Locks stripes; the caller must hold none.
+    #[inline]
+    pub fn lock(&self, set: StripeSet) -> Held<'_> {
+        Held::lock(&self.stripes, set)
+    }
+
+    /// Locks one stripe.
+    #[inline]
+    pub fn lock_one(&self, stripe: usize) -> Held<'_> {
+        let mut set = StripeSet::default();
+        set.add(stripe);
+        Held::lock(&self.stripes, set)
+    }
+
+    /// Locks every stripe, or gives up after `patience`.
+    pub fn try_lock_all(&self, patience: std::time::Duration) -> Option<Held<'_>> {
+        Held::try_lock_all(&self.stripes, patience)
+    }
+
+    /// How many keys a database has.
+    pub fn key_count(&self, db: u32) -> u64 {
+        self.key_counts[db as usize].load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// How many keys of a database have an expiry.
+    pub fn expires_count(&self, db: u32) -> u64 {
+        self.expires_counts[db as usize].load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Whether some keys may still be in the tree only.
+    pub fn is_warming(&self) -> bool {
+        self.cold_slots.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many slots, counted per database, are not resident yet.
+    pub fn cold_slot_count(&self) -> u64 {
+        self.cold_slots.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// The physical number of a logical database.
+    #[inline]
+    pub fn physical(&self, db: u32) -> u32 {
+        self.physical[db as usize].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn parity(&self) -> usize {
+        self.parity.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.tracking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_keys(&self, db: u32, difference: i64) {
+        self.key_counts[db as usize].fetch_add(difference, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_expires(&self, db: u32, difference: i64) {
+        self.expires_counts[db as usize].fetch_add(difference, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tree(&self) -> Option<Arc<Tree>> {
+        self.tree.lock().clone()
+    }
+
+    pub(crate) fn slot_became_warm(&self) {
+        self.cold_slots.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Fetches ahead the bucket that a key falls in. Takes the stripe's lock
+    /// for a moment, since another worker may be resizing the table.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: u32, key: &KeyRef) {
+        let mut held = self.lock_one(key.stripe());
+        if let Some(Some(share)) =
+            held.stripe(key.stripe()).dbs.get(self.physical(db) as usize)
+        {
+            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
+                .prefetch_bucket(key.hash);
+        }
+    }
+
+    /// Fetches ahead the entry that a key is likely to have.
+    #[inline]
+    pub fn prefetch_entry(&self, db: u32, key: &KeyRef) {
+        let mut held = self.lock_one(key.stripe());
+        if let Some(Some(share)) =
+            held.stripe(key.stripe()).dbs.get(self.physical(db) as usize)
+        {
+            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
+                .prefetch_element(key.hash);
+        }
+    }
+
+    /// Gives a database that was flushed a fresh physical number. The caller
+    /// holds every stripe. The old share stays in place until the reaper
+    /// frees it, since a checkpoint may still need what it held.
+    pub(crate) fn retire(&self, db: u32) {
+        let mut map = self.map.lock();
+        let old = map.physical[db as usize];
+        let unused = (0..)
+            .find(|n| !map.physical.contains(n) && !map.retired.contains(n))
+            .expect("there are more numbers than databases");
+        map.physical[db as usize] = unused;
+        map.retired.push(old);
+        self.physical[db as usize].store(unused, Ordering::Relaxed);
+        self.key_counts[db as usize].store(0, Ordering::Relaxed);
+        self.expires_counts[db as usize].store(0, Ordering::Relaxed);
+    }
+
+    /// Exchanges two databases. The caller holds every stripe.
+    pub(crate) fn swap(&self, one: u32, other: u32) {
+        let (one, other) = (one as usize, other as usize);
+        let mut map = self.map.lock();
+        map.physical.swap(one, other);
+        self.physical[one].store(map.physical[one], Ordering::Relaxed);
+        self.physical[other].store(map.physical[other], Ordering::Relaxed);
+        for counts in [&self.key_counts, &self.expires_counts] {
+            let first = counts[one].load(Ordering::Relaxed);
+            counts[one].store(counts[other].swap(first, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The logical number of a physical database, if it is in use.
+    pub fn logical(&self, physical: u32) -> Option<u32> {
+        self.map.lock().physical.iter().position(|&p| p == physical).map(|p| p as u32)
+    }
+}
+
+/// The share of `db` (physical) in a stripe, made if there is none.
+pub(crate) fn share_of(stripe: &mut stripe::Stripe, physical: u32) -> &mut StripeDb {
+    let index = physical as usize;
+    if stripe.dbs.len() <= index {
+        stripe.dbs.resize_with(index + 1, || None);
+    }
+    stripe.dbs[index].get_or_insert_with(|| StripeDb::new(false))
+}
+
+/// Frees an entry, in the background when that is worth it.
+pub fn free_entry(entry: Entry) {
+    if entry.is_costly_to_free() {
+        checkpoint::free_later(checkpoint::Garbage::Entry(entry));
+    } else {
+        drop(entry);
+    }
+}

@@ -1,0 +1,65 @@
+//! What a command did to the keyspace, noted by the keyspace itself; the
+//! dispatcher turns it into log effects, notifications, WATCH invalidation
+//! and wake-ups of blocked clients.
+
+/// The classes of keyspace notifications, as bits. Source: the documentation
+/// of `notify-keyspace-events`.
+pub mod class {
+    /// `g`: generic commands.
+    pub const GENERIC: u32 = 1 << 2;
+    /// `$`: strings.
+    pub const STRING: u32 = 1 << 3;
+    /// `l`: lists.
+    pub const LIST: u32 = 1 << 4;
+    /// `s`: sets.
+    pub const SET: u32 = 1 << 5;
+    /// `h`: hashes.
+    pub const HASH: u32 = 1 << 6;
+    /// `z`: sorted sets.
+    pub const ZSET: u32 = 1 << 7;
+    /// `x`: keys that expired.
+    pub const EXPIRED: u32 = 1 << 8;
+    /// `e`: keys that were evicted.
+    pub const EVICTED: u32 = 1 << 9;
+    /// `t`: streams.
+    pub const STREAM: u32 = 1 << 10;
+    /// `m`: look-ups that found no key.
+    pub const KEY_MISS: u32 = 1 << 11;
+    /// `n`: keys that were made.
+    pub const NEW: u32 = 1 << 14;
+}
+
+/// One key that changed, or an event about it.
+#[derive(Debug)]
+pub struct Change {
+    /// Bit of the notification class.
+    pub class: u32,
+    /// The event's name in notifications.
+    pub event: &'static str,
+    /// Logical database.
+    pub db: u32,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Whether the key itself changed (false: only something about it is
+    /// told, such as a miss).
+    pub changed: bool,
+}
+
+/// What one command, or one transaction, did.
+#[derive(Default)]
+pub struct Recorder {
+    /// Whether anyone wants `changes`: notifications, WATCH, blocked clients
+    /// or tracking are in use.
+    pub observed: bool,
+    /// How many changes there were; 0 means nothing goes to the log.
+    pub dirty: u64,
+    /// Changes in order, if observed.
+    pub changes: Vec<Change>,
+    /// Keys removed because they had expired, with their databases. They
+    /// enter the log before the command's own effects.
+    pub expired: Vec<(u32, Box<[u8]>)>,
+    /// Look-ups of reading commands that found their key.
+    pub hits: u64,
+    /// Look-ups of reading commands that did not.
+    pub misses: u64,
+}

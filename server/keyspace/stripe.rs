@@ -1,0 +1,178 @@
+//! Stripes: the unit of locking, and what one holds for each database.
+//!
+//! The 16384 slots are cut into 256 stripes of 64 neighbouring slots, so that
+//! a stripe is one range of the tree as well. A command holds the locks of
+//! its keys' stripes, always taken in ascending order.
+
+use std::cell::UnsafeCell;
+use std::collections::BTreeSet;
+
+use parking_lot::RawMutex;
+use parking_lot::lock_api::RawMutex as _;
+use redoubt_cluster::slots::SLOT_COUNT;
+
+use super::dirty::DirtyKeys;
+use super::entry::Entry;
+use super::table::Table;
+
+/// How many stripes there are.
+pub const STRIPES: usize = 256;
+/// How many neighbouring slots share a stripe.
+pub const SLOTS_PER_STRIPE: usize = SLOT_COUNT / STRIPES;
+
+/// The stripe of a slot.
+#[inline]
+pub fn stripe_of(slot: u16) -> usize {
+    usize::from(slot) / SLOTS_PER_STRIPE
+}
+
+/// One database's share of a stripe.
+pub struct StripeDb {
+    /// A table per slot.
+    pub tables: [Table<Entry>; SLOTS_PER_STRIPE],
+    /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
+    /// hash of the key). May name keys that are gone; never misses one.
+    pub expiries: BTreeSet<(i64, u8, u64)>,
+    /// Keys changed since the tree last took them over.
+    pub dirty: DirtyKeys,
+    /// Bit n: slot n of the stripe may have keys that are in the tree only.
+    pub cold: u64,
+}
+
+impl StripeDb {
+    /// A share without keys; `cold` when the tree may hold some.
+    pub fn new(cold: bool) -> Box<StripeDb> {
+        Box::new(StripeDb {
+            tables: [const { Table::new() }; SLOTS_PER_STRIPE],
+            expiries: BTreeSet::new(),
+            dirty: DirtyKeys::default(),
+            cold: if cold { u64::MAX } else { 0 },
+        })
+    }
+}
+
+/// What one lock guards: a share of each (physical) database.
+#[derive(Default)]
+pub struct Stripe {
+    /// Indexed by physical database number; None where nothing was stored.
+    pub dbs: Vec<Option<Box<StripeDb>>>,
+}
+
+/// A stripe with its lock, on cache lines of its own.
+#[repr(align(128))]
+pub struct LockedStripe {
+    lock: RawMutex,
+    stripe: UnsafeCell<Stripe>,
+}
+
+// SAFETY: the stripe is reached only by who holds the lock.
+unsafe impl Sync for LockedStripe {}
+// SAFETY: a stripe owns all it holds.
+unsafe impl Send for LockedStripe {}
+
+impl Default for LockedStripe {
+    fn default() -> Self {
+        Self { lock: RawMutex::INIT, stripe: UnsafeCell::new(Stripe::default()) }
+    }
+}
+
+/// A set of stripes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct StripeSet([u64; STRIPES / 64]);
+
+impl StripeSet {
+    /// Every stripe.
+    pub const ALL: StripeSet = StripeSet([u64::MAX; STRIPES / 64]);
+
+    /// Adds a stripe.
+    #[inline]
+    pub fn add(&mut self, stripe: usize) {
+        self.0[stripe / 64] |= 1 << (stripe % 64);
+    }
+
+    /// Whether a stripe is in the set.
+    #[inline]
+    pub fn has(&self, stripe: usize) -> bool {
+        self.0[stripe / 64] & (1 << (stripe % 64)) != 0
+    }
+
+    /// Adds all stripes of another set.
+    pub fn add_all(&mut self, other: StripeSet) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine |= theirs;
+        }
+    }
+
+    /// The stripes, ascending.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        self.0.into_iter().enumerate().flat_map(|(index, mut word)| {
+            std::iter::from_fn(move || {
+                if word == 0 {
+                    return None;
+                }
+                let bit = word.trailing_zeros() as usize;
+                word &= word - 1;
+                Some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+/// The stripes that its holder has locked; unlocks them when dropped.
+pub struct Held<'k> {
+    stripes: &'k [LockedStripe],
+    set: StripeSet,
+}
+
+impl<'k> Held<'k> {
+    /// Locks the stripes of `set`, ascending. The caller holds none.
+    #[inline]
+    pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
+        for index in set.iter() {
+            stripes[index].lock.lock();
+        }
+        Held { stripes, set }
+    }
+
+    /// Locks all stripes if that takes no longer than `patience`.
+    pub fn try_lock_all(
+        stripes: &'k [LockedStripe],
+        patience: std::time::Duration,
+    ) -> Option<Held<'k>> {
+        use parking_lot::lock_api::RawMutexTimed;
+        let deadline = std::time::Instant::now() + patience;
+        let mut held = Held { stripes, set: StripeSet::default() };
+        for (index, stripe) in stripes.iter().enumerate() {
+            if !stripe.lock.try_lock() && !stripe.lock.try_lock_until(deadline) {
+                return None;
+            }
+            held.set.add(index);
+        }
+        Some(held)
+    }
+
+    /// Whether this stripe is held.
+    #[inline]
+    pub fn holds(&self, stripe: usize) -> bool {
+        self.set.has(stripe)
+    }
+
+    /// A held stripe.
+    #[inline]
+    pub fn stripe(&mut self, index: usize) -> &mut Stripe {
+        assert!(self.set.has(index), "stripe {index} is not locked");
+        // SAFETY: the lock is held by this value, which is borrowed mutably.
+        unsafe { &mut *self.stripes[index].stripe.get() }
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        for index in self.set.iter() {
+            // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
+            unsafe { self.stripes[index].lock.unlock() };
+        }
+    }
+}
