@@ -1,2 +1,14 @@
-//! stub
+//! Redoubt's server: commands on a keyspace in RAM, one log, one tree.
+//!
+//! Reading order: `resp` (bytes and frames), `keyspace` (tables, entries,
+//! values), `commands` (what a command is, and each of them), `connection`
+//! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
+
+pub mod commands;
+pub mod config;
+pub mod connection;
+pub mod glob;
 pub mod keyspace;
+pub mod number;
+pub mod resp;
+pub mod runtime;

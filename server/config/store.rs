@@ -1,0 +1,274 @@
+//! The current values, and CONFIG GET and SET on them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::directive::{DirectiveId, Kind, Traits};
+use super::table::{self, DIRECTIVES};
+use super::value::{self, Reason, Value};
+use crate::glob::{self, Case};
+
+/// Why CONFIG SET changed nothing; `Display` is the error reply's text without
+/// its leading `ERR `.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// There is no such directive.
+    Unknown(String),
+    /// A value, or the directive's traits, forbid it.
+    Rejected {
+        /// The directive.
+        name: String,
+        /// What is wrong.
+        reason: Reason,
+    },
+    /// The directive can't be set while data is loaded: the reply is the
+    /// server's LOADING error.
+    Loading,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(
+                f,
+                "Unknown option or number of arguments for CONFIG SET - '{name}'"
+            ),
+            Self::Rejected { name, reason } => write!(
+                f,
+                "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+            ),
+            Self::Loading => f.write_str("the server is loading the dataset in memory"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What the one who sets may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SetContext {
+    /// Whether `enable-protected-configs` allows it to this client.
+    pub protected_allowed: bool,
+    /// Whether data is being loaded.
+    pub loading: bool,
+}
+
+/// The values of all directives, and what the file said besides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    values: Vec<Value>,
+    /// Lines of the file that are no directives.
+    pub file_only: FileOnly,
+}
+
+/// What a configuration file may hold that CONFIG doesn't show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileOnly {
+    /// `user name rule ...`: the words after `user`.
+    pub users: Vec<Vec<Vec<u8>>>,
+    /// `loadmodule path argument ...`: the words after `loadmodule`.
+    pub modules: Vec<Vec<Vec<u8>>>,
+    /// `rename-command old new`; an empty new name removes the command.
+    pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// All defaults.
+    pub fn new() -> Self {
+        let default = |at: usize| default_value(DirectiveId::new(at));
+        Self {
+            values: (0..DIRECTIVES.len()).map(default).collect(),
+            file_only: FileOnly::default(),
+        }
+    }
+
+    /// The value of a directive.
+    pub fn value(&self, id: DirectiveId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// The value of a `Bool` directive; asking for another is a bug.
+    pub fn bool(&self, id: DirectiveId) -> bool {
+        match self.value(id) {
+            Value::Bool(value) => *value,
+            other => panic!("{} is {other:?}", id.directive().name),
+        }
+    }
+
+    /// The value of an `Integer`, `Octal` or `Memory` directive; asking for
+    /// another is a bug. Memory beyond `i64::MAX` is shown as that.
+    pub fn integer(&self, id: DirectiveId) -> i64 {
+        match self.value(id) {
+            Value::Integer(value) => *value,
+            Value::Memory(bytes) => i64::try_from(*bytes).unwrap_or(i64::MAX),
+            other => panic!("{} is {other:?}", id.directive().name),
+        }
+    }
+
+    /// The value as CONFIG GET shows it, as text.
+    pub fn string(&self, id: DirectiveId) -> Cow<'_, str> {
+        match self.value(id) {
+            Value::Text(bytes) => String::from_utf8_lossy(bytes),
+            _ => String::from_utf8_lossy(&self.render(id))
+                .into_owned()
+                .into(),
+        }
+    }
+
+    /// The value as CONFIG GET shows it.
+    pub fn render(&self, id: DirectiveId) -> Vec<u8> {
+        value::render(id.directive().kind, self.value(id))
+    }
+
+    /// CONFIG GET: name and value of all directives whose name or alias
+    /// matches one of the patterns, each once, under the name that matched.
+    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
+        let wanted = |name: &str| {
+            patterns
+                .iter()
+                .any(|p| glob::matches(p, name.as_bytes(), Case::Insensitive))
+        };
+        let mut found = Vec::new();
+        for (at, directive) in DIRECTIVES.iter().enumerate() {
+            for name in [Some(directive.name), directive.alias]
+                .into_iter()
+                .flatten()
+            {
+                if wanted(name) {
+                    found.push((name, self.render(DirectiveId::new(at))));
+                }
+            }
+        }
+        found
+    }
+
+    /// CONFIG SET: sets all or none, and returns what changed.
+    pub fn set_many(
+        &mut self,
+        pairs: &[(&[u8], &[u8])],
+        context: SetContext,
+    ) -> Result<Vec<DirectiveId>, ConfigError> {
+        let mut ids = Vec::with_capacity(pairs.len());
+        let mut loading_forbids = false;
+        for (name, _) in pairs {
+            let id = self.admit(name, &ids, context)?;
+            loading_forbids |= context.loading && has(id, Traits::NOT_WHILE_LOADING);
+            ids.push(id);
+        }
+        if loading_forbids {
+            return Err(ConfigError::Loading);
+        }
+        let mut values = Vec::with_capacity(pairs.len());
+        for (&id, (_, text)) in ids.iter().zip(pairs) {
+            values.push(self.parse_set(id, text)?);
+        }
+        let mut changed = Vec::new();
+        for (id, value) in ids.into_iter().zip(values) {
+            if *self.value(id) != value || has(id, Traits::VOLATILE) {
+                self.values[id.index()] = value;
+                changed.push(id);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Checks that a directive may be set at all.
+    fn admit(
+        &self,
+        name: &[u8],
+        before: &[DirectiveId],
+        context: SetContext,
+    ) -> Result<DirectiveId, ConfigError> {
+        let shown = String::from_utf8_lossy(name);
+        let Some(id) = table::find(name) else {
+            return Err(ConfigError::Unknown(shown.into_owned()));
+        };
+        let reason = if has(id, Traits::IMMUTABLE) {
+            "can't set immutable config"
+        } else if has(id, Traits::PROTECTED) && !context.protected_allowed {
+            "can't set protected config"
+        } else if before.contains(&id) {
+            "duplicate parameter"
+        } else {
+            return Ok(id);
+        };
+        Err(ConfigError::Rejected {
+            name: shown.into_owned(),
+            reason: reason.into(),
+        })
+    }
+
+    fn parse_set(&self, id: DirectiveId, text: &[u8]) -> Result<Value, ConfigError> {
+        let directive = id.directive();
+        let words: Vec<Vec<u8>> = match directive.kind.takes_several_words() {
+            false => vec![text.to_vec()],
+            true if text.is_empty() => Vec::new(),
+            true => text
+                .split(|&byte| byte == b' ')
+                .map(<[u8]>::to_vec)
+                .collect(),
+        };
+        value::parse(directive.kind, &words, Some(self.value(id))).map_err(|reason| {
+            ConfigError::Rejected {
+                name: directive.name.to_owned(),
+                reason,
+            }
+        })
+    }
+
+    /// Sets a value from the words of a line of the file, whatever its traits.
+    pub(super) fn set_words(&mut self, id: DirectiveId, words: &[Vec<u8>]) -> Result<(), Reason> {
+        let value = value::parse(id.directive().kind, words, Some(self.value(id)))?;
+        self.values[id.index()] = value;
+        Ok(())
+    }
+
+    /// Sets a value that the server itself has found out, such as the absolute
+    /// path of `dir`, or the primary after REPLICAOF. A value of another kind
+    /// is a bug.
+    pub fn set_value(&mut self, id: DirectiveId, value: Value) {
+        let current = &mut self.values[id.index()];
+        let same_kind = std::mem::discriminant(current) == std::mem::discriminant(&value);
+        assert!(same_kind, "{} is no {value:?}", id.directive().name);
+        *current = value;
+    }
+
+    /// Whether a directive has its default value.
+    pub fn is_default(&self, id: DirectiveId) -> bool {
+        *self.value(id) == default_value(id)
+    }
+}
+
+fn has(id: DirectiveId, traits: Traits) -> bool {
+    id.directive().traits.has(traits)
+}
+
+/// The declared default. Defaults are tested to be valid.
+fn default_value(id: DirectiveId) -> Value {
+    let directive = id.directive();
+    if let (Kind::ReplicaOf, "") = (directive.kind, directive.default) {
+        return Value::ReplicaOf(None);
+    }
+    if let Kind::Text(_) = directive.kind {
+        return Value::Text(directive.default.as_bytes().to_vec());
+    }
+    let words: Vec<Vec<u8>> = if directive.kind.takes_several_words() {
+        directive
+            .default
+            .split_ascii_whitespace()
+            .map(|word| word.as_bytes().to_vec())
+            .collect()
+    } else {
+        vec![directive.default.as_bytes().to_vec()]
+    };
+    match value::parse(directive.kind, &words, None) {
+        Ok(value) => value,
+        Err(reason) => panic!("the default of {}: {reason}", directive.name),
+    }
+}

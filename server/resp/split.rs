@@ -1,0 +1,168 @@
+//! Splitting a line of text into arguments: inline commands and lines of the
+//! configuration file share these rules.
+//!
+//! | written | means |
+//! |---|---|
+//! | `word` | itself, up to white space |
+//! | `"..."` | its bytes; `\n \r \t \b \a`, `\xHH`, and `\` before any other byte for that byte |
+//! | `'...'` | its bytes; `\'` is a quote |
+//!
+//! A closing quote must be followed by white space or the end of the line.
+//! A NUL byte ends the line.
+
+use std::ops::Range;
+
+/// A quote was not closed, or something other than white space followed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnbalancedQuotes;
+
+/// Splits `line`, appending the unescaped bytes of all arguments to `bytes`
+/// and to `args` where in `bytes` each one lies.
+pub fn split_into(
+    line: &[u8],
+    bytes: &mut Vec<u8>,
+    args: &mut Vec<Range<usize>>,
+) -> Result<(), UnbalancedQuotes> {
+    let line = match line.iter().position(|&byte| byte == 0) {
+        Some(end) => &line[..end],
+        None => line,
+    };
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(|&byte| is_space(byte)) {
+            at += 1;
+        }
+        if at == line.len() {
+            return Ok(());
+        }
+        let start = bytes.len();
+        at = word(line, at, bytes)?;
+        args.push(start..bytes.len());
+    }
+}
+
+/// Splits `line` into owned arguments.
+pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
+    let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+    split_into(line, &mut bytes, &mut ranges)?;
+    Ok(ranges.into_iter().map(|r| bytes[r].to_vec()).collect())
+}
+
+/// Reads one argument that starts at `at`; returns where it ends.
+fn word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b' ' | b'\n' | b'\r' | b'\t' => return Ok(at),
+            b'"' => return double_quoted(line, at + 1, out),
+            b'\'' => return single_quoted(line, at + 1, out),
+            _ => out.push(byte),
+        }
+        at += 1;
+    }
+    Ok(at)
+}
+
+fn double_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
+    loop {
+        match line[at..] {
+            [] => return Err(UnbalancedQuotes),
+            [b'"', ..] => return after_quote(line, at + 1),
+            [b'\\', b'x', high, low, ..] if is_hex(high) && is_hex(low) => {
+                out.push(hex_value(high) * 16 + hex_value(low));
+                at += 4;
+            }
+            [b'\\', escaped, ..] => {
+                out.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => other,
+                });
+                at += 2;
+            }
+            [byte, ..] => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+fn single_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
+    loop {
+        match line[at..] {
+            [] => return Err(UnbalancedQuotes),
+            [b'\'', ..] => return after_quote(line, at + 1),
+            [b'\\', b'\'', ..] => {
+                out.push(b'\'');
+                at += 2;
+            }
+            [byte, ..] => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+fn after_quote(line: &[u8], at: usize) -> Result<usize, UnbalancedQuotes> {
+    match line.get(at) {
+        Some(&byte) if !is_space(byte) => Err(UnbalancedQuotes),
+        _ => Ok(at),
+    }
+}
+
+/// White space as C's `isspace` has it: also vertical tab and form feed.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit - b'A' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Option<Vec<String>> {
+        let words = split(line.as_bytes()).ok()?;
+        Some(
+            words
+                .iter()
+                .map(|w| w.iter().map(|&b| char::from(b)).collect())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn words_and_quotes_split_as_in_the_field() {
+        let some = |words: &[&str]| Some(words.iter().map(|w| w.to_string()).collect());
+        assert_eq!(words("set  key\tvalue "), some(&["set", "key", "value"]));
+        assert_eq!(words(r#""a b" 'c d'"#), some(&["a b", "c d"]));
+        assert_eq!(words(r#""\x41\n\r\t\b\a\q""#), some(&["A\n\r\t\x08\x07q"]));
+        assert_eq!(words(r#""\x4""#), some(&["x4"]));
+        assert_eq!(words(r#"'it\'s' '\n'"#), some(&["it's", "\\n"]));
+        assert_eq!(words(r#"a"b c""#), some(&["ab c"]));
+        assert_eq!(words(r#""" ''"#), some(&["", ""]));
+        assert_eq!(words("a\0b c"), some(&["a"]));
+        assert_eq!(words("  "), some(&[]));
+    }
+
+    #[test]
+    fn unbalanced_quotes_are_refused() {
+        for line in [r#""a"#, "'a", r#""a"b"#, "'a'b", r#""a\""#, r#"a "b"#] {
+            assert_eq!(words(line), None, "{line}");
+        }
+    }
+}
