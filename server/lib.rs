@@ -1,1 +1,2 @@
-//! stub
+//! The Redoubt server.
+pub mod keyspace;

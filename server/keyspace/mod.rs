@@ -1,0 +1,5 @@
+//! The keyspace's value types.
+mod block;
+pub mod intset;
+pub mod limits;
+pub mod listpack;

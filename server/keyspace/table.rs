@@ -1,0 +1,675 @@
+//! A hash table of thin pointers, laid out for cache misses.
+//!
+//! Owns: where an element lies and how a table grows. Must not know what an
+//! element is beyond its key. One design serves the keyspace (a table per
+//! slot), large sets, hashes and sorted sets.
+//!
+//! A bucket is one cache line: seven words and a link to an overflow bucket.
+//!
+//! | bits of a word | meaning                                             |
+//! |----------------|-----------------------------------------------------|
+//! | 63…48          | tag: 16 bits of the hash (never 0 in a used word)   |
+//! | 47…0           | the element's address (user space ends below 2^47)  |
+//!
+//! A find touches the bucket's line, and an element only where its tag is
+//! equal.
+//!
+//! The upper 32 bits of a hash are its *position*. The bucket of a position
+//! is `position * buckets >> 32`, so buckets hold ascending ranges of
+//! positions whatever their number is. Two things follow. A scan cursor is
+//! simply a position, and stays right while the table grows or shrinks: what
+//! lies below it was returned, what lies above will be. And a table can move
+//! to another size bit by bit: positions below a watermark live in the new
+//! array, the rest in the old one, and a find looks at one array only. The
+//! number of buckets need not be a power of two, so a table grows by a third
+//! and never wastes half of itself.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+/// Words in a bucket.
+const WORDS: usize = 7;
+/// A table grows when it holds more than this many elements per bucket.
+const MAX_FILL: usize = 5;
+/// A table shrinks when it holds fewer than one element per this many buckets.
+const MIN_FILL_BUCKETS: usize = 1;
+/// Up to this many buckets a resize is done at once, above it bit by bit.
+const RESIZE_AT_ONCE_BUCKETS: usize = 256;
+/// Old buckets moved by each change while a resize is under way.
+const MOVED_PER_CHANGE: usize = 2;
+/// Elements of a bucket and its overflow that a fair random pick considers.
+const RANDOM_WIDTH: u64 = 24;
+
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
+
+/// A thin, owned pointer to an element that knows its key.
+///
+/// # Safety
+/// `into_raw` and `from_raw` must be inverse; the address must stay valid and
+/// fit 48 bits until `from_raw`; `key` must not change while in a table.
+pub unsafe trait Element: Sized {
+    /// The bytes that the element is found by.
+    fn key(&self) -> &[u8];
+    /// Gives up ownership as an address.
+    fn into_raw(self) -> NonNull<u8>;
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw` and is not used again.
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self;
+}
+
+/// An element seen in its table; it stays the table's.
+pub struct Borrowed<'a, E: Element> {
+    element: ManuallyDrop<E>,
+    life: PhantomData<&'a E>,
+}
+
+impl<E: Element> Borrowed<'_, E> {
+    fn of(word: u64) -> Self {
+        let raw =
+            NonNull::new((word & ADDRESS_MASK) as *mut u8).expect("a used word has an address");
+        // SAFETY: the word was made by `into_raw`; ManuallyDrop keeps the
+        // table's ownership intact.
+        let element = ManuallyDrop::new(unsafe { E::from_raw(raw) });
+        Self {
+            element,
+            life: PhantomData,
+        }
+    }
+}
+
+impl<E: Element> Deref for Borrowed<'_, E> {
+    type Target = E;
+    #[inline]
+    fn deref(&self) -> &E {
+        &self.element
+    }
+}
+
+impl<'a, E: Element> Borrowed<'a, E> {
+    /// The element with the table's lifetime.
+    #[inline]
+    pub fn get<R: ?Sized>(&self, project: impl FnOnce(&'a E) -> &'a R) -> &'a R {
+        // SAFETY: the element lives as long as the table's borrow 'a, for it
+        // is a thin pointer whose target the table owns; `project` may only
+        // reach through it.
+        project(unsafe { &*std::ptr::from_ref::<E>(&self.element) })
+    }
+}
+
+/// The place of a found element: it can be read, replaced or taken out.
+pub struct Place<'a, E: Element> {
+    word: *mut u64,
+    table: &'a mut Table<E>,
+}
+
+impl<E: Element> Place<'_, E> {
+    /// The element.
+    #[inline]
+    pub fn get(&self) -> Borrowed<'_, E> {
+        // SAFETY: `word` points into a bucket that the table, borrowed
+        // mutably by this place, owns.
+        Borrowed::of(unsafe { *self.word })
+    }
+
+    /// Runs `change` on the owned element and stores what it returns, which
+    /// must have the same key.
+    #[inline]
+    pub fn update(&mut self, change: impl FnOnce(E) -> E) {
+        // SAFETY: as in `get`; the old element's ownership goes to `change`
+        // and the word is overwritten before anything can read it.
+        unsafe {
+            let word = *self.word;
+            let raw = NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8);
+            let changed = change(E::from_raw(raw));
+            *self.word = (word & !ADDRESS_MASK) | address(changed);
+        }
+    }
+
+    /// Swaps in another element with the same key and gives back the old one.
+    #[inline]
+    pub fn replace(&mut self, element: E) -> E {
+        // SAFETY: as in `update`.
+        unsafe {
+            let word = *self.word;
+            *self.word = (word & !ADDRESS_MASK) | address(element);
+            E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
+        }
+    }
+
+    /// Takes the element out of the table.
+    pub fn remove(self) -> E {
+        // SAFETY: as in `update`; the word is emptied.
+        let element = unsafe {
+            let word = *self.word;
+            *self.word = 0;
+            E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
+        };
+        self.table.len -= 1;
+        self.table.after_removal();
+        element
+    }
+}
+
+fn address<E: Element>(element: E) -> u64 {
+    let raw = element.into_raw().as_ptr() as u64;
+    debug_assert_eq!(raw & !ADDRESS_MASK, 0);
+    raw
+}
+
+#[repr(C, align(64))]
+struct Bucket {
+    words: [u64; WORDS],
+    next: *mut Bucket,
+}
+
+impl Bucket {
+    fn new_overflow() -> *mut Bucket {
+        Box::into_raw(Box::new(Bucket {
+            words: [0; WORDS],
+            next: std::ptr::null_mut(),
+        }))
+    }
+
+    /// Stores a word in the first free place of the chain.
+    fn push(&mut self, word: u64) {
+        let mut bucket = self;
+        loop {
+            for place in &mut bucket.words {
+                if *place == 0 {
+                    *place = word;
+                    return;
+                }
+            }
+            if bucket.next.is_null() {
+                bucket.next = Bucket::new_overflow();
+            }
+            // SAFETY: overflow buckets are owned by their chain, and the
+            // chain is borrowed mutably.
+            bucket = unsafe { &mut *bucket.next };
+        }
+    }
+
+    fn for_each(&self, mut f: impl FnMut(u64)) {
+        let mut bucket = self;
+        loop {
+            for &word in &bucket.words {
+                if word != 0 {
+                    f(word);
+                }
+            }
+            if bucket.next.is_null() {
+                return;
+            }
+            // SAFETY: as in `push`, shared.
+            bucket = unsafe { &*bucket.next };
+        }
+    }
+
+    /// Frees the overflow chain, not its elements.
+    fn free_overflow(&mut self) {
+        let mut next = std::mem::replace(&mut self.next, std::ptr::null_mut());
+        while !next.is_null() {
+            // SAFETY: made by `new_overflow`, reachable from here only.
+            let bucket = unsafe { Box::from_raw(next) };
+            next = bucket.next;
+        }
+    }
+}
+
+/// An array of buckets; owns the buckets, not the elements.
+struct Buckets {
+    first: *mut Bucket,
+    count: u32,
+}
+
+impl Buckets {
+    const NONE: Buckets = Buckets {
+        first: std::ptr::null_mut(),
+        count: 0,
+    };
+
+    fn new(count: usize) -> Self {
+        let layout = Layout::array::<Bucket>(count).expect("a table's size fits the address space");
+        // SAFETY: the layout is not empty, and zeroes are a valid empty bucket.
+        let first = unsafe { alloc_zeroed(layout) }.cast::<Bucket>();
+        if first.is_null() {
+            handle_alloc_error(layout);
+        }
+        Self {
+            first,
+            count: u32::try_from(count).expect("fewer than 2^32 buckets"),
+        }
+    }
+
+    #[inline]
+    fn index(&self, position: u32) -> usize {
+        ((u64::from(position) * u64::from(self.count)) >> 32) as usize
+    }
+
+    /// The first position that lies behind bucket `index`; 2^32 for the last.
+    fn end_of(&self, index: usize) -> u64 {
+        (((index as u64 + 1) << 32) + u64::from(self.count) - 1) / u64::from(self.count)
+    }
+
+    #[inline]
+    fn bucket(&self, index: usize) -> *mut Bucket {
+        debug_assert!(index < self.count as usize);
+        // SAFETY: within the array, as `index` gives and callers keep.
+        unsafe { self.first.add(index) }
+    }
+
+    fn free(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        for index in 0..self.count as usize {
+            // SAFETY: within the array, borrowed mutably.
+            unsafe { (*self.bucket(index)).free_overflow() };
+        }
+        let layout = Layout::array::<Bucket>(self.count as usize).expect("it was allocated");
+        // SAFETY: allocated by `new` with this layout.
+        unsafe { dealloc(self.first.cast(), layout) };
+        *self = Buckets::NONE;
+    }
+}
+
+/// The array that a resize is leaving.
+struct Leaving {
+    old: Buckets,
+    /// Positions below this live in the new array.
+    watermark: u64,
+    /// The next old bucket to move.
+    next: usize,
+}
+
+/// The table. Empty tables own no memory.
+pub struct Table<E: Element> {
+    buckets: Buckets,
+    leaving: Option<Box<Leaving>>,
+    len: usize,
+    owns: PhantomData<E>,
+}
+
+// SAFETY: a table owns its elements and nothing else.
+unsafe impl<E: Element + Send> Send for Table<E> {}
+// SAFETY: shared access only reads.
+unsafe impl<E: Element + Sync> Sync for Table<E> {}
+
+impl<E: Element> Default for Table<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[inline]
+fn position_of(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+#[inline]
+fn tag_of(hash: u64) -> u64 {
+    (hash | 1) & 0xffff
+}
+
+impl<E: Element> Table<E> {
+    /// A table without elements or memory.
+    pub const fn new() -> Self {
+        Self {
+            buckets: Buckets::NONE,
+            leaving: None,
+            len: 0,
+            owns: PhantomData,
+        }
+    }
+
+    /// How many elements there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that the table itself holds, without its elements.
+    pub fn memory_bytes(&self) -> usize {
+        let leaving = self.leaving.as_ref().map_or(0, |l| l.old.count as usize);
+        (self.buckets.count as usize + leaving) * size_of::<Bucket>()
+    }
+
+    /// The number of buckets (for DEBUG HTSTATS and tests).
+    pub fn bucket_count(&self) -> usize {
+        self.buckets.count as usize
+    }
+
+    #[inline]
+    fn home(&self, position: u32) -> *mut Bucket {
+        if let Some(leaving) = &self.leaving
+            && u64::from(position) >= leaving.watermark
+        {
+            return leaving.old.bucket(leaving.old.index(position));
+        }
+        self.buckets.bucket(self.buckets.index(position))
+    }
+
+    /// Asks the processor for the bucket's line.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if self.buckets.count != 0 {
+            prefetch(self.home(position_of(hash)).cast());
+        }
+    }
+
+    /// Asks the processor for the first line of what has this hash's tag.
+    #[inline]
+    pub fn prefetch_element(&self, hash: u64) {
+        if self.buckets.count == 0 {
+            return;
+        }
+        let tag = tag_of(hash);
+        // SAFETY: the home bucket is the table's own.
+        let bucket = unsafe { &*self.home(position_of(hash)) };
+        for &word in &bucket.words {
+            if word >> 48 == tag {
+                let element = (word & ADDRESS_MASK) as *const u8;
+                prefetch(element);
+                prefetch(element.wrapping_add(64));
+            }
+        }
+    }
+
+    #[inline]
+    fn find_word(&self, hash: u64, key: &[u8]) -> Option<*mut u64> {
+        if self.buckets.count == 0 {
+            return None;
+        }
+        let tag = tag_of(hash);
+        let mut bucket = self.home(position_of(hash));
+        while !bucket.is_null() {
+            // SAFETY: buckets and chains are the table's own. Words are
+            // handed out as raw pointers, used under the table's borrow.
+            unsafe {
+                for place in 0..WORDS {
+                    let word = &raw mut (*bucket).words[place];
+                    if *word >> 48 == tag && Borrowed::<E>::of(*word).key() == key {
+                        return Some(word);
+                    }
+                }
+                bucket = (*bucket).next;
+            }
+        }
+        None
+    }
+
+    /// The element with this key.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Borrowed<'_, E>> {
+        // SAFETY: the word lies in the table, borrowed as long as the result.
+        self.find_word(hash, key)
+            .map(|word| Borrowed::of(unsafe { *word }))
+    }
+
+    /// The place of the element with this key, to change it.
+    #[inline]
+    pub fn find_place(&mut self, hash: u64, key: &[u8]) -> Option<Place<'_, E>> {
+        let word = self.find_word(hash, key)?;
+        Some(Place { word, table: self })
+    }
+
+    /// Every element whose hash is exactly this in tag and position; a caller
+    /// that kept only a hash finds its element among them.
+    pub fn with_hash(&self, hash: u64, mut f: impl FnMut(&E)) {
+        if self.buckets.count == 0 {
+            return;
+        }
+        let tag = tag_of(hash);
+        // SAFETY: the home bucket is the table's own.
+        unsafe { &*self.home(position_of(hash)) }.for_each(|word| {
+            if word >> 48 == tag {
+                f(&Borrowed::<E>::of(word));
+            }
+        });
+    }
+
+    /// Adds an element whose key is not in the table.
+    pub fn insert_new(&mut self, hash: u64, element: E) {
+        debug_assert!(self.find_word(hash, element.key()).is_none());
+        self.move_some();
+        if self.leaving.is_none() && self.len >= self.buckets.count as usize * MAX_FILL {
+            let count = self.buckets.count as usize;
+            self.resize(if count < 4 {
+                count + 1
+            } else {
+                count + count / 3
+            });
+        }
+        let word = (tag_of(hash) << 48) | address(element);
+        // SAFETY: the home bucket is the table's own, borrowed mutably.
+        unsafe { (*self.home(position_of(hash))).push(word) };
+        self.len += 1;
+    }
+
+    /// Takes the element with this key out.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<E> {
+        self.find_place(hash, key).map(Place::remove)
+    }
+
+    fn after_removal(&mut self) {
+        self.move_some();
+        let count = self.buckets.count as usize;
+        if self.leaving.is_none() && self.len < count / MIN_FILL_BUCKETS && count > 4 {
+            self.resize((self.len / (MAX_FILL - 1)).max(1));
+        }
+    }
+
+    fn resize(&mut self, count: usize) {
+        let old = std::mem::replace(&mut self.buckets, Buckets::new(count));
+        if old.count == 0 {
+            return;
+        }
+        let at_once = old.count as usize <= RESIZE_AT_ONCE_BUCKETS;
+        self.leaving = Some(Box::new(Leaving {
+            old,
+            watermark: 0,
+            next: 0,
+        }));
+        while at_once && self.leaving.is_some() {
+            self.move_some();
+        }
+    }
+
+    /// Moves a few old buckets if a resize is under way.
+    #[inline]
+    fn move_some(&mut self) {
+        if self.leaving.is_some() {
+            self.move_buckets(MOVED_PER_CHANGE);
+        }
+    }
+
+    fn move_buckets(&mut self, buckets: usize) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let end = (leaving.next + buckets).min(leaving.old.count as usize);
+        for index in leaving.next..end {
+            // Elements of the bucket after next are needed soon.
+            if index + 2 < leaving.old.count as usize {
+                // SAFETY: within the array.
+                unsafe { &*leaving.old.bucket(index + 2) }
+                    .for_each(|word| prefetch((word & ADDRESS_MASK) as *const u8));
+            }
+            // SAFETY: within the array, borrowed mutably.
+            let bucket = unsafe { &mut *leaving.old.bucket(index) };
+            bucket.for_each(|word| {
+                let hash = hash_bytes(Borrowed::<E>::of(word).key());
+                let home = self.buckets.bucket(self.buckets.index(position_of(hash)));
+                // SAFETY: the new array is the table's own, borrowed mutably.
+                unsafe { (*home).push(word) };
+            });
+            bucket.words = [0; WORDS];
+            bucket.free_overflow();
+            leaving.watermark = leaving.old.end_of(index);
+        }
+        leaving.next = end;
+        if end == leaving.old.count as usize {
+            leaving.old.free();
+            self.leaving = None;
+        }
+    }
+
+    /// Visits one bucket from `cursor` on and returns the next cursor, 0 when
+    /// all was visited. What is in the table throughout a whole scan is
+    /// visited at least once, whatever else comes and goes (the guarantee of
+    /// SCAN). Cursors are positions: below 2^32.
+    pub fn scan(&self, cursor: u64, mut f: impl FnMut(&E)) -> u64 {
+        if self.buckets.count == 0 || cursor >> 32 != 0 {
+            return 0;
+        }
+        let position = cursor as u32;
+        // SAFETY: the home bucket is the table's own.
+        unsafe { &*self.home(position) }.for_each(|word| f(&Borrowed::<E>::of(word)));
+        let next = match &self.leaving {
+            Some(leaving) if cursor >= leaving.watermark => {
+                leaving.old.end_of(leaving.old.index(position))
+            }
+            Some(leaving) => self
+                .buckets
+                .end_of(self.buckets.index(position))
+                .min(leaving.watermark),
+            None => self.buckets.end_of(self.buckets.index(position)),
+        };
+        if next >> 32 != 0 { 0 } else { next }
+    }
+
+    /// All elements, in the order of positions.
+    pub fn iter(&self) -> Iter<'_, E> {
+        Iter {
+            table: self,
+            cursor: Some(0),
+            pending: Vec::new(),
+        }
+    }
+
+    /// An element picked evenly at random; None only when the table is empty.
+    pub fn random(&self, mut rng: impl FnMut() -> u64) -> Option<Borrowed<'_, E>> {
+        if self.len == 0 {
+            return None;
+        }
+        loop {
+            let position = rng() as u32;
+            let mut skip = rng() % RANDOM_WIDTH;
+            let mut found = None;
+            // SAFETY: the home bucket is the table's own.
+            unsafe { &*self.home(position) }.for_each(|word| {
+                if skip == 0 && found.is_none() {
+                    found = Some(word);
+                }
+                skip = skip.wrapping_sub(1);
+            });
+            if let Some(word) = found {
+                return Some(Borrowed::of(word));
+            }
+        }
+    }
+
+    /// Takes all elements out, giving each to `f`.
+    pub fn drain(&mut self, mut f: impl FnMut(E)) {
+        self.len = 0;
+        let mut arrays = [
+            std::mem::replace(&mut self.buckets, Buckets::NONE),
+            Buckets::NONE,
+        ];
+        if let Some(leaving) = self.leaving.take() {
+            arrays[1] = leaving.old;
+        }
+        for mut array in arrays {
+            for index in 0..array.count as usize {
+                // SAFETY: within the array; each word's ownership is given on
+                // once, and the array is freed below without touching words.
+                unsafe { &*array.bucket(index) }.for_each(|word| unsafe {
+                    let raw = (word & ADDRESS_MASK) as *mut u8;
+                    f(E::from_raw(NonNull::new_unchecked(raw)));
+                });
+            }
+            array.free();
+        }
+    }
+}
+
+impl<E: Element> Drop for Table<E> {
+    fn drop(&mut self) {
+        self.drain(drop);
+    }
+}
+
+/// Iterator over a table's elements.
+pub struct Iter<'a, E: Element> {
+    table: &'a Table<E>,
+    cursor: Option<u64>,
+    pending: Vec<u64>,
+}
+
+impl<'a, E: Element> Iterator for Iter<'a, E> {
+    type Item = Borrowed<'a, E>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(word) = self.pending.pop() {
+                return Some(Borrowed::of(word));
+            }
+            let cursor = self.cursor?;
+            let pending = &mut self.pending;
+            let next = self.table.scan_words(cursor, |word| {
+                prefetch((word & ADDRESS_MASK) as *const u8);
+                pending.push(word);
+            });
+            self.cursor = if next == 0 { None } else { Some(next) };
+        }
+    }
+}
+
+impl<E: Element> Table<E> {
+    fn scan_words(&self, cursor: u64, mut f: impl FnMut(u64)) -> u64 {
+        self.scan(cursor, |element| {
+            let raw = std::ptr::from_ref::<E>(element);
+            // SAFETY: an Element is a thin pointer; its address is read, its
+            // ownership stays with the table.
+            let copy = ManuallyDrop::new(unsafe { std::ptr::read(raw) });
+            f(ManuallyDrop::into_inner(copy).into_raw().as_ptr() as u64);
+        })
+    }
+}
+
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// The hash that tables use: keyed anew in each process, so that a client
+/// can't choose keys that collide.
+#[inline]
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    static STATE: std::sync::OnceLock<ahash::RandomState> = std::sync::OnceLock::new();
+    let mut hasher = STATE.get_or_init(ahash::RandomState::new).build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
