@@ -16,7 +16,7 @@
 
 pub(super) mod entry;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::block::{Block, capacity};
 use super::limits::LISTPACK_MAX_BYTES;
@@ -369,7 +369,7 @@ pub fn validate(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Entries between two positions, from either end.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Iter<'a> {
     bytes: &'a [u8],
     front: usize,

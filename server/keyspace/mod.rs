@@ -2,4 +2,6 @@
 mod block;
 pub mod intset;
 pub mod limits;
+pub mod list;
 pub mod listpack;
+pub mod table;
