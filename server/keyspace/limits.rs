@@ -80,7 +80,7 @@ impl NodeLimit {
         };
         let large_from = match packed_threshold {
             0 => max_bytes + 1,
-            bytes => bytes,
+            bytes => bytes.min(LISTPACK_MAX_BYTES / 2),
         };
         Self {
             max_bytes,

@@ -117,7 +117,8 @@ impl List {
     /// at the front by pops, so a small number of them counts as one.
     fn pack(&mut self, fits: impl Fn(NodeLimit, usize, usize) -> bool) {
         if let Self::Quick(quick) = self
-            && let Some(listpack) = quick.as_one_listpack(|bytes, len| fits(LIMITS.node(), bytes, len))
+            && let Some(listpack) =
+                quick.as_one_listpack(|bytes, len| fits(LIMITS.node(), bytes, len))
         {
             *self = Self::Packed(listpack);
         }
@@ -136,9 +137,9 @@ impl List {
     /// Adds elements at an end, one after the other. The encoding is decided
     /// by all of them together, before the first is added.
     pub fn push_all<'a>(&mut self, end: End, values: impl Iterator<Item = &'a [u8]> + Clone) {
-        let (bytes, count) = values
-            .clone()
-            .fold((0, 0), |(bytes, count), value| (bytes + value.len(), count + 1));
+        let (bytes, count) = values.clone().fold((0, 0), |(bytes, count), value| {
+            (bytes + value.len(), count + 1)
+        });
         self.make_room(bytes, count);
         for value in values {
             self.push_raw(end, value);
@@ -322,7 +323,13 @@ impl List {
 /// both inclusive, negative ones from the back, cut to what there is.
 pub fn index_range(len: usize, start: i64, stop: i64) -> Range<usize> {
     let len = i64::try_from(len).unwrap_or(i64::MAX);
-    let from_front = |index: i64| if index < 0 { index.saturating_add(len) } else { index };
+    let from_front = |index: i64| {
+        if index < 0 {
+            index.saturating_add(len)
+        } else {
+            index
+        }
+    };
     let start = from_front(start).max(0);
     let end = from_front(stop).min(len - 1) + 1;
     if start < end {

@@ -323,7 +323,11 @@ impl QuickList {
         let (at_start, at_end) = match &mut node.body {
             Body::Plain(_) => (!after, after),
             Body::Packed(listpack) => {
-                let at = if after { listpack.next(spot.at) } else { spot.at };
+                let at = if after {
+                    listpack.next(spot.at)
+                } else {
+                    spot.at
+                };
                 if allowed {
                     listpack.insert(at, &[Entry::of(value)]);
                     node.count += 1;
@@ -340,7 +344,11 @@ impl QuickList {
         };
         // Now the value belongs between two nodes: at the end of the one, at
         // the start of the other, or in a node of its own.
-        let right = if at_start && !at_end { place } else { place + 1 };
+        let right = if at_start && !at_end {
+            place
+        } else {
+            place + 1
+        };
         let fits = |node: Option<&Node>| node.is_some_and(|node| node.allows(value.len(), limit));
         if right > 0 && fits(self.nodes.get(right - 1)) {
             self.add_to(right - 1, End::Back, value);
@@ -467,7 +475,10 @@ pub fn remove_from(
             }
             Direction::Reverse => {
                 let before = listpack.prev(here);
-                if listpack.get(here).is_some_and(|entry| needle.matches(entry)) {
+                if listpack
+                    .get(here)
+                    .is_some_and(|entry| needle.matches(entry))
+                {
                     listpack.delete(here, 1);
                     removed += 1;
                 }

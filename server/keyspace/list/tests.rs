@@ -76,7 +76,11 @@ fn step(rng: &mut fastrand::Rng, list: &mut List, model: &mut Vec<Vec<u8>>, grow
         12 => {
             let count = rng.i64(-2..3);
             let mut kept = Vec::new();
-            let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
+            let most = if count == 0 {
+                usize::MAX
+            } else {
+                count.unsigned_abs() as usize
+            };
             if count < 0 {
                 model.reverse();
             }
@@ -157,7 +161,10 @@ fn a_large_element_has_a_node_of_its_own() {
     list.push(End::Back, b"a");
     list.push(End::Back, &[b'L'; 10_000]);
     list.push(End::Back, b"b");
-    let plain: Vec<bool> = list.nodes().map(|n| matches!(n, NodeBytes::Plain(_))).collect();
+    let plain: Vec<bool> = list
+        .nodes()
+        .map(|n| matches!(n, NodeBytes::Plain(_)))
+        .collect();
     assert_eq!(plain, [false, true, false]);
     assert!(list.set(1, b"small"));
     assert_eq!(list.encoding(), "listpack");

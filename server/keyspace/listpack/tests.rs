@@ -11,8 +11,13 @@ pub(in crate::keyspace) fn sample(rng: &mut fastrand::Rng) -> Vec<u8> {
             let number = [bound, bound - 1, -bound, -bound - 1][rng.usize(0..4)];
             number.to_string().into_bytes()
         }
-        _ => [&b"-0"[..], b"01", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808"]
-            [rng.usize(0..5)]
+        _ => [
+            &b"-0"[..],
+            b"01",
+            b"9223372036854775807",
+            b"-9223372036854775808",
+            b"9223372036854775808",
+        ][rng.usize(0..5)]
         .to_vec(),
     }
 }
@@ -21,7 +26,13 @@ fn check(listpack: &Listpack, model: &[Vec<u8>]) {
     assert_eq!(validate(listpack.as_bytes()), Some(model.len()));
     assert_eq!(listpack.len(), model.len());
     assert!(listpack.iter().map(Entry::to_vec).eq(model.iter().cloned()));
-    assert!(listpack.iter().rev().map(Entry::to_vec).eq(model.iter().rev().cloned()));
+    assert!(
+        listpack
+            .iter()
+            .rev()
+            .map(Entry::to_vec)
+            .eq(model.iter().rev().cloned())
+    );
 }
 
 #[test]
@@ -79,7 +90,8 @@ fn the_bytes_are_those_of_the_format() {
         listpack.push_back(Entry::of(value));
     }
     let expected = [
-        21, 0, 0, 0, 4, 0, 5, 1, 0xDF, 0xFF, 2, 0x82, b'a', b'b', 3, 0xF2, 0x70, 0x11, 0x01, 4, 0xFF,
+        21, 0, 0, 0, 4, 0, 5, 1, 0xDF, 0xFF, 2, 0x82, b'a', b'b', 3, 0xF2, 0x70, 0x11, 0x01, 4,
+        0xFF,
     ];
     assert_eq!(listpack.as_bytes(), expected);
     assert!(Listpack::from_bytes(&expected).is_some());
@@ -133,7 +145,17 @@ fn damaged_bytes_are_refused_and_never_panic() {
 
 #[test]
 fn canonical_integers_are_told_from_their_lookalikes() {
-    for text in ["", "-", "+1", "01", "-0", " 1", "1 ", "9223372036854775808", "99999999999999999999"] {
+    for text in [
+        "",
+        "-",
+        "+1",
+        "01",
+        "-0",
+        " 1",
+        "1 ",
+        "9223372036854775808",
+        "99999999999999999999",
+    ] {
         assert_eq!(parse_canonical_i64(text.as_bytes()), None, "{text:?}");
     }
     for number in [0, 1, -1, i64::MAX, i64::MIN] {
