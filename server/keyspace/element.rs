@@ -274,7 +274,7 @@ pub(super) fn estimate_total(bytes: impl Iterator<Item = usize>, len: usize) -> 
     let (sum, count) = bytes
         .take(SAMPLED)
         .fold((0, 0), |(sum, count), bytes| (sum + bytes, count + 1));
-    if count == 0 { 0 } else { sum * len / count }
+    (sum * len).checked_div(count).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A list turns into a quicklist when it would pass `list-max-listpack-size`,
 //! and back when removals leave half of that (see [`NodeLimit`]).
 
+mod iter;
 mod quick;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,10 @@ use std::ops::Range;
 
 use super::limits::{LIMITS, NodeLimit};
 use super::listpack::{Entry, Listpack, Needle};
-pub use quick::{Iter, NodeBytes};
-use quick::{Node, QuickList, Source, Spot};
+pub use iter::Iter;
+use iter::Source;
+pub use quick::NodeBytes;
+use quick::{Node, QuickList, Spot};
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

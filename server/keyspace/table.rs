@@ -141,6 +141,22 @@ impl<E: Element> Place<'_, E> {
         }
     }
 
+    /// A part of the element, to change it for as long as the table is
+    /// borrowed. `project` may only reach through the element's pointer.
+    #[inline]
+    pub fn into_part<'b, R>(self, project: impl FnOnce(&mut E) -> Option<&mut R>) -> Option<&'b mut R>
+    where
+        Self: 'b,
+    {
+        // SAFETY: as in `get`; the part lies behind the thin pointer, which
+        // the table owns and keeps borrowed mutably for 'b.
+        unsafe {
+            let raw = NonNull::new_unchecked((*self.word & ADDRESS_MASK) as *mut u8);
+            let mut element = ManuallyDrop::new(E::from_raw(raw));
+            project(&mut element).map(|part| &mut *std::ptr::from_mut(part))
+        }
+    }
+
     /// Takes the element out of the table.
     pub fn remove(self) -> E {
         // SAFETY: as in `update`; the word is emptied.
