@@ -8,18 +8,21 @@
 //! its value), `stripe.rs` (locks), `db.rs` (what commands call), `dirty.rs`
 //! and `checkpoint.rs` (how the tree gets its rows), then the value types.
 
+mod block;
 pub mod checkpoint;
 pub mod codec;
 pub mod db;
 pub mod dirty;
+pub mod element;
 pub mod entry;
 pub mod hash;
 pub mod intset;
 pub mod limits;
 pub mod list;
 pub mod listpack;
-pub mod rank_tree;
+mod rank_tree;
 pub mod recorder;
+pub mod score;
 pub mod set;
 pub mod stripe;
 pub mod table;
