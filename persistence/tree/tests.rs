@@ -1,0 +1,357 @@
+//! Scenarios of the tree on a real file.
+
+use std::ops::ControlFlow;
+
+use heed::RwTxn;
+use tempfile::TempDir;
+
+use super::row::RowKey;
+use super::*;
+
+fn new_tree() -> (TempDir, Tree) {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = open(&dir);
+    (dir, tree)
+}
+
+fn open(dir: &TempDir) -> Tree {
+    Tree::open(dir.path(), TreeOptions::default()).unwrap()
+}
+
+fn write(tree: &Tree, fill: impl FnOnce(&mut Batch<'_>)) {
+    let mut batch = tree.begin().unwrap();
+    fill(&mut batch);
+    batch.commit(&Meta::default()).unwrap();
+}
+
+fn read(tree: &Tree, db: u32, slot: u16, key: &[u8]) -> Option<(Option<i64>, Vec<u8>)> {
+    let mut payload = Vec::new();
+    let head = tree.snapshot().unwrap().get(db, slot, key, &mut payload);
+    head.unwrap().map(|head| (head.expire_at_ms, payload))
+}
+
+fn bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let next = |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (state >> 33) as u8
+    };
+    (0..len).map(next).collect()
+}
+
+fn slot_keys(snapshot: &Snapshot, cursor: &mut ScanCursor, limit: usize) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    let mut visit = |row: ScanRow<'_>| {
+        keys.push(row.key.to_vec());
+        ControlFlow::Continue(())
+    };
+    snapshot.scan_slot(0, 7, cursor, limit, &mut visit).unwrap();
+    keys
+}
+
+/// Changes a row behind the tree's back.
+fn tamper(tree: &Tree, table: Table, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
+    let mut txn: RwTxn<'_> = tree.store.env.write_txn().unwrap();
+    let mut value = table.get(&txn, key).unwrap().unwrap().to_vec();
+    change(&mut value);
+    table.put(&mut txn, key, &value).unwrap();
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_row_comes_back_as_it_was_written() {
+    let (dir, tree) = new_tree();
+    write(&tree, |batch| {
+        assert!(batch.put(0, 7, b"a", None, b"\x00one").unwrap());
+        assert!(batch.put(3, 7, b"", Some(-5), b"").unwrap());
+        assert!(batch.put(0, 16383, b"gone", None, b"x").unwrap());
+        assert!(!batch.put(0, 7, b"a", Some(99), b"\x00two").unwrap());
+        assert!(batch.delete(0, 16383, b"gone").unwrap());
+        assert!(!batch.delete(0, 16383, b"gone").unwrap());
+    });
+    drop(tree);
+    let tree = open(&dir);
+    assert_eq!(read(&tree, 0, 7, b"a"), Some((Some(99), b"\x00two".into())));
+    assert_eq!(read(&tree, 3, 7, b""), Some((Some(-5), vec![])));
+    assert_eq!(read(&tree, 0, 16383, b"gone"), None);
+    assert_eq!(read(&tree, 1, 7, b"a"), None);
+    assert_eq!(tree.meta().unwrap().key_counts, [(0, 1), (3, 1)]);
+}
+
+#[test]
+fn keys_and_values_of_every_size_come_back() {
+    let (_dir, tree) = new_tree();
+    let key_sizes = [1usize, 472, 473, 479, 480, 481, 511, 2000, 5000, 70_000];
+    let value_sizes = [0usize, 1, 1500, 1999, 2000, 2001, 2030, 4000, 4001, 100_000];
+    write(&tree, |batch| {
+        for key in key_sizes {
+            for value in value_sizes {
+                let name = [&bytes(key, 1), &value.to_be_bytes()[..]].concat();
+                let payload = bytes(value, 2);
+                batch.put(0, 7, &name, Some(1), &payload).unwrap();
+            }
+        }
+    });
+    for key in key_sizes {
+        for value in value_sizes {
+            let name = [&bytes(key, 1), &value.to_be_bytes()[..]].concat();
+            let found = read(&tree, 0, 7, &name);
+            assert!(found == Some((Some(1), bytes(value, 2))), "{key} {value}");
+        }
+    }
+    let stats = tree.stats().unwrap();
+    assert_eq!(stats.short_rows, 20, "of 9 and of 480 bytes");
+    let overflow = tree
+        .store
+        .tables
+        .chunks
+        .stat(&tree.store.env.read_txn().unwrap());
+    assert_eq!(overflow.unwrap().overflow_pages, 0);
+    let overflow = tree
+        .store
+        .tables
+        .keys
+        .stat(&tree.store.env.read_txn().unwrap());
+    assert_eq!(overflow.unwrap().overflow_pages, 0);
+}
+
+#[test]
+fn no_chunk_outlives_its_value() {
+    let (_dir, tree) = new_tree();
+    let big = bytes(50_000, 3);
+    let long_key = bytes(600, 4);
+    write(&tree, |batch| {
+        batch.put(0, 7, b"overwritten", None, &big).unwrap();
+        batch.put(0, 7, b"deleted", None, &big).unwrap();
+        batch.put(0, 7, &long_key, None, &big).unwrap();
+        batch.put(0, 8, b"cleared slot", None, &big).unwrap();
+        batch.put(1, 8, b"cleared db", None, &big).unwrap();
+        batch.put(2, 8, b"stays", None, b"small").unwrap();
+    });
+    assert_eq!(tree.stats().unwrap().chunks, 4 * 25 + 26);
+    write(&tree, |batch| {
+        batch.put(0, 7, b"overwritten", None, &big).unwrap();
+        batch.put(0, 7, b"overwritten", None, b"small").unwrap();
+        batch.delete(0, 7, b"deleted").unwrap();
+        batch.delete(0, 7, &long_key).unwrap();
+        assert_eq!(batch.clear_slot(0, 8).unwrap(), 1);
+        assert_eq!(batch.clear_db(1).unwrap(), 1);
+    });
+    assert_eq!(tree.stats().unwrap().chunks, 0);
+    assert_eq!(tree.meta().unwrap().key_counts, [(0, 1), (2, 1)]);
+    write(&tree, |batch| batch.clear_all().unwrap());
+    assert_eq!(tree.stats().unwrap().short_rows, 0);
+    assert_eq!(tree.meta().unwrap().key_counts, []);
+}
+
+#[test]
+fn a_scan_resumes_where_it_stopped_and_sees_only_its_slot() {
+    let (_dir, tree) = new_tree();
+    let long: Vec<Vec<u8>> = (0..5).map(|seed| bytes(700, seed)).collect();
+    write(&tree, |batch| {
+        for i in 0..20u8 {
+            batch.put(0, 7, &[b'k', i], None, &bytes(3000, 1)).unwrap();
+            batch.put(0, 8, &[b'k', i], None, b"other slot").unwrap();
+            batch.put(1, 7, &[b'k', i], None, b"other db").unwrap();
+        }
+        for key in &long {
+            batch.put(0, 7, key, None, &bytes(3000, 1)).unwrap();
+            batch.put(0, 8, key, None, b"other slot").unwrap();
+        }
+    });
+    let snapshot = tree.snapshot().unwrap();
+    for limit in [1, 3, 20, 24, 25, 1000] {
+        let mut cursor = ScanCursor::start();
+        let mut keys = Vec::new();
+        while !cursor.is_done() {
+            keys.extend(slot_keys(&snapshot, &mut cursor, limit));
+        }
+        assert_eq!(keys.len(), 25, "limit {limit}");
+        assert!(keys[..20].is_sorted());
+        assert!(long.iter().all(|key| keys[20..].contains(key)));
+    }
+    let mut cursor = ScanCursor::after(0, 7, b"k\x05").unwrap();
+    assert_eq!(slot_keys(&snapshot, &mut cursor, 1), [b"k\x06"]);
+    assert!(!snapshot.slot_is_empty(0, 7).unwrap());
+    assert!(snapshot.slot_is_empty(1, 8).unwrap());
+    assert_eq!(snapshot.key_count(0).unwrap(), 50);
+    assert_eq!(snapshot.key_count(9).unwrap(), 0);
+}
+
+#[test]
+fn a_scan_breaks_off_behind_the_row_it_showed() {
+    let (_dir, tree) = new_tree();
+    write(&tree, |batch| {
+        for key in [b"a", b"b", b"c"] {
+            batch.put(0, 7, key, None, b"").unwrap();
+        }
+    });
+    let snapshot = tree.snapshot().unwrap();
+    let mut cursor = ScanCursor::start();
+    let mut visit = |row: ScanRow<'_>| match row.key {
+        b"b" => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let scan = snapshot.scan_slot(0, 7, &mut cursor, 10, &mut visit);
+    scan.unwrap();
+    assert_eq!(slot_keys(&snapshot, &mut cursor, 10), [b"c"]);
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_named() {
+    let (_dir, tree) = new_tree();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"a", Some(5), b"payload").unwrap();
+        batch.put(0, 7, b"b", None, &bytes(5000, 1)).unwrap();
+        batch.put(0, 7, b"c", None, b"good").unwrap();
+    });
+    let key = RowKey::new(0, 7, b"a").unwrap();
+    for at in 0..13 + b"payload".len() {
+        tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
+            row[at] ^= 4
+        });
+        let error = tree.snapshot().unwrap().get(0, 7, b"a", &mut Vec::new());
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, TreeError::Corrupt { db: 0, slot: 7, key, .. } if key == b"a"),
+            "{error}"
+        );
+        tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
+            row[at] ^= 4
+        });
+    }
+    let chunk = row::chunk_key(0, 1);
+    tamper(&tree, tree.store.tables.chunks, &chunk, |row| row[9] ^= 1);
+    let snapshot = tree.snapshot().unwrap();
+    let error = snapshot.get(0, 7, b"b", &mut Vec::new()).unwrap_err();
+    assert!(
+        error.to_string().contains("key b: checksum of a chunk"),
+        "{error}"
+    );
+    let mut cursor = ScanCursor::start();
+    let mut visit = |_: ScanRow<'_>| ControlFlow::Continue(());
+    let scan = snapshot.scan_slot(0, 7, &mut cursor, 10, &mut visit);
+    assert!(matches!(scan, Err(TreeError::Corrupt { .. })));
+    assert_eq!(
+        slot_keys(&snapshot, &mut cursor, 10),
+        [b"c"],
+        "the salvage goes on"
+    );
+}
+
+#[test]
+fn an_overwrite_heals_a_corrupt_row() {
+    let (_dir, tree) = new_tree();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"a", None, &bytes(5000, 1)).unwrap();
+    });
+    let key = RowKey::new(0, 7, b"a").unwrap();
+    tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
+        row[8] ^= 4
+    });
+    write(&tree, |batch| {
+        batch.put(0, 7, b"a", None, b"new").unwrap();
+    });
+    assert_eq!(read(&tree, 0, 7, b"a"), Some((None, b"new".into())));
+}
+
+#[test]
+fn metadata_and_rows_commit_together_or_not_at_all() {
+    let (dir, tree) = new_tree();
+    let meta = Meta {
+        offset: 77,
+        term: 3,
+        selected_db: 2,
+        replication_id: "a".repeat(40),
+        replication_id2: "b".repeat(40),
+        second_offset: 70,
+        key_counts: vec![(0, 1)],
+        extra: vec![("functions".into(), bytes(10_000, 1))],
+        format_version: FORMAT_VERSION,
+    };
+    let mut batch = tree.begin().unwrap();
+    batch.put(0, 7, b"a", None, b"").unwrap();
+    batch.commit(&meta).unwrap();
+    let before = tree.snapshot().unwrap();
+    let mut batch = tree.begin().unwrap();
+    batch.put(0, 7, b"b", None, b"").unwrap();
+    drop(batch);
+    assert_eq!(tree.commit_seq(), before.commit_seq());
+    assert_eq!(tree.meta().unwrap(), meta);
+    assert_eq!(read(&tree, 0, 7, b"b"), None);
+
+    write(&tree, |batch| {
+        batch.delete(0, 7, b"a").unwrap();
+    });
+    assert!(tree.commit_seq() > before.commit_seq());
+    assert_eq!(tree.snapshot().unwrap().commit_seq(), tree.commit_seq());
+    assert_eq!(before.meta().unwrap(), meta);
+    assert!(before.get(0, 7, b"a", &mut vec![]).unwrap().is_some());
+    drop((tree, before));
+    assert_eq!(open(&dir).meta().unwrap(), Meta::default());
+}
+
+#[test]
+fn an_error_inside_a_batch_aborts_it_and_leaves_the_tree_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TreeOptions {
+        map_size: 1 << 20,
+        ..TreeOptions::default()
+    };
+    let tree = Tree::open(dir.path(), options).unwrap();
+    let mut batch = tree.begin().unwrap();
+    batch.put(0, 7, b"a", None, b"").unwrap();
+    let error = batch.put(0, 7, b"b", None, &bytes(2 << 20, 1)).unwrap_err();
+    assert!(error.is_out_of_space(), "{error}");
+    let next = batch.put(0, 7, b"c", None, b"");
+    assert!(matches!(next, Err(TreeError::BatchAborted)));
+    let end = batch.commit(&Meta::default());
+    assert!(matches!(end, Err(TreeError::BatchAborted)));
+    assert_eq!(tree.failure(), None);
+    write(&tree, |batch| {
+        batch.put(0, 7, b"d", None, b"").unwrap();
+    });
+    assert_eq!(read(&tree, 0, 7, b"a"), None);
+    assert_eq!(tree.meta().unwrap().key_counts, [(0, 1)]);
+}
+
+#[test]
+fn a_failed_commit_poisons_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TreeOptions {
+        map_size: 1 << 20,
+        ..TreeOptions::default()
+    };
+    let tree = Tree::open(dir.path(), options).unwrap();
+    let mut meta = Meta::default();
+    meta.extra.push(("too large".into(), bytes(2 << 20, 1)));
+    assert!(tree.begin().unwrap().commit(&meta).is_err());
+    assert!(tree.failure().is_some());
+    assert!(matches!(tree.begin(), Err(TreeError::Poisoned(_))));
+}
+
+#[test]
+fn there_is_one_tree_a_directory_and_one_batch_a_tree() {
+    let (dir, tree) = new_tree();
+    let second = Tree::open(dir.path(), TreeOptions::default());
+    assert!(matches!(second, Err(TreeError::InUse(_))));
+    let _batch = tree.begin().unwrap();
+    assert!(matches!(tree.begin(), Err(TreeError::WriterBusy)));
+}
+
+#[test]
+fn an_unknown_format_version_is_refused() {
+    let (dir, tree) = new_tree();
+    write(&tree, |_| ());
+    tamper(&tree, tree.store.tables.meta, meta::STATE_KEY, |row| {
+        row[4] = 9;
+        let crc = crc32c::crc32c(&row[4..]);
+        row[..4].copy_from_slice(&crc.to_le_bytes());
+    });
+    drop(tree);
+    let error = Tree::open(dir.path(), TreeOptions::default());
+    assert!(matches!(
+        error,
+        Err(TreeError::FormatVersion { found: 9, known: 1 })
+    ));
+}
