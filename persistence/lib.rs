@@ -1,1 +1,9 @@
-//! stub
+//! Everything that makes data outlive the process: the log, the tree and the
+//! snapshot formats.
+//!
+//! The crate knows neither sockets nor clocks of the cluster, nor tokio. The
+//! log reaches files through the small [`disk::Disk`] trait, so that a
+//! simulated disk can take the place of the real one in tests.
+
+pub mod disk;
+pub mod log;
