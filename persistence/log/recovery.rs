@@ -291,6 +291,10 @@ impl Recovery<'_> {
             if let Some((header, _)) = later.header {
                 let at = SEGMENT_HEADER_BYTES as u64;
                 dropped_bytes += self.torn_extent_of(later, header, at)? - at;
+                // The file may come back under this very id: as a blank one.
+                zero(later, 0, at)
+                    .and_then(|()| later.file.sync_data())
+                    .map_err(LogError::io("write", &later.path))?;
             }
             let spare = spare_path(self.dir, later.id);
             let renamed = self.disk.rename(&later.path, &spare);

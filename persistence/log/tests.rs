@@ -156,7 +156,6 @@ fn a_tail_torn_at_any_byte_is_dropped_and_the_rest_kept() {
     drop(log);
     let record = record::span(40) as usize;
     let last = 64 + 2 * record;
-    // Not the last 4 bytes: they are padding... 56 + 40 has none.
     for torn in 0..record {
         let disk = SimulatedDisk::new();
         let (log, _) = open(&disk, small(SyncPolicy::Always));
