@@ -1,0 +1,165 @@
+//! The current group: what has been appended and not yet taken by the writer.
+
+use std::collections::VecDeque;
+
+use super::Term;
+use super::record::RECORD_HEADER_BYTES;
+
+/// No database is known to be selected at this point of the stream.
+pub const UNKNOWN_DB: u32 = u32::MAX;
+/// Payload bytes after which a group is closed and another begun.
+const MAX_RECORD_BYTES: usize = 1 << 30;
+/// Buffered bytes beyond which append wakes the writer at once.
+const KICK_BYTES: usize = 64 << 20;
+/// A buffer that grew beyond this is given back to the allocator.
+const KEPT_BUFFER_BYTES: usize = 4 << 20;
+
+/// One record to be: room for its header, then the payload.
+pub struct Batch {
+    /// [`RECORD_HEADER_BYTES`] of room, then the payload.
+    pub buffer: Vec<u8>,
+    /// Stream offset of the first payload byte.
+    pub start: u64,
+    /// Term of the record.
+    pub term: Term,
+}
+
+impl Batch {
+    /// Number of payload bytes.
+    pub fn payload_bytes(&self) -> u64 {
+        (self.buffer.len() - RECORD_HEADER_BYTES) as u64
+    }
+}
+
+/// The append side of the log; lives under one mutex.
+pub struct Group {
+    batch: Batch,
+    /// Groups closed before, oldest first.
+    closed: VecDeque<Batch>,
+    /// End of what was appended.
+    pub end: u64,
+    /// Database selected at `end`, or [`UNKNOWN_DB`].
+    pub selected_db: u32,
+    /// The writer waits to be woken; append clears it.
+    pub writer_parked: bool,
+    kicked: bool,
+    /// The log has failed or is closed: appends do nothing.
+    pub refused: bool,
+}
+
+/// A buffer that starts with room for a record header.
+pub fn empty_buffer(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    if buffer.capacity() > KEPT_BUFFER_BYTES {
+        buffer = Vec::new();
+    }
+    buffer.resize(RECORD_HEADER_BYTES, 0);
+    buffer
+}
+
+impl Group {
+    /// An empty group at the end of a recovered log.
+    pub fn new(end: u64, term: Term) -> Group {
+        let buffer = Vec::with_capacity(KEPT_BUFFER_BYTES / 4);
+        Group {
+            batch: Batch {
+                buffer: empty_buffer(buffer),
+                start: end,
+                term,
+            },
+            closed: VecDeque::new(),
+            end,
+            selected_db: UNKNOWN_DB,
+            writer_parked: false,
+            kicked: false,
+            refused: false,
+        }
+    }
+
+    /// Appends payload bytes. Returns whether the writer has to be woken.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        if self.batch.buffer.len() + bytes.len() > KICK_BYTES {
+            return self.push_large(bytes);
+        }
+        self.batch.buffer.extend_from_slice(bytes);
+        self.end += bytes.len() as u64;
+        std::mem::take(&mut self.writer_parked)
+    }
+
+    #[cold]
+    fn push_large(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let used = self.batch.payload_bytes() as usize;
+            if used == MAX_RECORD_BYTES {
+                self.close_batch();
+                continue;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(MAX_RECORD_BYTES - used));
+            self.batch.buffer.extend_from_slice(now);
+            self.end += now.len() as u64;
+            bytes = later;
+        }
+        let first = !std::mem::replace(&mut self.kicked, true);
+        std::mem::take(&mut self.writer_parked) || first
+    }
+
+    /// Appends `SELECT db`, as a Redis primary writes it.
+    #[cold]
+    pub fn select(&mut self, db: u32) {
+        let mut digits = itoa::Buffer::new();
+        let db = digits.format(db);
+        let command = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
+        self.batch.buffer.extend_from_slice(command.as_bytes());
+        self.end += command.len() as u64;
+    }
+
+    /// The term of records from here on.
+    pub fn set_term(&mut self, term: Term) {
+        if self.batch.payload_bytes() > 0 {
+            self.close_batch();
+        }
+        self.batch.term = term;
+    }
+
+    /// The term of the next record.
+    pub fn term(&self) -> Term {
+        self.batch.term
+    }
+
+    fn close_batch(&mut self) {
+        let next = Batch {
+            buffer: empty_buffer(Vec::new()),
+            start: self.end,
+            term: self.batch.term,
+        };
+        self.closed
+            .push_back(std::mem::replace(&mut self.batch, next));
+    }
+
+    /// Takes the oldest group, leaving `spare` (from [`empty_buffer`]) in its
+    /// place; gives `spare` back when there is nothing to take.
+    pub fn take(&mut self, spare: Vec<u8>) -> Result<Batch, Vec<u8>> {
+        self.writer_parked = false;
+        self.kicked = false;
+        if let Some(batch) = self.closed.pop_front() {
+            return Ok(batch);
+        }
+        if self.batch.payload_bytes() == 0 {
+            return Err(spare);
+        }
+        let next = Batch {
+            buffer: spare,
+            start: self.end,
+            term: self.batch.term,
+        };
+        Ok(std::mem::replace(&mut self.batch, next))
+    }
+
+    /// Refuses appends from now on and forgets what was not written.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+        self.closed.clear();
+        self.batch.buffer = empty_buffer(Vec::new());
+    }
+}

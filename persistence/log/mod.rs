@@ -1,0 +1,434 @@
+//! The log: write-ahead log, replication stream and backlog in one.
+//!
+//! The payload is the replication stream, byte for byte; an [`Offset`] counts
+//! its bytes and nothing else. On disk it is cut into records, one a group
+//! commit ([`record`]), which lie in segment files ([`segment`]):
+//!
+//! ```text
+//! append ──► group ──► writer thread ──► segment ──► segment ──► prepared
+//!   (a mutex,  (two buffers   (one write a group;     ▲               ▲
+//!    a memcpy)  in turn)       syncs under `always`)  │           preparer thread
+//!                                   sync thread ──────┘        (makes, recycles)
+//!                                (once a second, sync_to)
+//! ```
+//!
+//! - Appends are ordered by one short mutex, taken while the caller holds the
+//!   lock of the key (I1). What one call appends is contiguous.
+//! - `end ≥ written ≥ synced`. Replies wait on an offset; nobody's thread waits,
+//!   but that of [`Log::sync_to`] (I3).
+//! - Any failed write or sync poisons the log for good (I6).
+//! - [`recovery`] tells a torn tail from corruption (I7).
+//!
+//! The log knows nothing of commands but how a `SELECT` is written.
+
+mod error;
+mod group;
+mod preparer;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod shared;
+mod stats;
+mod window;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+pub use error::LogError;
+pub use group::UNKNOWN_DB;
+pub use reader::LogReader;
+pub use stats::LogStats;
+
+use crate::disk::Disk;
+use group::Group;
+use preparer::Preparer;
+use shared::Shared;
+use writer::Writer;
+
+/// A position in the replication stream, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(pub u64);
+
+/// A period of one primary's rule; grows by one at each promotion. Histories
+/// are told apart by (term, offset).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// When written data is made durable: the directive `appendfsync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// After every group, before it is acknowledged.
+    Always,
+    /// Once a second, in the background.
+    EverySec,
+    /// When the operating system likes, and on [`Log::sync_to`].
+    No,
+}
+
+/// How a log is laid out and driven.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// Size of a segment file; one huge record may make one larger.
+    pub segment_bytes: u64,
+    /// When written data is made durable.
+    pub policy: SyncPolicy,
+    /// How long a group gathers, other than under `always`.
+    pub flush_interval_ms: u64,
+    /// Time between syncs under `everysec`.
+    pub sync_interval_ms: u64,
+    /// Trimmed segment files kept to be used again.
+    pub spare_segments: usize,
+    /// Term of a log that is created; an existing one knows its own.
+    pub term: Term,
+    /// Recovery need not read segments that lie wholly below this offset: the
+    /// tree has applied them. Readers check them when they come to them.
+    pub verify_from: Offset,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            segment_bytes: 64 << 20,
+            policy: SyncPolicy::EverySec,
+            flush_interval_ms: 5,
+            sync_interval_ms: 1000,
+            spare_segments: 2,
+            term: Term(0),
+            verify_from: Offset(0),
+        }
+    }
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The oldest offset in the log.
+    pub oldest: Offset,
+    /// The end of the log; everything up to here is durable.
+    pub end: Offset,
+    /// Term of the last record.
+    pub term: Term,
+    /// Number of segments.
+    pub segments: u64,
+    /// There was no log; an empty one was made.
+    pub created: bool,
+    /// Bytes of the files, framing included, that a crash had left behind the
+    /// end of the log and that were removed. None of them was ever synced.
+    pub dropped_bytes: u64,
+}
+
+/// An open log; owns its threads. Shared as `Arc<Log>`.
+pub struct Log {
+    shared: Arc<Shared>,
+    preparer: Arc<Preparer>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<()>,
+    syncer: JoinHandle<()>,
+    preparer: JoinHandle<()>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, which must be under a
+    /// [`DirectoryLock`](crate::disk::DirectoryLock), and recovers it. If there
+    /// is none, an empty one is made that begins at `start`.
+    ///
+    /// Fails on corruption and on a missing segment, naming file and position,
+    /// and then changes nothing.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        start: Offset,
+        options: LogOptions,
+    ) -> Result<(Log, RecoveryReport), LogError> {
+        let recovered = recovery::recover(&*disk, dir, start, &options)?;
+        let report = recovered.report;
+        let segments = VecDeque::from(recovered.segments);
+        let active = segments.back().expect("a log has a segment").clone();
+        let group = Group::new(report.end.0, report.term);
+        let dir = dir.to_path_buf();
+        let shared = Arc::new(Shared::new(disk, dir, options, group, segments));
+        let preparer = Arc::new(Preparer::default());
+        preparer.prepare(active.header.id + 1);
+        let writer = Writer {
+            shared: shared.clone(),
+            preparer: preparer.clone(),
+            active,
+            position: recovered.position,
+            chain: recovered.chain,
+        };
+        let threads = start_threads(writer, recovered.spares)?;
+        let log = Log {
+            shared,
+            preparer,
+            threads: Mutex::new(Some(threads)),
+        };
+        Ok((log, report))
+    }
+
+    /// Appends the effects of one command, transaction or script, which begin
+    /// in database `db` and leave `last_db` selected. A `SELECT` is put before
+    /// them if the stream has another database selected. Returns the end.
+    ///
+    /// Never blocks on the disk. After a failure it does nothing.
+    #[inline]
+    pub fn append(&self, db: u32, effects: &[u8], last_db: u32) -> Offset {
+        let mut group = self.shared.group.lock();
+        if group.refused {
+            return Offset(group.end);
+        }
+        if group.selected_db != db {
+            group.select(db);
+        }
+        let wake = group.push(effects);
+        group.selected_db = last_db;
+        let end = group.end;
+        self.shared.end.store(end, Release);
+        drop(group);
+        if wake {
+            self.shared.hurry_writer();
+        }
+        Offset(end)
+    }
+
+    /// Appends a part of a primary's stream as it is. Which database is
+    /// selected afterwards is unknown to the log, so that the next
+    /// [`append`](Log::append) emits a `SELECT`.
+    pub fn append_raw(&self, bytes: &[u8]) -> Offset {
+        self.append_raw_selected(bytes, UNKNOWN_DB)
+    }
+
+    /// As [`append_raw`](Log::append_raw), for a caller who has followed the
+    /// stream and knows the database selected at its end.
+    pub fn append_raw_selected(&self, bytes: &[u8], selected_db: u32) -> Offset {
+        let mut group = self.shared.group.lock();
+        if group.refused {
+            return Offset(group.end);
+        }
+        let wake = group.push(bytes);
+        group.selected_db = selected_db;
+        let end = group.end;
+        self.shared.end.store(end, Release);
+        drop(group);
+        if wake {
+            self.shared.hurry_writer();
+        }
+        Offset(end)
+    }
+
+    /// The end of what was appended.
+    #[inline]
+    pub fn end(&self) -> Offset {
+        Offset(self.shared.end.load(Acquire))
+    }
+
+    /// The end of what the operating system has; it outlives the process.
+    #[inline]
+    pub fn written(&self) -> Offset {
+        Offset(self.shared.written.load(Acquire))
+    }
+
+    /// The end of what is durable.
+    #[inline]
+    pub fn synced(&self) -> Offset {
+        Offset(self.shared.synced.load(Acquire))
+    }
+
+    /// The oldest offset in the log.
+    pub fn oldest(&self) -> Offset {
+        Offset(self.shared.segments.lock()[0].header.start)
+    }
+
+    /// The end, and the database selected there, or [`UNKNOWN_DB`].
+    pub fn position(&self) -> (Offset, u32) {
+        let group = self.shared.group.lock();
+        (Offset(group.end), group.selected_db)
+    }
+
+    /// Bytes appended and not yet written.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.end().0.saturating_sub(self.written().0)
+    }
+
+    /// Makes the next append emit a `SELECT`, because somebody begins to read
+    /// the stream there.
+    pub fn force_select_next(&self) {
+        self.shared.group.lock().selected_db = UNKNOWN_DB;
+    }
+
+    /// Begins a new term with the next record.
+    pub fn start_term(&self, term: Term) {
+        self.shared.group.lock().set_term(term);
+    }
+
+    /// The term of what is appended next.
+    pub fn term(&self) -> Term {
+        self.shared.group.lock().term()
+    }
+
+    /// Blocks until everything below `offset` (at most the end) is durable.
+    pub fn sync_to(&self, offset: Offset) -> Result<(), LogError> {
+        self.shared.sync_to(offset)
+    }
+
+    /// Sets the function that is called with the offset up to which the policy
+    /// allows acknowledgements: the synced end under `always`, else the written
+    /// end. It is called after every sync and every write that moves it, and
+    /// once after a failure; it must not block or call back into the log other
+    /// than for its offsets and its failure.
+    pub fn on_synced(&self, callback: Box<dyn Fn(Offset) + Send + Sync>) {
+        self.shared.set_callback(Arc::from(callback));
+    }
+
+    /// Changes the sync policy from now on.
+    pub fn set_policy(&self, policy: SyncPolicy) {
+        self.shared.set_policy(policy);
+    }
+
+    /// The sync policy.
+    pub fn policy(&self) -> SyncPolicy {
+        self.shared.policy()
+    }
+
+    /// Why the log is of no more use, if so (I6).
+    pub fn failure(&self) -> Option<Arc<LogError>> {
+        self.shared.failure().cloned()
+    }
+
+    /// A cursor over the payload from `from` on.
+    pub fn reader(&self, from: Offset) -> Result<LogReader, LogError> {
+        LogReader::open(self.shared.clone(), from)
+    }
+
+    /// Frees whole segments that lie wholly below `offset`, and below what is
+    /// durable (I5). Their files are recycled or removed in the background.
+    pub fn trim_below(&self, offset: Offset) {
+        let synced = self.synced();
+        let mut segments = self.shared.segments.lock();
+        while let Some(next) = segments.get(1) {
+            // Something in the next one must be durable, so that its header is.
+            if next.header.start > offset.0 || next.header.start >= synced.0 {
+                return;
+            }
+            let Some(segment) = segments.pop_front() else {
+                return;
+            };
+            self.preparer.recycle(segment);
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> LogStats {
+        let segments = self.shared.segments.lock();
+        let disk_bytes = segments.iter().map(|segment| segment.capacity).sum();
+        let count = segments.len() as u64;
+        drop(segments);
+        self.shared.counters.snapshot(count, disk_bytes)
+    }
+
+    /// Writes and syncs everything appended before, and ends the threads.
+    /// Later appends do nothing. Closing again is no error.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.shared.group.lock().refused = true;
+        if let Some(threads) = self.threads.lock().take() {
+            self.shared.stopping.store(true, Release);
+            self.shared.hurry_writer();
+            let writer = threads.writer.join();
+            self.shared.wake_syncer();
+            let syncer = threads.syncer.join();
+            self.preparer.close();
+            let preparer = threads.preparer.join();
+            for ended in [writer, syncer, preparer] {
+                ended.expect("a thread of the log has panicked");
+            }
+        }
+        match self.failure() {
+            Some(failure) => Err(LogError::Failed(failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until trimmed segments are freed and the next one is prepared.
+    pub fn wait_for_preparer(&self) {
+        self.preparer.wait_idle();
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!("the log was not closed cleanly: {error}");
+        }
+    }
+}
+
+/// Removes the log in `dir`, which must not be open: a replica does so before
+/// it takes over another history. Newest first, so that what a crash leaves is
+/// a log still.
+pub fn erase(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let mut names = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(LogError::io("list", dir))?,
+    };
+    names.retain(|name| segment::parse_name(name) != segment::FileName::Foreign);
+    names.sort_unstable();
+    for name in names.iter().rev() {
+        let path = dir.join(name);
+        disk.remove(&path).map_err(LogError::io("remove", &path))?;
+        disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+    }
+    Ok(())
+}
+
+fn start_threads(writer: Writer, spares: Vec<PathBuf>) -> Result<Threads, LogError> {
+    let shared = writer.shared.clone();
+    let preparer = writer.preparer.clone();
+    let failed = |error| LogError::io("start the threads for", &shared.dir)(error);
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let builder = thread::Builder::new().name(name.to_owned());
+        builder.spawn(body).map_err(failed)
+    };
+    let (for_syncer, for_preparer) = (shared.clone(), shared.clone());
+    let preparer = spawn(
+        "log-preparer",
+        Box::new(move || preparer.run(&for_preparer, spares)),
+    )?;
+    let syncer = spawn(
+        "log-sync",
+        Box::new(move || shared::run_syncer(&for_syncer)),
+    )?;
+    let _ = shared.syncer.set(syncer.thread().clone());
+    let writer = spawn("log-writer", Box::new(move || writer.run()))?;
+    let _ = shared.writer.set(writer.thread().clone());
+    Ok(Threads {
+        writer,
+        syncer,
+        preparer,
+    })
+}

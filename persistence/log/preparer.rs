@@ -1,0 +1,224 @@
+//! The thread that makes segments ahead of need, and recycles trimmed ones.
+//!
+//! The next segment lies under its final name, allocated, durable and without
+//! a header of its own, before the writer needs it: beginning it takes one
+//! small write and no change of the directory. Every change of the directory
+//! is synced before the next one, so that a crash can't leave a gap in the
+//! sequence of segments.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::segment::{SEGMENT_HEADER_BYTES, Segment, segment_path, spare_path};
+use super::shared::Shared;
+use super::{LogError, SyncPolicy};
+use crate::disk::DiskFile;
+
+const ZERO_CHUNK_BYTES: u64 = 1 << 20;
+
+/// A segment file that waits for its header.
+pub struct Prepared {
+    pub id: u64,
+    pub path: PathBuf,
+    pub file: Arc<dyn DiskFile>,
+    pub capacity: u64,
+    pub recycled: bool,
+}
+
+enum Job {
+    Prepare(u64),
+    Recycle(Arc<Segment>),
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    prepared: Option<Result<Prepared, LogError>>,
+    closed: bool,
+    idle: bool,
+}
+
+/// The preparer's inbox and its finished piece.
+#[derive(Default)]
+pub struct Preparer {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Preparer {
+    /// Asks for segment `id`; at most one is asked for at a time.
+    pub fn prepare(&self, id: u64) {
+        self.state.lock().jobs.push_front(Job::Prepare(id));
+        self.changed.notify_all();
+    }
+
+    /// Hands over a segment that no longer belongs to the log.
+    pub fn recycle(&self, segment: Arc<Segment>) {
+        self.state.lock().jobs.push_back(Job::Recycle(segment));
+        self.changed.notify_all();
+    }
+
+    /// Waits for the segment asked for.
+    pub fn take(&self) -> Result<Prepared, LogError> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(prepared) = state.prepared.take() {
+                return prepared;
+            }
+            if state.closed {
+                return Err(LogError::Closed);
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Waits until nothing is left to do.
+    pub fn wait_idle(&self) {
+        let mut state = self.state.lock();
+        while !(state.closed || state.idle && state.jobs.is_empty()) {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Ends the thread after the job at hand.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(job) = state.jobs.pop_front() {
+                state.idle = false;
+                return Some(job);
+            }
+            state.idle = true;
+            self.changed.notify_all();
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// The thread's body. `spares` are files left from an earlier run.
+    pub fn run(&self, shared: &Shared, spares: Vec<PathBuf>) {
+        let mut pool = Pool { shared, spares };
+        pool.shrink();
+        while let Some(job) = self.next_job() {
+            match job {
+                Job::Prepare(id) => {
+                    let prepared = pool.prepare(id);
+                    self.state.lock().prepared = Some(prepared);
+                    self.changed.notify_all();
+                }
+                Job::Recycle(segment) => pool.recycle(segment),
+            }
+        }
+    }
+}
+
+/// Files to be used again.
+struct Pool<'a> {
+    shared: &'a Shared,
+    spares: Vec<PathBuf>,
+}
+
+impl Pool<'_> {
+    fn prepare(&mut self, id: u64) -> Result<Prepared, LogError> {
+        let path = segment_path(&self.shared.dir, id);
+        let prepared = match self.spares.pop() {
+            Some(spare) => self.reuse(&spare, id),
+            None => self.create(id),
+        };
+        if prepared.is_err() {
+            let _ = self.shared.disk.remove(&path);
+            let _ = self.shared.disk.sync_dir(&self.shared.dir);
+        }
+        prepared.map_err(LogError::io("prepare", &path))
+    }
+
+    fn reuse(&self, spare: &Path, id: u64) -> io::Result<Prepared> {
+        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
+        let path = segment_path(dir, id);
+        let file = disk.open(spare)?;
+        file.allocate(self.shared.options.segment_bytes)?;
+        file.sync_data()?;
+        disk.rename(spare, &path)?;
+        disk.sync_dir(dir)?;
+        let capacity = file.len()?;
+        Ok(Prepared {
+            id,
+            path,
+            file,
+            capacity,
+            recycled: true,
+        })
+    }
+
+    fn create(&self, id: u64) -> io::Result<Prepared> {
+        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
+        let options = &self.shared.options;
+        let path = segment_path(dir, id);
+        let file = disk.create(&path)?;
+        let capacity = options.segment_bytes.max(SEGMENT_HEADER_BYTES as u64);
+        file.allocate(capacity)?;
+        if self.shared.policy() == SyncPolicy::Always {
+            // Else each sync would have to commit the extents it wrote first.
+            let zeros = vec![0; ZERO_CHUNK_BYTES.min(capacity) as usize];
+            let mut at = 0;
+            while at < capacity {
+                let count = (capacity - at).min(zeros.len() as u64);
+                file.write_at(&zeros[..count as usize], at)?;
+                at += count;
+            }
+        }
+        file.sync_data()?;
+        disk.sync_dir(dir)?;
+        Ok(Prepared {
+            id,
+            path,
+            file,
+            capacity,
+            recycled: false,
+        })
+    }
+
+    /// Keeps the file of a trimmed segment, unless there are enough, it is not
+    /// of the usual size, or a reader still has it open.
+    fn recycle(&mut self, segment: Arc<Segment>) {
+        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
+        let spare = spare_path(dir, segment.header.id);
+        let keep = self.spares.len() < self.shared.options.spare_segments
+            && segment.capacity == self.shared.options.segment_bytes
+            && Arc::strong_count(&segment) == 1
+            && !self.spares.contains(&spare);
+        let done = if keep {
+            disk.rename(&segment.path, &spare)
+        } else {
+            disk.remove(&segment.path)
+        };
+        match done.and_then(|()| disk.sync_dir(dir)) {
+            Ok(()) if keep => self.spares.push(spare),
+            Ok(()) => {}
+            Err(error) => tracing::warn!("cannot free {}: {error}", segment.path.display()),
+        }
+    }
+
+    /// Removes spares beyond the number wanted.
+    fn shrink(&mut self) {
+        while self.spares.len() > self.shared.options.spare_segments.max(1) {
+            let Some(path) = self.spares.pop() else {
+                return;
+            };
+            if let Err(error) = self.shared.disk.remove(&path) {
+                tracing::warn!("cannot remove {}: {error}", path.display());
+            }
+        }
+    }
+}

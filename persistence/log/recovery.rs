@@ -1,0 +1,466 @@
+//! Opening a log directory: which records count, where the log ends, and
+//! whether what is missing was torn off by a crash or has rotted (I7).
+//!
+//! The oldest segment's header is durable before the file gets its name, and
+//! a segment is trimmed only after something in the next one is durable. So
+//! the oldest header must be good. From there records are followed as long as
+//! CRC, chain, segment id and offset agree, and on into the next segment where
+//! it takes up exactly at the end of this one.
+//!
+//! Where that stops, everything later is searched for genuine records and
+//! headers. Each states up to where the log was durable when it was written.
+//! If one claims an offset beyond the stop, durable data is gone: corruption,
+//! and nothing is changed. If none does, the rest had never been synced, and
+//! the log is truncated at the stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::record::{ALIGNMENT, MAGIC, RecordHeader};
+use super::segment::{
+    FileName, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name, segment_path, spare_path,
+};
+use super::window::Window;
+use super::{LogError, LogOptions, Offset, RecoveryReport, Term};
+use crate::disk::{Disk, DiskFile};
+
+/// Bytes searched or zeroed at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A log directory after recovery.
+pub struct Recovered {
+    /// Oldest to active, at least one.
+    pub segments: Vec<Arc<Segment>>,
+    /// Position in the active file of the next record.
+    pub position: u64,
+    /// CRC of the last record.
+    pub chain: u32,
+    /// Files that can be recycled.
+    pub spares: Vec<PathBuf>,
+    /// For the operator.
+    pub report: RecoveryReport,
+}
+
+/// A file under a segment's name.
+struct Candidate {
+    id: u64,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    /// `None` if it was never begun, or its header is bad.
+    header: Option<(SegmentHeader, u32)>,
+}
+
+/// Where following the records of one segment stopped.
+#[derive(Clone, Copy)]
+struct Stop {
+    position: u64,
+    chain: u32,
+    end: u64,
+    term: u64,
+}
+
+struct Recovery<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    window: Window,
+}
+
+/// Recovers `dir`, or creates the first segment at `start` if there is none.
+pub fn recover(
+    disk: &dyn Disk,
+    dir: &Path,
+    start: Offset,
+    options: &LogOptions,
+) -> Result<Recovered, LogError> {
+    disk.create_dir(dir).map_err(LogError::io("create", dir))?;
+    let mut recovery = Recovery {
+        disk,
+        dir,
+        window: Window::default(),
+    };
+    let (ids, spares) = recovery.list()?;
+    if ids.is_empty() {
+        return recovery.create(start, options, spares);
+    }
+    let candidates = recovery.open_all(&ids)?;
+    recovery.follow(candidates, spares, options)
+}
+
+impl Recovery<'_> {
+    /// Ids of the segments, ascending, and the spare files.
+    fn list(&self) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
+        let names = self.disk.list(self.dir);
+        let names = names.map_err(LogError::io("list", self.dir))?;
+        let (mut ids, mut spares) = (Vec::new(), Vec::new());
+        for name in names {
+            match parse_name(&name) {
+                FileName::Segment(id) => ids.push(id),
+                FileName::Spare => spares.push(self.dir.join(name)),
+                FileName::Foreign => tracing::warn!(
+                    "{} does not belong to the log and is ignored",
+                    self.dir.join(name).display()
+                ),
+            }
+        }
+        ids.sort_unstable();
+        for pair in ids.windows(2) {
+            if pair[0] + 1 != pair[1] {
+                return Err(LogError::MissingSegment {
+                    path: segment_path(self.dir, pair[0] + 1),
+                });
+            }
+        }
+        Ok((ids, spares))
+    }
+
+    /// The very first segment. It gets its name once its header is durable.
+    fn create(
+        &self,
+        start: Offset,
+        options: &LogOptions,
+        stale: Vec<PathBuf>,
+    ) -> Result<Recovered, LogError> {
+        for path in stale {
+            let removed = self.disk.remove(&path);
+            removed.map_err(LogError::io("remove", &path))?;
+        }
+        let id = 1;
+        let (temporary, path) = (spare_path(self.dir, id), segment_path(self.dir, id));
+        let header = SegmentHeader::begin(id, start.0, options.term.0, 0);
+        let (bytes, seed) = header.encode();
+        let capacity = options.segment_bytes.max(SEGMENT_HEADER_BYTES as u64);
+        let create = || {
+            let file = self.disk.create(&temporary)?;
+            file.allocate(capacity)?;
+            file.write_at(&bytes, 0)?;
+            file.sync_data()?;
+            self.disk.rename(&temporary, &path)?;
+            self.disk.sync_dir(self.dir)?;
+            Ok(file)
+        };
+        let file = create().map_err(LogError::io("create", &path))?;
+        let segment = Segment {
+            header,
+            seed,
+            file,
+            path,
+            capacity,
+            written_to: AtomicU64::new(SEGMENT_HEADER_BYTES as u64),
+        };
+        Ok(Recovered {
+            segments: vec![Arc::new(segment)],
+            position: SEGMENT_HEADER_BYTES as u64,
+            chain: seed,
+            spares: Vec::new(),
+            report: RecoveryReport {
+                oldest: start,
+                end: start,
+                term: options.term,
+                segments: 1,
+                created: true,
+                dropped_bytes: 0,
+            },
+        })
+    }
+
+    fn open_all(&self, ids: &[u64]) -> Result<Vec<Candidate>, LogError> {
+        let open = |&id| {
+            let path = segment_path(self.dir, id);
+            let file = self.disk.open(&path).map_err(LogError::io("open", &path))?;
+            let len = file.len().map_err(LogError::io("read", &path))?;
+            let mut bytes = [0; SEGMENT_HEADER_BYTES];
+            let count = file.read_at(&mut bytes, 0);
+            let count = count.map_err(LogError::io("read", &path))?;
+            let header = SegmentHeader::decode(&bytes[..count]).filter(|(h, _)| h.id == id);
+            Ok(Candidate {
+                id,
+                path,
+                file,
+                len,
+                header,
+            })
+        };
+        ids.iter().map(open).collect()
+    }
+
+    /// Follows the records from the oldest segment on, and settles the end.
+    fn follow(
+        &mut self,
+        candidates: Vec<Candidate>,
+        spares: Vec<PathBuf>,
+        options: &LogOptions,
+    ) -> Result<Recovered, LogError> {
+        let mut segments = Vec::new();
+        let mut index = 0;
+        let mut inherited = None;
+        loop {
+            let candidate = &candidates[index];
+            let Some((header, seed)) = candidate.header else {
+                return Err(corrupt(candidate, 0, "the segment header is damaged"));
+            };
+            let next = candidates.get(index + 1).and_then(|c| c.header);
+            if let Some((next, _)) = next
+                && next.start >= header.start
+                && next.start <= options.verify_from.0
+            {
+                segments.push(segment(candidate, header, seed, candidate.len));
+                index += 1;
+                continue;
+            }
+            let stop = self.scan(candidate, header, seed, inherited)?;
+            inherited = Some(stop.term);
+            segments.push(segment(candidate, header, seed, stop.position));
+            if let Some((next, _)) = next
+                && next.start == stop.end
+                && next.previous == stop.chain
+            {
+                index += 1;
+                continue;
+            }
+            return self.settle(&candidates, index, stop, segments, spares);
+        }
+    }
+
+    /// Follows the records of one segment.
+    fn scan(
+        &mut self,
+        candidate: &Candidate,
+        header: SegmentHeader,
+        seed: u32,
+        term: Option<u64>,
+    ) -> Result<Stop, LogError> {
+        let mut stop = Stop {
+            position: SEGMENT_HEADER_BYTES as u64,
+            chain: seed,
+            end: header.start,
+            term: term.unwrap_or(0).max(header.term),
+        };
+        self.window.clear();
+        loop {
+            let record = self.record(candidate, stop.position)?;
+            let genuine = |r: &RecordHeader| {
+                r.segment == header.id
+                    && r.nonce == header.nonce
+                    && r.offset == stop.end
+                    && r.previous == stop.chain
+            };
+            let Some(record) = record.filter(genuine) else {
+                return Ok(stop);
+            };
+            stop.position += record.span();
+            stop.chain = record.crc;
+            stop.end += u64::from(record.length);
+            stop.term = record.term;
+        }
+    }
+
+    fn record(&mut self, from: &Candidate, at: u64) -> Result<Option<RecordHeader>, LogError> {
+        let record = self.window.record(&*from.file, at, from.len);
+        record.map_err(LogError::io("read", &from.path))
+    }
+
+    /// Decides between a torn tail and corruption, and truncates.
+    fn settle(
+        &mut self,
+        candidates: &[Candidate],
+        index: usize,
+        stop: Stop,
+        segments: Vec<Arc<Segment>>,
+        mut spares: Vec<PathBuf>,
+    ) -> Result<Recovered, LogError> {
+        let last = &candidates[index];
+        let own = self.search(last, stop.position)?;
+        let mut claimed = own.synced;
+        for later in &candidates[index + 1..] {
+            claimed = claimed.max(later.header.map_or(0, |(h, _)| h.synced));
+            claimed = claimed.max(self.search(later, SEGMENT_HEADER_BYTES as u64)?.synced);
+        }
+        if claimed > stop.end {
+            return Err(lost(candidates, index, stop, claimed));
+        }
+        let torn_to = self.torn_extent(last, stop.position, own.end)?;
+        let mut dropped_bytes = torn_to - stop.position;
+        let sync_dir = |disk: &dyn Disk| {
+            let synced = disk.sync_dir(self.dir);
+            synced.map_err(LogError::io("sync", self.dir))
+        };
+        for later in candidates[index + 1..].iter().rev() {
+            if let Some((header, _)) = later.header {
+                let at = SEGMENT_HEADER_BYTES as u64;
+                dropped_bytes += self.torn_extent_of(later, header, at)? - at;
+                // The file may come back under this very id: as a blank one.
+                zero(later, 0, at)
+                    .and_then(|()| later.file.sync_data())
+                    .map_err(LogError::io("write", &later.path))?;
+            }
+            let spare = spare_path(self.dir, later.id);
+            let renamed = self.disk.rename(&later.path, &spare);
+            renamed.map_err(LogError::io("rename", &later.path))?;
+            sync_dir(self.disk)?;
+            if !spares.contains(&spare) {
+                spares.push(spare);
+            }
+        }
+        zero(last, stop.position, torn_to).map_err(LogError::io("write", &last.path))?;
+        for segment in &segments {
+            let synced = segment.file.sync_data();
+            synced.map_err(LogError::io("sync", &segment.path))?;
+        }
+        sync_dir(self.disk)?;
+        let report = RecoveryReport {
+            oldest: Offset(segments[0].header.start),
+            end: Offset(stop.end),
+            term: Term(stop.term),
+            segments: segments.len() as u64,
+            created: false,
+            dropped_bytes,
+        };
+        Ok(Recovered {
+            segments,
+            position: stop.position,
+            chain: stop.chain,
+            spares,
+            report,
+        })
+    }
+
+    /// Searches a file from `position` on for genuine records of its segment.
+    fn search(&mut self, candidate: &Candidate, position: u64) -> Result<Found, LogError> {
+        let failed = |error| LogError::io("read", &candidate.path)(error);
+        let nonce = candidate.header.map(|(header, _)| header.nonce);
+        let mut found = Found { synced: 0, end: 0 };
+        let mut chunk = Vec::new();
+        let mut at = position;
+        self.window.clear();
+        while at < candidate.len {
+            chunk.resize(CHUNK_BYTES.min(candidate.len - at) as usize, 0);
+            let count = candidate.file.read_at(&mut chunk, at).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            let mut next = at + count as u64;
+            for (index, word) in chunk[..count].chunks_exact(ALIGNMENT as usize).enumerate() {
+                if word[..4] != MAGIC.to_le_bytes() {
+                    continue;
+                }
+                let here = at + index as u64 * ALIGNMENT;
+                let genuine = |r: &RecordHeader| {
+                    r.segment == candidate.id && nonce.is_none_or(|n| n == r.nonce)
+                };
+                let mut end = here;
+                while let Some(record) = self.record(candidate, end)?.filter(genuine) {
+                    found.synced = found.synced.max(record.synced);
+                    end += record.span();
+                }
+                if end > here {
+                    found.end = end;
+                    next = end;
+                    break;
+                }
+            }
+            at = next;
+        }
+        Ok(found)
+    }
+
+    fn torn_extent(&mut self, last: &Candidate, at: u64, found: u64) -> Result<u64, LogError> {
+        let Some((header, _)) = last.header else {
+            return Ok(at);
+        };
+        Ok(self.torn_extent_of(last, header, at)?.max(found))
+    }
+
+    /// How far the bytes go that a crash left behind after `position`. In a
+    /// recycled file only what carries this segment's id can be told from the
+    /// file's past.
+    fn torn_extent_of(
+        &mut self,
+        candidate: &Candidate,
+        header: SegmentHeader,
+        position: u64,
+    ) -> Result<u64, LogError> {
+        let failed = |error| LogError::io("read", &candidate.path)(error);
+        if header.recycled {
+            self.window.clear();
+            let (file, len) = (&*candidate.file, candidate.len);
+            let bytes = self.window.read(file, position, 64, len).map_err(failed)?;
+            let ours = RecordHeader::decode(bytes).filter(|r| r.segment == header.id);
+            return Ok(ours.map_or(position, |r| {
+                position.saturating_add(r.span()).min(candidate.len)
+            }));
+        }
+        let mut extent = position;
+        let mut chunk = vec![0; CHUNK_BYTES as usize];
+        let mut at = position;
+        loop {
+            let count = candidate.file.read_at(&mut chunk, at).map_err(failed)?;
+            if count == 0 {
+                return Ok(extent);
+            }
+            if let Some(last) = chunk[..count].iter().rposition(|b| *b != 0) {
+                extent = at + last as u64 + 1;
+            }
+            at += count as u64;
+        }
+    }
+}
+
+/// What a search found.
+struct Found {
+    /// The highest durable offset that a record claims.
+    synced: u64,
+    /// Position after the last genuine record, 0 if there is none.
+    end: u64,
+}
+
+fn segment(from: &Candidate, header: SegmentHeader, seed: u32, written_to: u64) -> Arc<Segment> {
+    Arc::new(Segment {
+        header,
+        seed,
+        file: from.file.clone(),
+        path: from.path.clone(),
+        capacity: from.len,
+        written_to: AtomicU64::new(written_to),
+    })
+}
+
+fn corrupt(candidate: &Candidate, position: u64, reason: impl Into<String>) -> LogError {
+    LogError::Corrupt {
+        path: candidate.path.clone(),
+        position,
+        reason: reason.into(),
+    }
+}
+
+/// Durable data is gone at `stop`: says where to look.
+fn lost(candidates: &[Candidate], index: usize, stop: Stop, claimed: u64) -> LogError {
+    let evidence = format!(
+        "offset {} can't be read, though later records show that the log was durable up to {claimed}",
+        stop.end
+    );
+    let next = candidates.get(index + 1);
+    if let Some(next) = next.filter(|next| next.header.is_none()) {
+        let mut bytes = [0; 4];
+        let here = candidates[index].file.read_at(&mut bytes, stop.position);
+        if here.is_ok() && bytes != MAGIC.to_le_bytes() {
+            let reason = format!("the segment header is damaged: {evidence}");
+            return corrupt(next, 0, reason);
+        }
+    }
+    corrupt(&candidates[index], stop.position, evidence)
+}
+
+/// Zeroes a torn tail, so that nothing of it can come back.
+fn zero(last: &Candidate, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; CHUNK_BYTES.min(to - from) as usize];
+    let mut at = from;
+    while at < to {
+        let count = (to - at).min(zeros.len() as u64);
+        last.file.write_at(&zeros[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}

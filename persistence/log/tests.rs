@@ -1,0 +1,530 @@
+//! The log as its users see it, on a disk that can lose power.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::disk::{Fault, RealDisk, SimulatedDisk};
+
+const DIR: &str = "/data/log";
+
+fn small(policy: SyncPolicy) -> LogOptions {
+    LogOptions {
+        segment_bytes: 4096,
+        policy,
+        flush_interval_ms: 1,
+        ..LogOptions::default()
+    }
+}
+
+fn open(disk: &SimulatedDisk, options: LogOptions) -> (Log, RecoveryReport) {
+    try_open(disk, options).unwrap()
+}
+
+fn try_open(disk: &SimulatedDisk, options: LogOptions) -> Result<(Log, RecoveryReport), LogError> {
+    Log::open(
+        Arc::new(disk.clone()),
+        Path::new(DIR),
+        Offset(1000),
+        options,
+    )
+}
+
+fn path(id: u64) -> PathBuf {
+    segment::segment_path(Path::new(DIR), id)
+}
+
+/// Everything from `from` to the end of what is written.
+fn read_all(log: &Log, from: Offset) -> Vec<u8> {
+    let mut reader = log.reader(from).unwrap();
+    let mut bytes = Vec::new();
+    while reader.next(&mut bytes, 777).unwrap() > 0 {}
+    bytes
+}
+
+/// `count` bytes that differ from place to place.
+fn pattern(seed: usize, count: usize) -> Vec<u8> {
+    (0..count)
+        .map(|i| ((i * 7 + seed * 13) % 251) as u8)
+        .collect()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Appends and syncs records one by one; returns the whole payload.
+fn fill(log: &Log, records: usize, bytes: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    for i in 0..records {
+        let part = pattern(i, bytes);
+        let end = log.append_raw(&part);
+        log.sync_to(end).unwrap();
+        all.extend_from_slice(&part);
+    }
+    all
+}
+
+#[test]
+fn what_is_appended_is_read_back_after_a_restart_on_a_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = small(SyncPolicy::Always);
+        Log::open(Arc::new(RealDisk), dir.path(), Offset(5), options).unwrap()
+    };
+    let (log, report) = open();
+    assert!(report.created);
+    assert_eq!(report.end, Offset(5));
+    let mut all = fill(&log, 50, 300);
+    all.extend(fill(&log, 1, 100_000));
+    all.extend(fill(&log, 3, 10));
+    assert!(log.stats().segments > 3);
+    assert_eq!(read_all(&log, Offset(5)), all);
+    assert_eq!(read_all(&log, Offset(4321)), all[4316..]);
+    log.close().unwrap();
+    let (log, report) = open();
+    assert_eq!(report.end, Offset(5 + all.len() as u64));
+    assert_eq!(report.dropped_bytes, 0);
+    assert_eq!(log.synced(), report.end);
+    all.extend(fill(&log, 20, 300));
+    assert_eq!(read_all(&log, Offset(5)), all);
+    erase_after_close(log, dir.path());
+}
+
+fn erase_after_close(log: Log, dir: &Path) {
+    log.close().unwrap();
+    drop(log);
+    erase(&RealDisk, dir).unwrap();
+    assert!(RealDisk.list(dir).unwrap().is_empty());
+}
+
+#[test]
+fn select_is_emitted_when_the_database_changes_and_when_forced() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    assert_eq!(log.position(), (Offset(1000), UNKNOWN_DB));
+    log.append(0, b"A", 0);
+    log.append(0, b"B", 12);
+    log.append(12, b"C", 12);
+    log.force_select_next();
+    log.append(12, b"D", 12);
+    log.append_raw(b"E");
+    let end = log.append(0, b"F", 0);
+    assert_eq!(log.position(), (end, 0));
+    log.sync_to(end).unwrap();
+    let (zero, twelve) = (
+        "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n",
+        "*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n",
+    );
+    let expected = format!("{zero}ABC{twelve}DE{zero}F");
+    assert_eq!(read_all(&log, Offset(1000)), expected.as_bytes());
+}
+
+#[test]
+fn terms_are_kept_and_start_at_record_boundaries() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::EverySec));
+    log.append_raw(b"one");
+    log.start_term(Term(7));
+    assert_eq!(log.term(), Term(7));
+    log.append_raw(b"two");
+    log.close().unwrap();
+    drop(log);
+    let (log, report) = open(&disk, small(SyncPolicy::EverySec));
+    assert_eq!((report.term, log.term()), (Term(7), Term(7)));
+    assert_eq!(read_all(&log, Offset(1000)), b"onetwo");
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_dropped_and_the_rest_kept() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let all = fill(&log, 3, 40);
+    let before = log.stats().writes;
+    assert_eq!(before, 3);
+    let image = disk.contents(&path(1)).unwrap();
+    drop(log);
+    let record = record::span(40) as usize;
+    let last = 64 + 2 * record;
+    for torn in 0..record {
+        let disk = SimulatedDisk::new();
+        let (log, _) = open(&disk, small(SyncPolicy::Always));
+        drop(log);
+        let mut torn_image = image.clone();
+        torn_image[last + torn..].fill(0);
+        disk.tamper(&path(1), 0, &torn_image);
+        let (log, report) = open(&disk, small(SyncPolicy::Always));
+        assert_eq!(report.end, Offset(1080), "torn at {torn}");
+        assert_eq!(report.dropped_bytes > 0, torn > 0, "torn at {torn}");
+        let rest = disk.contents(&path(1)).unwrap();
+        assert!(rest[last..].iter().all(|b| *b == 0), "torn at {torn}");
+        assert_eq!(read_all(&log, Offset(1000)), all[..80]);
+    }
+}
+
+#[test]
+fn a_flipped_bit_before_durable_data_is_corruption_and_names_the_place() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    fill(&log, 60, 200);
+    assert!(log.stats().segments >= 4);
+    log.close().unwrap();
+    drop(log);
+    let record = record::span(200) as usize;
+    for (id, position, named) in [
+        (1, 64 + 2 * record + 30, (1, 64 + 2 * record)),
+        (2, 64 + 5 * record + 100, (2, 64 + 5 * record)),
+        (1, 20, (1, 0)),
+        (3, 20, (3, 0)),
+    ] {
+        let good = disk.contents(&path(id)).unwrap()[position];
+        disk.tamper(&path(id), position, &[good ^ 0x10]);
+        let Err(error) = try_open(&disk, small(SyncPolicy::Always)) else {
+            panic!("segment {id}, byte {position} went unnoticed");
+        };
+        let LogError::Corrupt {
+            path: file,
+            position: at,
+            ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((file, *at), (&path(named.0), named.1 as u64));
+        assert!(error.to_string().contains("replica or a backup"));
+        disk.tamper(&path(id), position, &[good]);
+    }
+    open(&disk, small(SyncPolicy::Always));
+}
+
+#[test]
+fn after_a_clean_close_even_the_last_record_may_not_rot() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::EverySec));
+    log.append_raw(&[1; 100]);
+    log.close().unwrap();
+    drop(log);
+    disk.tamper(&path(1), 64 + 60, &[9]);
+    let error = try_open(&disk, small(SyncPolicy::EverySec)).err();
+    assert!(matches!(
+        error,
+        Some(LogError::Corrupt { position: 64, .. })
+    ));
+}
+
+#[test]
+fn a_missing_segment_is_named_and_foreign_files_are_let_be() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    fill(&log, 60, 200);
+    log.close().unwrap();
+    drop(log);
+    let foreign = Path::new(DIR).join("appendonly.aof");
+    disk.create(&foreign).unwrap();
+    drop(open(&disk, small(SyncPolicy::Always)));
+    assert!(disk.contents(&foreign).is_some());
+    disk.remove(&path(2)).unwrap();
+    let error = try_open(&disk, small(SyncPolicy::Always)).err().unwrap();
+    assert!(matches!(&error, LogError::MissingSegment { path: p } if *p == path(2)));
+    assert!(error.to_string().contains("0000000000000002.log"));
+}
+
+#[test]
+fn trimmed_segments_are_recycled_and_their_past_is_not_read() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut all = fill(&log, 200, 200);
+    log.trim_below(Offset(1000 + 30_000));
+    log.wait_for_preparer();
+    let oldest = log.oldest();
+    assert!(oldest > Offset(1000 + 25_000) && oldest <= Offset(1000 + 30_000));
+    let names = disk.list(Path::new(DIR)).unwrap();
+    let spares = names.iter().filter(|n| n.ends_with(".spare")).count();
+    assert_eq!(spares, 2, "{names:?}");
+    let out_of_range = log.reader(Offset(1000)).err();
+    assert!(matches!(out_of_range, Some(LogError::OutOfRange { .. })));
+    // Into the recycled files, a few records each, with a crash after each.
+    let mut log = Some(log);
+    for round in 0..60 {
+        let current = log.take().unwrap();
+        all.extend(fill(&current, 1, 150 + round));
+        drop(current);
+        let (reopened, report) = open(&disk, small(SyncPolicy::Always));
+        assert_eq!(report.dropped_bytes, 0, "round {round}");
+        assert_eq!(report.end, Offset(1000 + all.len() as u64));
+        log = Some(reopened);
+    }
+    let log = log.unwrap();
+    let from = (oldest.0 - 1000) as usize;
+    assert_eq!(read_all(&log, oldest), all[from..]);
+}
+
+#[test]
+fn a_reader_in_a_trimmed_segment_can_finish_it() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let all = fill(&log, 100, 200);
+    let mut reader = log.reader(Offset(1000)).unwrap();
+    let mut bytes = Vec::new();
+    reader.next(&mut bytes, 500).unwrap();
+    log.trim_below(log.end());
+    log.wait_for_preparer();
+    reader.next(&mut bytes, 500).unwrap();
+    assert_eq!(bytes, all[..1000]);
+    let error = loop {
+        match reader.next(&mut bytes, 500) {
+            Ok(count) => assert!(count > 0),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn a_failed_sync_poisons_the_log_for_good() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let log = Arc::new(log);
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = calls.clone();
+    log.on_synced(Box::new(move |_| {
+        counted.fetch_add(1, SeqCst);
+    }));
+    fill(&log, 2, 100);
+    log.wait_for_preparer();
+    let before = calls.load(SeqCst);
+    disk.inject(Fault::SyncErrorOnce);
+    let end = log.append_raw(b"lost");
+    assert!(log.sync_to(end).is_err());
+    wait_until("callback", || calls.load(SeqCst) > before);
+    assert!(log.failure().unwrap().to_string().contains("sync"));
+    assert_eq!(log.append(0, b"more", 0), end, "appends do nothing");
+    assert_eq!(log.synced(), Offset(1200));
+    assert!(log.sync_to(end).is_err(), "a later sync would succeed");
+    assert!(!log.stats().last_sync_ok);
+    assert!(log.close().is_err());
+}
+
+#[test]
+fn a_full_disk_and_a_failed_write_poison_the_log() {
+    for (fault, bytes) in [(Fault::NoSpace, 100_000), (Fault::WriteError, 10)] {
+        for policy in [SyncPolicy::Always, SyncPolicy::EverySec, SyncPolicy::No] {
+            let disk = SimulatedDisk::new();
+            let (log, _) = open(&disk, small(policy));
+            let all = fill(&log, 2, 100);
+            log.wait_for_preparer();
+            disk.inject(fault);
+            log.append_raw(&vec![1; bytes]);
+            wait_until("failure", || log.failure().is_some());
+            disk.clear_faults();
+            assert_eq!(log.synced(), Offset(1200));
+            drop(log);
+            let (log, report) = open(&disk, small(policy));
+            assert_eq!(report.end, Offset(1200), "{fault:?} {policy:?}");
+            assert_eq!(read_all(&log, Offset(1000)), all);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_survived_if_space_comes_back_before_it_is_needed() {
+    let disk = SimulatedDisk::new();
+    disk.inject(Fault::NoSpace);
+    assert!(try_open(&disk, small(SyncPolicy::Always)).is_err());
+    disk.clear_faults();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    log.wait_for_preparer();
+    disk.inject(Fault::NoSpace);
+    fill(&log, 20, 200);
+    log.wait_for_preparer();
+    disk.clear_faults();
+    fill(&log, 100, 200);
+    assert!(log.failure().is_none());
+}
+
+#[test]
+fn policies_sync_when_they_say() {
+    let disk = SimulatedDisk::new();
+    let mut options = small(SyncPolicy::No);
+    options.sync_interval_ms = 50;
+    let (log, _) = open(&disk, options);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let seen = acknowledged.clone();
+    log.on_synced(Box::new(move |offset| {
+        seen.fetch_max(offset.0, SeqCst);
+    }));
+    let end = log.append_raw(&[1; 100]);
+    wait_until("write", || log.written() == end);
+    wait_until("callback", || acknowledged.load(SeqCst) == end.0);
+    thread::sleep(Duration::from_millis(150));
+    assert_eq!(log.synced(), Offset(1000), "`no` never syncs by itself");
+    log.set_policy(SyncPolicy::EverySec);
+    wait_until("everysec", || log.synced() == end);
+    log.set_policy(SyncPolicy::No);
+    let end = log.append_raw(&[2; 100]);
+    wait_until("write", || log.written() == end);
+    log.set_policy(SyncPolicy::Always);
+    wait_until("always catches up", || log.synced() == end);
+    let end = log.append_raw(&[3; 100]);
+    wait_until("always", || log.synced() == end);
+    assert!(log.stats().syncs >= 3);
+    assert_eq!(log.buffered_bytes(), 0);
+}
+
+#[test]
+fn segments_below_verify_from_are_not_read_at_open_but_by_readers() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let all = fill(&log, 100, 200);
+    log.close().unwrap();
+    drop(log);
+    disk.tamper(&path(1), 300, &[1, 2, 3]);
+    let mut options = small(SyncPolicy::Always);
+    options.verify_from = Offset(10_000);
+    let (log, report) = open(&disk, options);
+    assert_eq!(report.end, Offset(1000 + all.len() as u64));
+    assert_eq!(read_all(&log, Offset(9_000)), all[8_000..]);
+    let mut reader = log.reader(Offset(1000)).unwrap();
+    let mut bytes = Vec::new();
+    let error = loop {
+        match reader.next(&mut bytes, 1000) {
+            Ok(count) => assert!(count > 0),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LogError::Corrupt { .. }));
+}
+
+#[test]
+fn a_reader_follows_several_appenders_across_segments() {
+    for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
+        let disk = SimulatedDisk::new();
+        let (log, _) = open(&disk, small(policy));
+        let log = Arc::new(log);
+        let appender = |name: u8| {
+            let log = log.clone();
+            thread::spawn(move || {
+                for i in 0..500u32 {
+                    let mut effect = vec![name; 40];
+                    effect[..4].copy_from_slice(&i.to_le_bytes());
+                    log.append(0, &effect, 0);
+                    if i % 50 == 0 {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            })
+        };
+        let appenders = [appender(1), appender(2), appender(3)];
+        let mut reader = log.reader(Offset(1000)).unwrap();
+        let mut bytes = Vec::new();
+        let select = 23;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while bytes.len() < select + 3 * 500 * 40 {
+            reader.next(&mut bytes, 1000).unwrap();
+            assert!(Instant::now() < deadline, "the reader hangs");
+        }
+        let mut next = [0u32; 4];
+        for effect in bytes[select..].chunks(40) {
+            let name = effect[39];
+            assert!(effect[4..].iter().all(|b| *b == name), "contiguous");
+            assert_eq!(record::read_u32(effect, 0), next[name as usize]);
+            next[name as usize] += 1;
+        }
+        assert_eq!(next, [0, 500, 500, 500]);
+        appenders.map(|thread| thread.join().unwrap());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(usize),
+    Sync,
+    Pause,
+    Trim(u8),
+    Restart,
+    Crash(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (1usize..1500).prop_map(Step::Append),
+        1 => (4000usize..12_000).prop_map(Step::Append),
+        2 => Just(Step::Sync),
+        4 => Just(Step::Pause),
+        2 => any::<u8>().prop_map(Step::Trim),
+        1 => Just(Step::Restart),
+        3 => any::<u64>().prop_map(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn policy() -> impl Strategy<Value = SyncPolicy> {
+    prop_oneof![
+        Just(SyncPolicy::Always),
+        Just(SyncPolicy::EverySec),
+        Just(SyncPolicy::No)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a crash does, the log recovers to a prefix of what was
+    /// appended that includes all that was synced.
+    #[test]
+    fn a_crash_loses_nothing_that_was_synced(steps in steps(), policy in policy()) {
+        let mut disk = SimulatedDisk::new();
+        let mut options = small(policy);
+        options.sync_interval_ms = 3;
+        let mut log = Some(open(&disk, options.clone()).0);
+        let mut all: Vec<u8> = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            let current = log.as_ref().unwrap();
+            match step {
+                Step::Append(count) => {
+                    let part = pattern(index, *count);
+                    current.append_raw(&part);
+                    all.extend(part);
+                }
+                Step::Sync => current.sync_to(current.end()).unwrap(),
+                Step::Pause => thread::sleep(Duration::from_millis(2)),
+                Step::Trim(part) => {
+                    let (oldest, end) = (current.oldest().0, current.end().0);
+                    current.trim_below(Offset(oldest + (end - oldest) * u64::from(*part) / 255));
+                }
+                Step::Restart | Step::Crash(_) => {
+                    if let Step::Crash(seed) = step {
+                        let synced = current.synced();
+                        let next = disk.crash(*seed);
+                        drop(log.take());
+                        disk = next;
+                        let (reopened, report) = open(&disk, options.clone());
+                        prop_assert!(report.end >= synced, "{} < {synced}", report.end);
+                        prop_assert!(report.end.0 <= 1000 + all.len() as u64);
+                        all.truncate((report.end.0 - 1000) as usize);
+                        log = Some(reopened);
+                    } else {
+                        drop(log.take());
+                        let (reopened, report) = open(&disk, options.clone());
+                        prop_assert_eq!(report.end, Offset(1000 + all.len() as u64));
+                        prop_assert_eq!(report.dropped_bytes, 0);
+                        log = Some(reopened);
+                    }
+                    let log = log.as_ref().unwrap();
+                    let from = (log.oldest().0 - 1000) as usize;
+                    prop_assert!(read_all(log, log.oldest()) == all[from..]);
+                }
+            }
+        }
+    }
+}

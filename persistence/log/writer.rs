@@ -1,0 +1,187 @@
+//! The writer thread: takes the current group, frames it, writes it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::thread;
+use std::time::Duration;
+
+use super::group::{Batch, empty_buffer};
+use super::preparer::Preparer;
+use super::record::{self, RecordHeader};
+use super::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader};
+use super::shared::Shared;
+use super::{LogError, SyncPolicy, Term};
+
+/// Rounds without data after which the writer sleeps until it is woken.
+const IDLE_ROUNDS: u32 = 20;
+
+/// The writer's own state.
+pub struct Writer {
+    pub shared: Arc<Shared>,
+    pub preparer: Arc<Preparer>,
+    /// The segment being written.
+    pub active: Arc<Segment>,
+    /// Position in its file of the next record.
+    pub position: u64,
+    /// CRC of the last record.
+    pub chain: u32,
+}
+
+impl Writer {
+    /// The thread's body; ends when the log stops or fails.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        let mut spare = empty_buffer(Vec::new());
+        let mut idle_rounds = 0;
+        while shared.failure().is_none() {
+            let policy = shared.policy();
+            // Read before taking: what was appended before the stop is written.
+            let stopping = shared.stopping.load(Acquire);
+            let taken = {
+                let mut group = shared.group.lock();
+                let taken = group.take(spare);
+                let idle = policy == SyncPolicy::Always || idle_rounds >= IDLE_ROUNDS;
+                group.writer_parked = taken.is_err() && idle && !stopping;
+                taken
+            };
+            let wrote = taken.is_ok();
+            match taken {
+                Ok(mut batch) => {
+                    if let Err(error) = self.write(&mut batch) {
+                        return shared.fail(error);
+                    }
+                    spare = empty_buffer(batch.buffer);
+                    idle_rounds = 0;
+                    if policy != SyncPolicy::Always {
+                        shared.announce();
+                    }
+                }
+                Err(unused) => {
+                    spare = unused;
+                    idle_rounds = idle_rounds.saturating_add(1);
+                }
+            }
+            if policy == SyncPolicy::Always {
+                shared.sync_written();
+            } else if shared.sync_is_wanted() {
+                shared.wake_syncer();
+            }
+            if stopping && !wrote {
+                return self.finish();
+            }
+            self.rest(policy, wrote, idle_rounds);
+        }
+    }
+
+    /// Waits for data, or for the interval in which a group gathers.
+    fn rest(&self, policy: SyncPolicy, wrote: bool, idle_rounds: u32) {
+        if self.shared.take_hurry() || (policy == SyncPolicy::Always && wrote) {
+            return;
+        }
+        if policy == SyncPolicy::Always || idle_rounds > IDLE_ROUNDS {
+            thread::park();
+        } else {
+            thread::park_timeout(Duration::from_millis(self.shared.options.flush_interval_ms));
+        }
+    }
+
+    /// Writes one group as one record.
+    fn write(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        let payload = batch.payload_bytes();
+        let span = record::span(payload);
+        if self.position + span > self.active.capacity {
+            self.roll(batch.start, batch.term, span)?;
+        }
+        self.put(batch, span)?;
+        self.shared.counters.wrote(payload);
+        self.shared.written.store(batch.start + payload, Release);
+        Ok(())
+    }
+
+    /// Frames the record and writes it at the current position.
+    fn put(&mut self, batch: &mut Batch, span: u64) -> Result<(), LogError> {
+        let header = RecordHeader {
+            length: 0,
+            segment: self.active.header.id,
+            offset: batch.start,
+            term: batch.term.0,
+            synced: self.shared.synced.load(Acquire),
+            nonce: self.active.header.nonce,
+            previous: self.chain,
+            crc: 0,
+        };
+        self.chain = header.seal(&mut batch.buffer);
+        batch.buffer.resize(span as usize, 0);
+        let written = self.active.file.write_at(&batch.buffer, self.position);
+        written.map_err(LogError::io("write", &self.active.path))?;
+        self.position += span;
+        self.active.written_to.store(self.position, Release);
+        Ok(())
+    }
+
+    /// Begins the next segment, large enough for a record of `span` bytes.
+    fn roll(&mut self, start: u64, term: Term, span: u64) -> Result<(), LogError> {
+        let id = self.active.header.id + 1;
+        let prepared = match self.preparer.take() {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // It may have failed long ago, for want of space.
+                tracing::warn!("{error}; trying again");
+                self.preparer.prepare(id);
+                self.preparer.take()?
+            }
+        };
+        assert_eq!(prepared.id, id, "segments are begun in order");
+        let needed = SEGMENT_HEADER_BYTES as u64 + span;
+        let io = |doing| LogError::io(doing, &prepared.path);
+        if prepared.capacity < needed {
+            prepared.file.allocate(needed).map_err(io("grow"))?;
+        }
+        let mut header = SegmentHeader::begin(id, start, term.0, self.chain);
+        header.synced = self.shared.synced.load(Acquire);
+        header.recycled = prepared.recycled;
+        let (bytes, seed) = header.encode();
+        prepared.file.write_at(&bytes, 0).map_err(io("write"))?;
+        let segment = Arc::new(Segment {
+            header,
+            seed,
+            file: prepared.file,
+            path: prepared.path,
+            capacity: prepared.capacity.max(needed),
+            written_to: AtomicU64::new(SEGMENT_HEADER_BYTES as u64),
+        });
+        self.shared.segments.lock().push_back(segment.clone());
+        self.active = segment;
+        self.position = SEGMENT_HEADER_BYTES as u64;
+        self.chain = seed;
+        self.preparer.prepare(id + 1);
+        Ok(())
+    }
+
+    /// A clean end: everything durable, then an empty record that says so, by
+    /// which a later loss of the last records is known for corruption.
+    fn finish(mut self) {
+        self.shared.sync_written();
+        let span = record::span(0);
+        if self.shared.failure().is_some() || self.position + span > self.active.capacity {
+            return;
+        }
+        let mut marker = {
+            let group = self.shared.group.lock();
+            Batch {
+                buffer: empty_buffer(Vec::new()),
+                start: self.shared.written.load(Acquire),
+                term: group.term(),
+            }
+        };
+        let path = self.active.path.clone();
+        let ended = self.put(&mut marker, span).and_then(|()| {
+            let synced = self.active.file.sync_data();
+            synced.map_err(LogError::io("sync", &path))
+        });
+        if let Err(error) = ended {
+            self.shared.fail(error);
+        }
+    }
+}
