@@ -1,0 +1,1 @@
+"""What the Python scripts share: server processes and a RESP client. Standard library only."""

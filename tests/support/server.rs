@@ -1,0 +1,249 @@
+//! A server process in a directory of its own, started, killed and restarted by a test.
+
+use super::Client;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a server may take to be ready, or to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What every server prints once it takes connections.
+const READY: &str = "Ready to accept connections";
+
+/// A real server to hold ours against. Its path comes from `VALKEY_SERVER` or `REDIS_SERVER`,
+/// else from `PATH`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Valkey,
+    Redis,
+}
+
+impl Peer {
+    fn program(self) -> PathBuf {
+        let (variable, name) = match self {
+            Peer::Valkey => ("VALKEY_SERVER", "valkey-server"),
+            Peer::Redis => ("REDIS_SERVER", "redis-server"),
+        };
+        std::env::var_os(variable).map_or_else(|| name.into(), PathBuf::from)
+    }
+}
+
+/// A running (or just ended) server. Dropping it kills the process and removes its directory.
+#[derive(Debug)]
+pub struct Server {
+    program: PathBuf,
+    directives: Vec<String>,
+    dir: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    /// Every line read from `lines` so far.
+    log: Vec<String>,
+}
+
+impl Server {
+    /// Starts our server with further directives, such as `["--appendfsync", "always"]`.
+    ///
+    /// The program is `REDOUBT_SERVER`, else the binary that cargo built beside this test.
+    pub fn start(directives: &[&str]) -> Self {
+        let program = std::env::var_os("REDOUBT_SERVER").map_or_else(
+            || env!("CARGO_BIN_EXE_redoubt-server").into(),
+            PathBuf::from,
+        );
+        Self::start_program(program, directives)
+    }
+
+    /// Starts a peer with further directives.
+    pub fn start_peer(peer: Peer, directives: &[&str]) -> Self {
+        Self::start_program(peer.program(), directives)
+    }
+
+    fn start_program(program: PathBuf, directives: &[&str]) -> Self {
+        let mut server = Self {
+            program,
+            directives: directives.iter().map(|text| text.to_string()).collect(),
+            dir: tempfile::tempdir().expect("a temporary directory can be made"),
+            port: 0,
+            process: None,
+        };
+        // A free port can be taken by another process before the server binds it.
+        let mut refusal = String::new();
+        for _ in 0..3 {
+            server.port = free_port();
+            match server.try_launch() {
+                Ok(()) => return server,
+                Err(log) => refusal = log,
+            }
+        }
+        panic!("{} does not start:\n{refusal}", server.program.display());
+    }
+
+    /// The port it listens on, on 127.0.0.1. It stays the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id. Panics if it isn't running.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.port).expect("the server takes a connection")
+    }
+
+    /// Ends it with SIGKILL, as a crash would.
+    pub fn kill(&mut self) {
+        self.signal(libc::SIGKILL);
+        self.wait();
+    }
+
+    /// Ends it with SIGTERM and waits for it to go. Panics if it doesn't in a minute.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Starts it again, on the same directory and port, after [`kill`](Self::kill) or
+    /// [`terminate`](Self::terminate). Panics if it doesn't start.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "the server still runs");
+        if let Err(log) = self.try_launch() {
+            panic!("{} does not restart:\n{log}", self.program.display());
+        }
+    }
+
+    /// Starts it again, expecting a refusal: gives what it printed before it ended.
+    pub fn restart_refused(&mut self) -> String {
+        assert!(self.process.is_none(), "the server still runs");
+        match self.try_launch() {
+            Ok(()) => panic!("{} starts against expectation", self.program.display()),
+            Err(log) => log,
+        }
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.pid()).expect("a pid fits an i32");
+        // SAFETY: kill(2) takes plain numbers; the child isn't reaped yet, so the pid is its own.
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "the process can be signalled");
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
+    }
+
+    /// Waits for the process to end by itself.
+    fn wait(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the server runs");
+        // Both pipes close when the process ends, which disconnects the channel.
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = process.lines.recv_timeout(deadline - Instant::now()) {
+            process.log.push(line);
+        }
+        match process.child.try_wait() {
+            Ok(None) if Instant::now() >= deadline => {
+                let _ = process.child.kill();
+                panic!("the server does not end:\n{}", process.log.join("\n"))
+            }
+            _ => process.child.wait().expect("a child can be waited for"),
+        }
+    }
+
+    /// Starts the process and waits for its ready line; gives its output if it ends before.
+    fn try_launch(&mut self) -> Result<(), String> {
+        let mut child = Command::new(&self.program)
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(&self.directives)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let (sender, lines) = channel();
+        forward(child.stdout.take(), sender.clone());
+        forward(child.stderr.take(), sender);
+        let mut process = Process {
+            child,
+            lines,
+            log: Vec::new(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match process.lines.recv_timeout(deadline - Instant::now()) {
+                Ok(line) => {
+                    let ready = line.contains(READY);
+                    process.log.push(line);
+                    if ready {
+                        self.process = Some(process);
+                        return Ok(());
+                    }
+                }
+                Err(end) => {
+                    let _ = process.child.kill();
+                    let _ = process.child.wait();
+                    if end == RecvTimeoutError::Timeout {
+                        process.log.push("(not ready in a minute)".into());
+                    }
+                    return Err(process.log.join("\n"));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+            if std::thread::panicking() {
+                process.log.extend(process.lines.try_iter());
+                eprintln!("--- log of {}", self.program.display());
+                eprintln!("{}", process.log.join("\n"));
+            }
+        }
+    }
+}
+
+/// Sends the lines of a pipe to `sender` until the pipe closes.
+fn forward(pipe: Option<impl Read + Send + 'static>, sender: Sender<String>) {
+    let pipe = BufReader::new(pipe.expect("the pipe was asked for"));
+    std::thread::spawn(move || {
+        for line in pipe.split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if sender.send(line).is_err() {
+                // Nobody listens any more; go on reading, lest the server block on a full pipe.
+                continue;
+            }
+        }
+    });
+}
+
+/// A port that nobody listens on at the moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    address.port()
+}
