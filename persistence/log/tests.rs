@@ -291,6 +291,24 @@ fn a_reader_in_a_trimmed_segment_can_finish_it() {
 }
 
 #[test]
+fn a_reader_passes_an_empty_segment() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut all = fill(&log, 1, 3900);
+    all.extend(fill(&log, 1, 1000));
+    log.wait_for_preparer();
+    drop(log);
+    // The second segment loses its records, as if they had never been synced,
+    // and the next one does not fit into it.
+    disk.tamper(&path(2), 64, &[0; 2000]);
+    let (log, report) = open(&disk, small(SyncPolicy::Always));
+    assert_eq!(report.end, Offset(4900));
+    all.truncate(3900);
+    all.extend(fill(&log, 1, 9000));
+    assert_eq!(read_all(&log, Offset(1000)), all);
+}
+
+#[test]
 fn a_failed_sync_poisons_the_log_for_good() {
     let disk = SimulatedDisk::new();
     let (log, _) = open(&disk, small(SyncPolicy::Always));
@@ -441,7 +459,9 @@ fn a_reader_follows_several_appenders_across_segments() {
             next[name as usize] += 1;
         }
         assert_eq!(next, [0, 500, 500, 500]);
-        appenders.map(|thread| thread.join().unwrap());
+        for thread in appenders {
+            thread.join().unwrap();
+        }
     }
 }
 
