@@ -223,6 +223,33 @@ fn after_a_clean_close_even_the_last_record_may_not_rot() {
 }
 
 #[test]
+fn a_record_forged_inside_a_torn_payload_proves_nothing() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut forged = vec![0; record::RECORD_HEADER_BYTES];
+    let header = record::RecordHeader {
+        length: 0,
+        segment: 1,
+        offset: 1_000_000,
+        term: 0,
+        synced: 1_000_000,
+        nonce: 0,
+        previous: 0,
+        crc: 0,
+    };
+    header.seal(&mut forged);
+    let end = log.append_raw(&forged);
+    log.sync_to(end).unwrap();
+    drop(log);
+    // The outer record loses its header, and the marker of the close is gone.
+    let span = record::span(forged.len() as u64) as usize;
+    disk.tamper(&path(1), 64, &[0; record::RECORD_HEADER_BYTES]);
+    disk.tamper(&path(1), 64 + span, &[0; record::RECORD_HEADER_BYTES]);
+    let (_, report) = open(&disk, small(SyncPolicy::Always));
+    assert_eq!(report.end, Offset(1000));
+}
+
+#[test]
 fn a_missing_segment_is_named_and_foreign_files_are_let_be() {
     let disk = SimulatedDisk::new();
     let (log, _) = open(&disk, small(SyncPolicy::Always));
