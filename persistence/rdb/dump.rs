@@ -56,7 +56,7 @@ pub fn unwrap_with_version(dump: &[u8]) -> Result<(&[u8], u16), DumpError> {
         .split_last_chunk::<VERSION_BYTES>()
         .ok_or(DumpError::TooShort)?;
     let version = u16::from_le_bytes(*version);
-    if !matches!(version, (..=rdb_version::REDIS_7_2) | rdb_version::VALKEY_9) {
+    if !matches!(version, 0..=rdb_version::REDIS_7_2 | rdb_version::VALKEY_9) {
         return Err(DumpError::Version(version));
     }
     if *checksum != NO_CHECKSUM && *checksum != crc64(0, sealed).to_le_bytes() {
