@@ -131,9 +131,7 @@ impl Keyspace {
     /// Locks one stripe.
     #[inline]
     pub fn lock_one(&self, stripe: usize) -> Held<'_> {
-        let mut set = StripeSet::default();
-        set.add(stripe);
-        Held::lock(&self.stripes, set)
+        Held::lock_one(&self.stripes, stripe)
     }
 
     /// Locks every stripe, or gives up after `patience`.
@@ -198,30 +196,24 @@ impl Keyspace {
     /// Fetches ahead the bucket that a key falls in. Takes the stripe's lock
     /// for a moment, since another worker may be resizing the table.
     #[inline]
-    pub fn prefetch_bucket(&self, db: u32, key: &KeyRef) {
-        let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) = held
-            .stripe(key.stripe())
-            .dbs
-            .get(self.physical(db) as usize)
-        {
-            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
-                .prefetch_bucket(key.hash);
-        }
+    pub fn prefetch_bucket(&self, db: u32, slot: u16, hash: u64) {
+        self.with_table(db, slot, |table| table.prefetch_bucket(hash));
     }
 
     /// Fetches ahead the entry that a key is likely to have.
     #[inline]
-    pub fn prefetch_entry(&self, db: u32, key: &KeyRef) {
-        let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) = held
-            .stripe(key.stripe())
-            .dbs
-            .get(self.physical(db) as usize)
-        {
-            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
-                .prefetch_element(key.hash);
-        }
+    pub fn prefetch_entry(&self, db: u32, slot: u16, hash: u64) {
+        self.with_table(db, slot, |table| table.prefetch_element(hash));
+    }
+
+    #[inline]
+    fn with_table(&self, db: u32, slot: u16, f: impl FnOnce(&table::Table<Entry>)) {
+        let physical = self.physical(db) as usize;
+        Held::with_one(&self.stripes, stripe_of(slot), |stripe| {
+            if let Some(Some(share)) = stripe.dbs.get(physical) {
+                f(&share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE]);
+            }
+        });
     }
 
     /// Gives a database that was flushed a fresh physical number. The caller

@@ -229,6 +229,7 @@ impl Replayer {
             found,
             args,
             raw: None,
+            key: None,
             now_ms: self.server.started_ms,
         };
         call(self.server, &mut self.session, &mut self.reply, &request);
