@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::commands::transaction;
-use crate::connection::blocking::{TimeoutReply, Waiter};
+use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::pubsub::Kind;
@@ -301,10 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn give_up(&mut self, waiter: &Arc<Waiter>) {
         waiter.finish();
         self.server.blocked.remove(waiter);
-        match waiter.on_timeout {
-            TimeoutReply::Null => self.reply.null(),
-            TimeoutReply::NullArray => self.reply.null_array(),
-        }
+        waiter.on_timeout.write(&mut self.reply);
     }
 
     /// Takes the client out of everything it was part of.
