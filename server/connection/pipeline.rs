@@ -1,10 +1,11 @@
 //! From the query buffer to replies: requests are parsed, looked up and
 //! hashed in batches, and what they will touch is fetched into the
-//! processor's caches ahead of their run, in three passes:
+//! processor's caches ahead of their run, in four passes:
 //!
-//! 1. parse, find the command, hash the first key, prefetch its bucket;
-//! 2. prefetch the entry;
-//! 3. run, in order.
+//! 1. parse, find the command, hash the first key, prefetch its table's head;
+//! 2. prefetch the bucket;
+//! 3. prefetch the entry;
+//! 4. run, in order.
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 
@@ -88,7 +89,7 @@ impl Pipeline {
         loop {
             let parsed = self.parse_batch(server, session, input, *start);
             let now_ms = unix_ms();
-            self.prefetch_entries(server, session);
+            self.prefetch(server, session);
             let mut consumed_to = *start;
             let mut clock = Ticks::now();
             for index in 0..self.slots.len() {
@@ -238,9 +239,7 @@ impl Pipeline {
             && let Some(range) = words.get(at)
         {
             let key_ref = KeyRef::new(&input[range.clone()]);
-            server
-                .keyspace
-                .prefetch_bucket(session.db, key_ref.slot, key_ref.hash);
+            server.keyspace.prefetch_table(session.db, key_ref.slot);
             key = Some((key_ref.hash, key_ref.slot));
         }
         self.slots.push(Slot {
@@ -272,9 +271,14 @@ impl Pipeline {
         Some(found)
     }
 
-    fn prefetch_entries(&self, server: &Server, session: &Session) {
+    fn prefetch(&self, server: &Server, session: &Session) {
         if self.slots.len() < 2 {
             return;
+        }
+        for slot in &self.slots {
+            if let Some((hash, number)) = slot.key {
+                server.keyspace.prefetch_bucket(session.db, number, hash);
+            }
         }
         for slot in &self.slots {
             if let Some((hash, number)) = slot.key {
