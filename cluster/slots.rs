@@ -33,7 +33,9 @@ impl Slot {
 /// The part of a key that decides its slot.
 #[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|&b| b == b'{') else { return key };
+    let Some(open) = key.iter().position(|&b| b == b'{') else {
+        return key;
+    };
     match key[open + 1..].iter().position(|&b| b == b'}') {
         None | Some(0) => key,
         Some(len) => &key[open + 1..open + 1 + len],
@@ -51,7 +53,11 @@ const fn tables() -> [[u16; 256]; 8] {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
+            crc = if crc & 0x8000 != 0 {
+                (crc << 1) ^ 0x1021
+            } else {
+                crc << 1
+            };
             bit += 1;
         }
         tables[0][byte] = crc;

@@ -4,11 +4,17 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod glob;
 pub mod keyspace;
+pub mod memory;
+pub mod monitor;
 pub mod number;
 pub mod resp;
 pub mod runtime;
+pub mod settings;
+pub mod state;
+pub mod stats;

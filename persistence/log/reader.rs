@@ -102,7 +102,9 @@ impl LogReader {
             if self.record_end >= self.shared.written.load(Acquire) {
                 return Ok(false);
             }
-            if let Some(next) = self.next_segment() {
+            // A segment can be empty: its records were torn off, and the next
+            // record did not fit.
+            while let Some(next) = self.next_segment() {
                 self.window.clear();
                 self.position = SEGMENT_HEADER_BYTES as u64;
                 self.chain = next.seed;

@@ -223,6 +223,33 @@ fn after_a_clean_close_even_the_last_record_may_not_rot() {
 }
 
 #[test]
+fn a_record_forged_inside_a_torn_payload_proves_nothing() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut forged = vec![0; record::RECORD_HEADER_BYTES];
+    let header = record::RecordHeader {
+        length: 0,
+        segment: 1,
+        offset: 1_000_000,
+        term: 0,
+        synced: 1_000_000,
+        nonce: 0,
+        previous: 0,
+        crc: 0,
+    };
+    header.seal(&mut forged);
+    let end = log.append_raw(&forged);
+    log.sync_to(end).unwrap();
+    drop(log);
+    // The outer record loses its header, and the marker of the close is gone.
+    let span = record::span(forged.len() as u64) as usize;
+    disk.tamper(&path(1), 64, &[0; record::RECORD_HEADER_BYTES]);
+    disk.tamper(&path(1), 64 + span, &[0; record::RECORD_HEADER_BYTES]);
+    let (_, report) = open(&disk, small(SyncPolicy::Always));
+    assert_eq!(report.end, Offset(1000));
+}
+
+#[test]
 fn a_missing_segment_is_named_and_foreign_files_are_let_be() {
     let disk = SimulatedDisk::new();
     let (log, _) = open(&disk, small(SyncPolicy::Always));
@@ -288,6 +315,24 @@ fn a_reader_in_a_trimmed_segment_can_finish_it() {
         }
     };
     assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn a_reader_passes_an_empty_segment() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut all = fill(&log, 1, 3900);
+    all.extend(fill(&log, 1, 1000));
+    log.wait_for_preparer();
+    drop(log);
+    // The second segment loses its records, as if they had never been synced,
+    // and the next one does not fit into it.
+    disk.tamper(&path(2), 64, &[0; 2000]);
+    let (log, report) = open(&disk, small(SyncPolicy::Always));
+    assert_eq!(report.end, Offset(4900));
+    all.truncate(3900);
+    all.extend(fill(&log, 1, 9000));
+    assert_eq!(read_all(&log, Offset(1000)), all);
 }
 
 #[test]
@@ -441,7 +486,9 @@ fn a_reader_follows_several_appenders_across_segments() {
             next[name as usize] += 1;
         }
         assert_eq!(next, [0, 500, 500, 500]);
-        appenders.map(|thread| thread.join().unwrap());
+        for thread in appenders {
+            thread.join().unwrap();
+        }
     }
 }
 

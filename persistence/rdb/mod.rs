@@ -2,18 +2,37 @@
 //! and a full sync; also the payload of a row in the tree.
 //!
 //! It owns the formats from RDB version 6 to 11 and Valkey's 80 (its type 22). It does not know
-//! the tables of the server: values go in and out as slices or as packed
+//! the tables of the server: values go in and out as [`object::Object`], as slices, or as packed
 //! blobs. Everything read is validated whole before the caller sees any of it (I9); no length in
 //! the input is believed further than the input could hold.
 //!
 //! Formats: `rdb.h`, `listpack.c`, `ziplist.c`, `zipmap.c`, `intset.c` of Valkey 8.0.
 
 pub mod crc64;
+pub mod dump;
+pub mod encode;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
+pub mod object;
 pub mod primitive;
+#[cfg(test)]
+mod tests;
 pub mod ziplist;
+
+pub use dump::DumpError;
+pub use object::{Object, decode_object, decode_object_of_version};
+
+/// The versions of the format, of which each adds types to those before.
+pub mod rdb_version {
+    /// Redis 7.0: listpacks; the version written here unless a value's type needs a later one.
+    pub const REDIS_7_0: u16 = 10;
+    /// Redis 7.2 and Valkey 8: sets in listpacks.
+    pub const REDIS_7_2: u16 = 11;
+    /// Valkey 9: hashes with an expiry a field. The numbers between belong to Redis and mean
+    /// other types.
+    pub const VALKEY_9: u16 = 80;
+}
 
 /// The byte in front of a value that names its encoding.
 pub mod value_type {

@@ -67,7 +67,11 @@ impl Command {
     #[inline]
     pub fn arity_fits(&self, count: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity >= 0 { count == wanted } else { count >= wanted }
+        if self.arity >= 0 {
+            count == wanted
+        } else {
+            count >= wanted
+        }
     }
 }
 
@@ -323,7 +327,11 @@ impl KeySpec {
         KeySpec {
             flags,
             begin: Begin::Index(index),
-            find: Find::Range { last, step, limit: 0 },
+            find: Find::Range {
+                last,
+                step,
+                limit: 0,
+            },
             notes: "",
         }
     }
@@ -333,7 +341,11 @@ impl KeySpec {
         KeySpec {
             flags,
             begin: Begin::Index(index),
-            find: Find::Keynum { number_at: 0, first: 1, step: 1 },
+            find: Find::Keynum {
+                number_at: 0,
+                first: 1,
+                step: 1,
+            },
             notes: "",
         }
     }

@@ -61,9 +61,7 @@ impl fmt::Display for CommandError {
                 f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
             }
             CommandError::Syntax => f.write_str("ERR syntax error"),
-            CommandError::NotInteger => {
-                f.write_str("ERR value is not an integer or out of range")
-            }
+            CommandError::NotInteger => f.write_str("ERR value is not an integer or out of range"),
             CommandError::NotFloat => f.write_str("ERR value is not a valid float"),
             CommandError::IndexOutOfRange => f.write_str("ERR index out of range"),
             CommandError::NoSuchKey => f.write_str("ERR no such key"),

@@ -12,7 +12,7 @@ use redoubt_cluster::slots::Slot;
 use super::codec;
 use super::dirty::{PreImage, unpacked};
 use super::entry::Entry;
-use super::stripe::{STRIPES, SLOTS_PER_STRIPE, StripeDb};
+use super::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeDb};
 use super::{DbMap, Keyspace};
 
 /// Keys whose values are collected under one hold of a stripe's lock.
@@ -77,7 +77,12 @@ impl Rows {
             (key_end, self.bytes.len())
         });
         let slot = Slot::of_key(key).number();
-        self.spans.push(RowSpan { slot, key: (start, key_end), expire_at_ms, payload });
+        self.spans.push(RowSpan {
+            slot,
+            key: (start, key_end),
+            expire_at_ms,
+            payload,
+        });
     }
 
     fn push_entry(&mut self, entry: &Entry) {
@@ -198,7 +203,11 @@ impl Keyspace {
                         rows.push_entry(&entry);
                         super::free_entry(entry);
                     }
-                    PreImage::Row { key, expire_at_ms, payload } => {
+                    PreImage::Row {
+                        key,
+                        expire_at_ms,
+                        payload,
+                    } => {
                         let write = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
                         rows.push(&key, expire_at_ms, Some(write));
                     }
@@ -236,12 +245,16 @@ impl Keyspace {
                     .and_then(Option::take);
                 drop(held);
                 if let Some(share) = share {
-                    self.cold_slots.fetch_sub(i64::from(share.cold.count_ones()), Ordering::Relaxed);
+                    self.cold_slots
+                        .fetch_sub(i64::from(share.cold.count_ones()), Ordering::Relaxed);
                     free_later(Garbage::Share(share));
                 }
             }
         }
-        self.map.lock().retired.retain(|physical| !retired.contains(physical));
+        self.map
+            .lock()
+            .retired
+            .retain(|physical| !retired.contains(physical));
     }
 
     /// The databases' numbers now.
@@ -261,7 +274,12 @@ impl Keyspace {
         };
         let mut held = held;
         if let Some(mut map) = map {
-            let mut next = map.physical.iter().chain(&map.retired).max().map_or(0, |m| m + 1);
+            let mut next = map
+                .physical
+                .iter()
+                .chain(&map.retired)
+                .max()
+                .map_or(0, |m| m + 1);
             while map.physical.len() < self.physical.len() {
                 map.physical.push(next);
                 next += 1;
@@ -271,20 +289,21 @@ impl Keyspace {
             }
             *self.map.lock() = map;
         }
-        for &(db, keys) in key_counts {
-            let Some(count) = self.key_counts.get(db as usize) else { continue };
-            count.store(i64::try_from(keys).unwrap_or(i64::MAX), Ordering::Relaxed);
-            if keys == 0 {
+        for &(physical, keys) in key_counts.iter().filter(|(_, keys)| *keys > 0) {
+            let Some(db) = self.logical(physical) else {
                 continue;
-            }
-            let physical = self.physical(db) as usize;
+            };
+            let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+            self.key_counts[db as usize].store(keys, Ordering::Relaxed);
+            let physical = physical as usize;
             for index in 0..STRIPES {
                 let stripe = held.stripe(index);
                 if stripe.dbs.len() <= physical {
                     stripe.dbs.resize_with(physical + 1, || None);
                 }
                 stripe.dbs[physical] = Some(StripeDb::new(true));
-                self.cold_slots.fetch_add(SLOTS_PER_STRIPE as i64, Ordering::Relaxed);
+                self.cold_slots
+                    .fetch_add(SLOTS_PER_STRIPE as i64, Ordering::Relaxed);
             }
         }
         *self.tree.lock() = Some(tree);
@@ -304,11 +323,13 @@ pub fn free_later(garbage: Garbage) {
     static SENDER: OnceLock<Sender<Garbage>> = OnceLock::new();
     let sender = SENDER.get_or_init(|| {
         let (sender, receiver) = channel();
-        let spawned = std::thread::Builder::new().name("free".into()).spawn(move || {
-            for garbage in receiver {
-                drop::<Garbage>(garbage);
-            }
-        });
+        let spawned = std::thread::Builder::new()
+            .name("free".into())
+            .spawn(move || {
+                for garbage in receiver {
+                    drop::<Garbage>(garbage);
+                }
+            });
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread to free memory in the background");
         }
@@ -318,4 +339,3 @@ pub fn free_later(garbage: Garbage) {
         drop(unsent);
     }
 }
-

@@ -6,7 +6,9 @@
 //! [`Recorder`]. A command never does any of this by hand; it only names the
 //! event (`changed`).
 
-use redoubt_persistence::tree::Snapshot;
+use std::ops::ControlFlow;
+
+use redoubt_persistence::tree::{ScanCursor, ScanRow, Snapshot};
 
 use super::codec;
 use super::dirty::{PreImage, packed};
@@ -113,7 +115,13 @@ impl<'k> Db<'k> {
 
     #[cold]
     fn note(&mut self, class: u32, event: &'static str, key: &[u8], changed: bool) {
-        self.recorder.changes.push(Change { class, event, db: self.index, key: key.into(), changed });
+        self.recorder.changes.push(Change {
+            class,
+            event,
+            db: self.index,
+            key: key.into(),
+            changed,
+        });
     }
 
     #[inline]
@@ -162,8 +170,12 @@ impl<'k> Db<'k> {
         if self.share(key.slot).dirty.is_removed(key.bytes) {
             return Ok(());
         }
-        let Some(tree) = self.keyspace.tree() else { return Ok(()) };
-        let snapshot = tree.snapshot().map_err(|e| DbError::Storage(e.to_string()))?;
+        let Some(tree) = self.keyspace.tree() else {
+            return Ok(());
+        };
+        let snapshot = tree
+            .snapshot()
+            .map_err(|e| DbError::Storage(e.to_string()))?;
         let mut payload = Vec::new();
         let row = snapshot
             .get(physical, key.slot, key.bytes, &mut payload)
@@ -187,7 +199,9 @@ impl<'k> Db<'k> {
         }
         if let Some(at_ms) = expire_at_ms {
             let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
-            self.share(key.slot).expiries.insert((at_ms, slot, key.hash));
+            self.share(key.slot)
+                .expiries
+                .insert((at_ms, slot, key.hash));
             self.keyspace.add_expires(self.index, 1);
         }
         self.table(key.slot).insert_new(key.hash, entry);
@@ -288,7 +302,9 @@ impl<'k> Db<'k> {
         let parity = self.parity;
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
-        let Some(entry) = share.tables[slot].find(key.hash, key.bytes) else { return };
+        let Some(entry) = share.tables[slot].find(key.hash, key.bytes) else {
+            return;
+        };
         if entry.is_dirty(1 - parity) {
             share.dirty.pre_images.push(row_of(&entry));
             entry.set_dirty(1 - parity, false);
@@ -459,9 +475,14 @@ impl<'k> Db<'k> {
     /// Removes the entry and frees it.
     fn detach(&mut self, key: &KeyRef, _expired: bool) -> bool {
         let parity = self.parity;
-        let Some(entry) = self.unlink(key) else { return false };
+        let Some(entry) = self.unlink(key) else {
+            return false;
+        };
         if self.tracking && entry.is_dirty(1 - parity) {
-            self.share(key.slot).dirty.pre_images.push(PreImage::Entry(entry));
+            self.share(key.slot)
+                .dirty
+                .pre_images
+                .push(PreImage::Entry(entry));
         } else {
             free_entry(entry);
         }
@@ -489,7 +510,9 @@ impl<'k> Db<'k> {
             return Ok(false);
         }
         self.before_change(&key);
-        let Some(mut place) = self.place(&key) else { return Ok(false) };
+        let Some(mut place) = self.place(&key) else {
+            return Ok(false);
+        };
         let old = place.get().expire_at_ms();
         place.update(|entry| entry.with_expiry(expire_at_ms));
         self.move_expiry(&key, old, expire_at_ms);
@@ -511,7 +534,9 @@ impl<'k> Db<'k> {
         if let Some(access) = access {
             place.get().set_access(access);
         }
-        Ok(place.into_part(Entry::big_mut).expect("into_big made it so"))
+        Ok(place
+            .into_part(Entry::big_mut)
+            .expect("into_big made it so"))
     }
 
     /// The integer under a key if the string is held as one, to change it in
@@ -519,12 +544,17 @@ impl<'k> Db<'k> {
     #[inline]
     pub fn int_mut(&mut self, key: &[u8]) -> Result<Option<&mut i64>, DbError> {
         let key = KeyRef::new(key);
-        match self.peek_ref(&key)?.map(|e| matches!(e.value(), ValueRef::Int(_))) {
+        match self
+            .peek_ref(&key)?
+            .map(|e| matches!(e.value(), ValueRef::Int(_)))
+        {
             Some(true) => {}
             _ => return Ok(None),
         }
         self.before_change(&key);
-        Ok(self.place(&key).and_then(|place| place.into_part(Entry::int_mut)))
+        Ok(self
+            .place(&key)
+            .and_then(|place| place.into_part(Entry::int_mut)))
     }
 
     /// Removes the key if its collection is empty; true when it was.
@@ -552,7 +582,9 @@ impl<'k> Db<'k> {
             (None, Some(make)) => self.store(&key, Entry::new(key.bytes, make(), None)),
         }
         let access = self.access;
-        let Some(place) = self.place(&key) else { return Ok(None) };
+        let Some(place) = self.place(&key) else {
+            return Ok(None);
+        };
         if let Some(access) = access {
             place.get().set_access(access);
         }
@@ -575,7 +607,10 @@ impl<'k> Db<'k> {
     /// freed in the background. Every stripe must be held. Returns how many
     /// keys there were.
     pub fn flush(&mut self, index: u32) -> u64 {
-        assert!((0..STRIPES).all(|s| self.held.holds(s)), "a flush needs every stripe");
+        assert!(
+            (0..STRIPES).all(|s| self.held.holds(s)),
+            "a flush needs every stripe"
+        );
         let keys = self.keyspace.key_count(index);
         self.keyspace.retire(index);
         self.physical = self.keyspace.physical(self.index);
@@ -584,7 +619,10 @@ impl<'k> Db<'k> {
 
     /// Exchanges two logical databases. Every stripe must be held.
     pub fn swap(&mut self, one: u32, other: u32) {
-        assert!((0..STRIPES).all(|s| self.held.holds(s)), "a swap needs every stripe");
+        assert!(
+            (0..STRIPES).all(|s| self.held.holds(s)),
+            "a swap needs every stripe"
+        );
         self.keyspace.swap(one, other);
         self.physical = self.keyspace.physical(self.index);
     }
@@ -644,15 +682,12 @@ impl<'k> Db<'k> {
         let storage = |e: &dyn std::fmt::Display| DbError::Storage(e.to_string());
         if let Some(tree) = self.keyspace.tree() {
             let snapshot = tree.snapshot().map_err(|e| storage(&e))?;
-            let mut cursor = None;
-            loop {
-                let (rows, next) = rows_of(&snapshot, self.physical, slot, cursor, 512)?;
-                for (key, value, expiry) in rows {
+            let mut cursor = ScanCursor::start();
+            while !cursor.is_done() {
+                for (key, value, expiry) in
+                    rows_of(&snapshot, self.physical, slot, &mut cursor, 512)?
+                {
                     self.offer_from_tree(&key, value, expiry);
-                }
-                match next {
-                    None => break,
-                    next => cursor = next,
                 }
             }
         }
@@ -668,6 +703,19 @@ impl<'k> Db<'k> {
         if !known {
             self.insert_from_tree(&key, value, expire_at_ms);
         }
+    }
+
+    /// Whether a held slot may have keys that are in the tree only.
+    pub fn is_cold(&mut self, slot: u16) -> bool {
+        let bit = 1u64 << (usize::from(slot) % SLOTS_PER_STRIPE);
+        let share = self
+            .held
+            .stripe(stripe_of(slot))
+            .dbs
+            .get(self.physical as usize);
+        share
+            .and_then(Option::as_ref)
+            .is_some_and(|share| share.cold & bit != 0)
     }
 
     /// Notes that all rows of a slot have been offered.
@@ -688,8 +736,12 @@ impl<'k> Db<'k> {
         let first_slot = stripe * SLOTS_PER_STRIPE;
         while removed < limit && self.expiry_mode == ExpiryMode::Remove {
             let (now_ms, physical) = (self.now_ms, self.physical as usize);
-            let Some(Some(share)) = self.held.stripe(stripe).dbs.get_mut(physical) else { break };
-            let Some(&(at_ms, slot, hash)) = share.expiries.first() else { break };
+            let Some(Some(share)) = self.held.stripe(stripe).dbs.get_mut(physical) else {
+                break;
+            };
+            let Some(&(at_ms, slot, hash)) = share.expiries.first() else {
+                break;
+            };
             if at_ms > now_ms {
                 break;
             }
@@ -809,34 +861,41 @@ fn is_empty(value: ValueRef) -> bool {
 pub(crate) fn row_of(entry: &Entry) -> PreImage {
     let mut payload = Vec::new();
     codec::encode_payload(entry.value(), &mut payload);
-    PreImage::Row { key: entry.key().into(), expire_at_ms: entry.expire_at_ms(), payload }
+    PreImage::Row {
+        key: entry.key().into(),
+        expire_at_ms: entry.expire_at_ms(),
+        payload,
+    }
 }
 
 /// A row read back: key, value, expiry.
 pub type LoadedRow = (Vec<u8>, Value, Option<i64>);
-/// Where a slot's scan of the tree goes on.
-pub type TreeCursor = redoubt_persistence::tree::ScanCursor;
 
 /// Reads up to `limit` rows of a slot from a snapshot of the tree.
 pub fn rows_of(
     snapshot: &Snapshot,
     physical: u32,
     slot: u16,
-    cursor: Option<TreeCursor>,
+    cursor: &mut ScanCursor,
     limit: usize,
-) -> Result<(Vec<LoadedRow>, Option<TreeCursor>), DbError> {
+) -> Result<Vec<LoadedRow>, DbError> {
     let mut rows = Vec::new();
     let mut failed = None;
-    let next = snapshot
-        .scan_slot(physical, slot, cursor, limit, &mut |key, expire_at_ms, payload| {
-            match codec::decode_payload(payload) {
-                Ok(value) => rows.push((key.to_vec(), value, expire_at_ms)),
-                Err(error) => failed = Some(error.to_string()),
-            }
-        })
+    let mut visit = |row: ScanRow<'_>| match codec::decode_payload(row.payload) {
+        Ok(value) => {
+            rows.push((row.key.to_vec(), value, row.expire_at_ms));
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            failed = Some(error.to_string());
+            ControlFlow::Break(())
+        }
+    };
+    snapshot
+        .scan_slot(physical, slot, cursor, limit, &mut visit)
         .map_err(|e| DbError::Storage(e.to_string()))?;
     match failed {
         Some(error) => Err(DbError::Storage(error)),
-        None => Ok((rows, next)),
+        None => Ok(rows),
     }
 }

@@ -27,7 +27,10 @@ pub fn packed(slot_in_stripe: usize, hash: u64) -> u64 {
 /// is equal in tag and position.
 pub fn unpacked(packed: u64) -> (usize, u64) {
     let position = (packed >> 16) & 0xffff_ffff;
-    ((packed >> 48) as usize, (position << 32) | (packed & 0xffff))
+    (
+        (packed >> 48) as usize,
+        (position << 32) | (packed & 0xffff),
+    )
 }
 
 /// What a frozen key was at the checkpoint's offset.
@@ -61,7 +64,9 @@ impl DirtyKeys {
     /// Whether `key` was removed since the tree's last commit, so that what
     /// the tree still has under it is no longer true.
     pub fn is_removed(&self, key: &[u8]) -> bool {
-        self.removed.iter().any(|set| !set.is_empty() && set.contains(key))
+        self.removed
+            .iter()
+            .any(|set| !set.is_empty() && set.contains(key))
     }
 
     /// How many keys wait for the tree.

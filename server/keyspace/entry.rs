@@ -97,7 +97,6 @@ union Payload {
 }
 
 /// A value on its own, on its way into or out of an entry.
-#[derive(Debug)]
 pub enum Value {
     /// A string that is the canonical decimal of this integer.
     Int(i64),
@@ -190,14 +189,37 @@ impl Entry {
             Value::Bytes(bytes) if bytes.len() <= INLINE_LIMIT => {
                 return Entry::new_inline(key, &bytes, expire_at_ms);
             }
-            Value::Bytes(bytes) => {
-                (Kind::Big, Payload { big: ManuallyDrop::new(Box::new(bytes)) })
-            }
+            Value::Bytes(bytes) => (
+                Kind::Big,
+                Payload {
+                    big: ManuallyDrop::new(Box::new(bytes)),
+                },
+            ),
             Value::Int(int) => (Kind::Int, Payload { int }),
-            Value::List(list) => (Kind::List, Payload { list: ManuallyDrop::new(list) }),
-            Value::Set(set) => (Kind::Set, Payload { set: ManuallyDrop::new(set) }),
-            Value::Hash(hash) => (Kind::Hash, Payload { hash: ManuallyDrop::new(hash) }),
-            Value::ZSet(zset) => (Kind::ZSet, Payload { zset: ManuallyDrop::new(zset) }),
+            Value::List(list) => (
+                Kind::List,
+                Payload {
+                    list: ManuallyDrop::new(list),
+                },
+            ),
+            Value::Set(set) => (
+                Kind::Set,
+                Payload {
+                    set: ManuallyDrop::new(set),
+                },
+            ),
+            Value::Hash(hash) => (
+                Kind::Hash,
+                Payload {
+                    hash: ManuallyDrop::new(hash),
+                },
+            ),
+            Value::ZSet(zset) => (
+                Kind::ZSet,
+                Payload {
+                    zset: ManuallyDrop::new(zset),
+                },
+            ),
         };
         let entry = Entry::allocate(key, kind, 0, expire_at_ms);
         // SAFETY: `allocate` made room for this kind's payload; the unused
@@ -233,7 +255,9 @@ impl Entry {
         let flags = if expire_at_ms.is_some() { EXPIRES } else { 0 };
         let layout = Entry::layout(kind, flags, key.len(), value_len);
         // SAFETY: the size is at least that of the header.
-        let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else {
+            handle_alloc_error(layout)
+        };
         let header = Header {
             key_len: u32::try_from(key.len()).expect("keys are below 512 MB"),
             value_len: value_len as u32,
@@ -273,7 +297,11 @@ impl Entry {
 
     #[inline]
     fn payload_ptr(&self) -> *mut u8 {
-        let expiry = if self.header().flags & EXPIRES != 0 { 8 } else { 0 };
+        let expiry = if self.header().flags & EXPIRES != 0 {
+            8
+        } else {
+            0
+        };
         // SAFETY: as in `expiry_ptr`.
         unsafe { self.0.as_ptr().cast::<u8>().add(HEADER + expiry) }
     }
@@ -383,7 +411,11 @@ impl Entry {
         };
         let mut big = Entry::allocate(self.key(), Kind::Big, 0, self.expire_at_ms());
         // SAFETY: room for this kind's payload was allocated.
-        unsafe { big.payload_ptr().cast::<Box<Vec<u8>>>().write(Box::new(bytes)) };
+        unsafe {
+            big.payload_ptr()
+                .cast::<Box<Vec<u8>>>()
+                .write(Box::new(bytes))
+        };
         big.copy_state_from(&self);
         big.header_mut().flags |= CHANGED_IN_PLACE;
         big
@@ -403,7 +435,7 @@ impl Entry {
     }
 
     /// The same entry with another expiry or none.
-    pub fn with_expiry(mut self, expire_at_ms: Option<i64>) -> Entry {
+    pub fn with_expiry(self, expire_at_ms: Option<i64>) -> Entry {
         match (self.expire_at_ms(), expire_at_ms) {
             (None, None) => self,
             (Some(_), Some(at_ms)) => {
@@ -438,7 +470,9 @@ impl Entry {
     pub fn into_value(self) -> Value {
         let value = match self.header().kind {
             Kind::Inline => {
-                let ValueRef::Bytes(bytes) = self.value() else { unreachable!("inline is bytes") };
+                let ValueRef::Bytes(bytes) = self.value() else {
+                    unreachable!("inline is bytes")
+                };
                 return Value::Bytes(bytes.to_vec());
             }
             // SAFETY: the payload is of the header's kind and is read once;
@@ -474,7 +508,11 @@ impl Entry {
             ValueRef::Int(_) => "int",
             ValueRef::Bytes(bytes) => {
                 let changed = self.header().flags & CHANGED_IN_PLACE != 0;
-                if changed || bytes.len() > EMBSTR_LIMIT { "raw" } else { "embstr" }
+                if changed || bytes.len() > EMBSTR_LIMIT {
+                    "raw"
+                } else {
+                    "embstr"
+                }
             }
             ValueRef::List(list) => list.encoding(),
             ValueRef::Set(set) => set.encoding(),
@@ -573,7 +611,11 @@ impl Entry {
     #[inline]
     pub fn set_dirty(&self, parity: usize, dirty: bool) {
         let flags = self.header().flags;
-        let new = if dirty { flags | DIRTY[parity] } else { flags & !DIRTY[parity] };
+        let new = if dirty {
+            flags | DIRTY[parity]
+        } else {
+            flags & !DIRTY[parity]
+        };
         // SAFETY: as in `set_access`.
         unsafe { (&raw mut (*self.0.as_ptr()).flags).write(new) };
     }

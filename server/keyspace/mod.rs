@@ -53,7 +53,11 @@ impl<'a> KeyRef<'a> {
     /// Derives slot and hash.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> KeyRef<'a> {
-        KeyRef { bytes, hash: table::hash_bytes(bytes), slot: Slot::of_key(bytes).number() }
+        KeyRef {
+            bytes,
+            hash: table::hash_bytes(bytes),
+            slot: Slot::of_key(bytes).number(),
+        }
     }
 
     /// The stripe that guards the key.
@@ -100,7 +104,10 @@ impl Keyspace {
         Keyspace {
             stripes: (0..STRIPES).map(|_| LockedStripe::default()).collect(),
             physical: (0..databases).map(AtomicU32::new).collect(),
-            map: Mutex::new(DbMap { physical: (0..databases).collect(), retired: Vec::new() }),
+            map: Mutex::new(DbMap {
+                physical: (0..databases).collect(),
+                retired: Vec::new(),
+            }),
             key_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
             expires_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
             parity: AtomicUsize::new(0),
@@ -141,7 +148,9 @@ impl Keyspace {
 
     /// How many keys of a database have an expiry.
     pub fn expires_count(&self, db: u32) -> u64 {
-        self.expires_counts[db as usize].load(Ordering::Relaxed).max(0) as u64
+        self.expires_counts[db as usize]
+            .load(Ordering::Relaxed)
+            .max(0) as u64
     }
 
     /// Whether some keys may still be in the tree only.
@@ -191,8 +200,10 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_bucket(&self, db: u32, key: &KeyRef) {
         let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) =
-            held.stripe(key.stripe()).dbs.get(self.physical(db) as usize)
+        if let Some(Some(share)) = held
+            .stripe(key.stripe())
+            .dbs
+            .get(self.physical(db) as usize)
         {
             share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
                 .prefetch_bucket(key.hash);
@@ -203,8 +214,10 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_entry(&self, db: u32, key: &KeyRef) {
         let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) =
-            held.stripe(key.stripe()).dbs.get(self.physical(db) as usize)
+        if let Some(Some(share)) = held
+            .stripe(key.stripe())
+            .dbs
+            .get(self.physical(db) as usize)
         {
             share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
                 .prefetch_element(key.hash);
@@ -236,13 +249,21 @@ impl Keyspace {
         self.physical[other].store(map.physical[other], Ordering::Relaxed);
         for counts in [&self.key_counts, &self.expires_counts] {
             let first = counts[one].load(Ordering::Relaxed);
-            counts[one].store(counts[other].swap(first, Ordering::Relaxed), Ordering::Relaxed);
+            counts[one].store(
+                counts[other].swap(first, Ordering::Relaxed),
+                Ordering::Relaxed,
+            );
         }
     }
 
     /// The logical number of a physical database, if it is in use.
     pub fn logical(&self, physical: u32) -> Option<u32> {
-        self.map.lock().physical.iter().position(|&p| p == physical).map(|p| p as u32)
+        self.map
+            .lock()
+            .physical
+            .iter()
+            .position(|&p| p == physical)
+            .map(|p| p as u32)
     }
 }
 

@@ -4,11 +4,9 @@
 //! a stripe is one range of the tree as well. A command holds the locks of
 //! its keys' stripes, always taken in ascending order.
 
-use std::cell::UnsafeCell;
 use std::collections::BTreeSet;
 
-use parking_lot::RawMutex;
-use parking_lot::lock_api::RawMutex as _;
+use parking_lot::Mutex;
 use redoubt_cluster::slots::SLOT_COUNT;
 
 use super::dirty::DirtyKeys;
@@ -60,21 +58,8 @@ pub struct Stripe {
 
 /// A stripe with its lock, on cache lines of its own.
 #[repr(align(128))]
-pub struct LockedStripe {
-    lock: RawMutex,
-    stripe: UnsafeCell<Stripe>,
-}
-
-// SAFETY: the stripe is reached only by who holds the lock.
-unsafe impl Sync for LockedStripe {}
-// SAFETY: a stripe owns all it holds.
-unsafe impl Send for LockedStripe {}
-
-impl Default for LockedStripe {
-    fn default() -> Self {
-        Self { lock: RawMutex::INIT, stripe: UnsafeCell::new(Stripe::default()) }
-    }
-}
+#[derive(Default)]
+pub struct LockedStripe(Mutex<Stripe>);
 
 /// A set of stripes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -106,16 +91,19 @@ impl StripeSet {
     /// The stripes, ascending.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(index, mut word)| {
-            std::iter::from_fn(move || {
-                if word == 0 {
-                    return None;
-                }
-                let bit = word.trailing_zeros() as usize;
-                word &= word - 1;
-                Some(index * 64 + bit)
+        self.0
+            .into_iter()
+            .enumerate()
+            .flat_map(|(index, mut word)| {
+                std::iter::from_fn(move || {
+                    if word == 0 {
+                        return None;
+                    }
+                    let bit = word.trailing_zeros() as usize;
+                    word &= word - 1;
+                    Some(index * 64 + bit)
+                })
             })
-        })
     }
 }
 
@@ -130,7 +118,7 @@ impl<'k> Held<'k> {
     #[inline]
     pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
         for index in set.iter() {
-            stripes[index].lock.lock();
+            std::mem::forget(stripes[index].0.lock());
         }
         Held { stripes, set }
     }
@@ -140,13 +128,13 @@ impl<'k> Held<'k> {
         stripes: &'k [LockedStripe],
         patience: std::time::Duration,
     ) -> Option<Held<'k>> {
-        use parking_lot::lock_api::RawMutexTimed;
         let deadline = std::time::Instant::now() + patience;
-        let mut held = Held { stripes, set: StripeSet::default() };
+        let mut held = Held {
+            stripes,
+            set: StripeSet::default(),
+        };
         for (index, stripe) in stripes.iter().enumerate() {
-            if !stripe.lock.try_lock() && !stripe.lock.try_lock_until(deadline) {
-                return None;
-            }
+            std::mem::forget(stripe.0.try_lock_until(deadline)?);
             held.set.add(index);
         }
         Some(held)
@@ -163,7 +151,7 @@ impl<'k> Held<'k> {
     pub fn stripe(&mut self, index: usize) -> &mut Stripe {
         assert!(self.set.has(index), "stripe {index} is not locked");
         // SAFETY: the lock is held by this value, which is borrowed mutably.
-        unsafe { &mut *self.stripes[index].stripe.get() }
+        unsafe { &mut *self.stripes[index].0.data_ptr() }
     }
 }
 
@@ -172,7 +160,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         for index in self.set.iter() {
             // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
-            unsafe { self.stripes[index].lock.unlock() };
+            unsafe { self.stripes[index].0.force_unlock() };
         }
     }
 }

@@ -144,7 +144,10 @@ impl<E: Element> Place<'_, E> {
     /// A part of the element, to change it for as long as the table is
     /// borrowed. `project` may only reach through the element's pointer.
     #[inline]
-    pub fn into_part<'b, R>(self, project: impl FnOnce(&mut E) -> Option<&mut R>) -> Option<&'b mut R>
+    pub fn into_part<'b, R>(
+        self,
+        project: impl FnOnce(&mut E) -> Option<&mut R>,
+    ) -> Option<&'b mut R>
     where
         Self: 'b,
     {

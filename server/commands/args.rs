@@ -1,0 +1,82 @@
+//! Reading arguments: numbers, words, expiry options; with the field's error
+//! texts. All of it is pure.
+
+use super::error::CommandError;
+use crate::number;
+
+/// A 64-bit integer, else "value is not an integer or out of range".
+pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
+    number::parse_i64(arg).ok_or(CommandError::NotInteger)
+}
+
+/// A floating point number (not NaN), else "value is not a valid float".
+pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
+    number::parse_f64(arg).ok_or(CommandError::NotFloat)
+}
+
+/// Whether an argument is this word, in any case.
+#[inline]
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// An integer between bounds, else an error with this text.
+pub fn integer_between(
+    arg: &[u8],
+    bounds: std::ops::RangeInclusive<i64>,
+    text: &str,
+) -> Result<i64, CommandError> {
+    let value = integer(arg).map_err(|_| CommandError::err(text))?;
+    if bounds.contains(&value) {
+        Ok(value)
+    } else {
+        Err(CommandError::err(text))
+    }
+}
+
+/// How a relative or absolute time is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeUnit {
+    /// Seconds from now.
+    Seconds,
+    /// Milliseconds from now.
+    Millis,
+    /// Unix seconds.
+    UnixSeconds,
+    /// Unix milliseconds.
+    UnixMillis,
+}
+
+impl TimeUnit {
+    /// Whether the time is counted from now.
+    pub fn is_relative(self) -> bool {
+        matches!(self, TimeUnit::Seconds | TimeUnit::Millis)
+    }
+
+    /// The absolute Unix milliseconds of `value`; None when that overflows.
+    pub fn to_unix_ms(self, value: i64, now_ms: i64) -> Option<i64> {
+        let ms = match self {
+            TimeUnit::Seconds | TimeUnit::UnixSeconds => value.checked_mul(1000)?,
+            TimeUnit::Millis | TimeUnit::UnixMillis => value,
+        };
+        if self.is_relative() {
+            ms.checked_add(now_ms)
+        } else {
+            Some(ms)
+        }
+    }
+}
+
+/// A timeout in seconds, perhaps with a fraction, as blocking commands take
+/// it; in milliseconds.
+pub fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
+    let seconds = number::parse_f64(arg)
+        .ok_or_else(|| CommandError::err("timeout is not a float or out of range"))?;
+    if seconds.is_nan() || seconds * 1000.0 > i64::MAX as f64 {
+        return Err(CommandError::err("timeout is out of range"));
+    }
+    if seconds < 0.0 {
+        return Err(CommandError::err("timeout is negative"));
+    }
+    Ok((seconds * 1000.0).ceil() as u64)
+}

@@ -1,0 +1,6 @@
+//! Keys whatever their type.
+
+use super::command::Command;
+
+/// This family's commands.
+pub const COMMANDS: &[&Command] = &[];

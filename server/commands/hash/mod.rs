@@ -1,0 +1,6 @@
+//! Hashes.
+
+use super::command::Command;
+
+/// This family's commands.
+pub const COMMANDS: &[&Command] = &[];

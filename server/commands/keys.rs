@@ -1,0 +1,96 @@
+//! Finding a command's keys by its key specs: for locking, slot routing and
+//! COMMAND GETKEYS.
+
+use super::command::{Begin, Command, Find, KeySpec};
+use crate::number::parse_i64;
+
+/// Calls `f` with the position of each key and the spec that found it; false
+/// when a spec does not fit the arguments.
+pub fn each_key(
+    command: &'static Command,
+    args: &[&[u8]],
+    mut f: impl FnMut(usize, &'static KeySpec),
+) -> bool {
+    command.keys.iter().all(|spec| each_of(spec, args, &mut f))
+}
+
+/// Positions of all keys, each once, in the order of the specs.
+pub fn positions(command: &'static Command, args: &[&[u8]]) -> Option<Vec<usize>> {
+    let mut found = Vec::new();
+    each_key(command, args, |at, _| {
+        if !found.contains(&at) || found.len() > 64 {
+            found.push(at);
+        }
+    })
+    .then_some(found)
+}
+
+fn each_of(
+    spec: &'static KeySpec,
+    args: &[&[u8]],
+    f: &mut impl FnMut(usize, &'static KeySpec),
+) -> bool {
+    let Some(begin) = begin_of(spec, args) else {
+        return !matches!(spec.begin, Begin::Index(_));
+    };
+    match spec.find {
+        Find::Range { last, step, limit } => {
+            let end = range_end(begin, last, limit, args.len());
+            (begin..=end).step_by(step.max(1)).for_each(|at| {
+                if at < args.len() {
+                    f(at, spec);
+                }
+            });
+            begin < args.len()
+        }
+        Find::Keynum {
+            number_at,
+            first,
+            step,
+        } => {
+            let number = args.get(begin + number_at).and_then(|arg| parse_i64(arg));
+            let Some(number) = number.and_then(|n| usize::try_from(n).ok()) else {
+                return false;
+            };
+            let first = begin + first;
+            if number == 0 || number > args.len() || first + (number - 1) * step >= args.len() {
+                return false;
+            }
+            (0..number).for_each(|n| f(first + n * step, spec));
+            true
+        }
+        Find::Unknown => true,
+    }
+}
+
+fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {
+    match spec.begin {
+        Begin::Index(index) => (index < args.len()).then_some(index),
+        Begin::Keyword(word, from) => {
+            let is_word = |arg: &&[u8]| arg.eq_ignore_ascii_case(word.as_bytes());
+            if from >= 0 {
+                let from = from as usize;
+                let found = args.get(from..)?.iter().position(is_word)?;
+                Some(from + found + 1)
+            } else {
+                let end = args.len().checked_sub(from.unsigned_abs() as usize)?;
+                args[..=end.min(args.len() - 1)]
+                    .iter()
+                    .rposition(is_word)
+                    .map(|at| at + 1)
+            }
+        }
+        Begin::Unknown => None,
+    }
+}
+
+fn range_end(begin: usize, last: i32, limit: usize, count: usize) -> usize {
+    if last >= 0 {
+        return begin + last as usize;
+    }
+    let end = count.saturating_sub(last.unsigned_abs() as usize);
+    match limit {
+        0 | 1 => end,
+        limit => begin + (end + 1).saturating_sub(begin) / limit - 1,
+    }
+}

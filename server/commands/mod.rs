@@ -1,0 +1,43 @@
+//! Commands: what one is (`command.rs`), the table of all (`table.rs`), and a
+//! folder for each family with a file for each command.
+//!
+//! A new command is a constant of type [`command::Command`] in a file of its
+//! family's folder, listed in that folder's `COMMANDS`.
+
+pub mod args;
+pub mod bitmap;
+pub mod command;
+pub mod connection;
+pub mod context;
+pub mod effects;
+pub mod error;
+pub mod generic;
+pub mod hash;
+pub mod keys;
+pub mod list;
+pub mod pubsub;
+pub mod server;
+pub mod set;
+pub mod sorted_set;
+pub mod string;
+pub mod table;
+pub mod transaction;
+
+use command::Command;
+
+/// The families' lists.
+pub fn families() -> &'static [&'static [&'static Command]] {
+    &[
+        bitmap::COMMANDS,
+        connection::COMMANDS,
+        generic::COMMANDS,
+        hash::COMMANDS,
+        list::COMMANDS,
+        pubsub::COMMANDS,
+        server::COMMANDS,
+        set::COMMANDS,
+        sorted_set::COMMANDS,
+        string::COMMANDS,
+        transaction::COMMANDS,
+    ]
+}

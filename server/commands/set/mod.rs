@@ -1,0 +1,6 @@
+//! Sets.
+
+use super::command::Command;
+
+/// This family's commands.
+pub const COMMANDS: &[&Command] = &[];

@@ -1,0 +1,180 @@
+//! EXEC: runs the queued commands as one, under the locks of all their keys;
+//! their effects enter the log contiguously, between MULTI and EXEC (I1).
+
+use std::sync::atomic::Ordering;
+
+use crate::commands::command::{Command, Group, Locks, acl, flag};
+use crate::commands::context::Context;
+use crate::commands::effects::{Effects, encode};
+use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::table::{Found, table};
+use crate::connection::dispatch::{
+    after, append_expired, break_watches, open_db, run as run_command, stripes_of,
+};
+use crate::connection::gate;
+use crate::connection::session::{Queued, Session};
+use crate::keyspace::KeyRef;
+use crate::keyspace::stripe::StripeSet;
+use crate::resp::reply::ReplyBuffer;
+use crate::state::Server;
+
+/// EXEC
+pub const COMMAND: Command = Command {
+    name: "exec",
+    group: Group::Transactions,
+    since: "1.2.0",
+    summary: "Runs the commands queued since MULTI as one.",
+    complexity: "Depends on commands in the transaction",
+    arity: 1,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SKIP_COMMANDLOG,
+    acl: acl::TRANSACTION,
+    locks: Locks::None,
+    run,
+    ..Command::BASE
+};
+
+fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
+    let Some(transaction) = ctx.session.transaction.take() else {
+        return Err(CommandError::err("EXEC without MULTI"));
+    };
+    ctx.session.client.queued.store(-1, Ordering::Relaxed);
+    if transaction.broken {
+        super::abandon(ctx.server, ctx.session);
+        return Err(CommandError::text(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
+    }
+    let now_ms = ctx.now_ms();
+    execute(
+        ctx.server,
+        ctx.session,
+        ctx.reply,
+        &transaction.queued,
+        now_ms,
+    );
+    super::unwatch_all(ctx.server, ctx.session);
+    Ok(())
+}
+
+/// The stripes of all queued commands and watched keys.
+fn stripes(session: &Session, queued: &[Queued]) -> StripeSet {
+    let mut stripes = StripeSet::default();
+    for Queued { command, args } in queued {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        // A command that locks for itself can't within a transaction.
+        let own = match command.locks {
+            Locks::None if command.group != Group::Connection => StripeSet::ALL,
+            _ => stripes_of(command, &args),
+        };
+        stripes.add_all(own);
+    }
+    for (_, key) in &session.watched {
+        stripes.add(KeyRef::new(key).stripe());
+    }
+    stripes
+}
+
+fn execute(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    queued: &[Queued],
+    now_ms: i64,
+) {
+    let stripes = stripes(session, queued);
+    let mut db = open_db(server, session, stripes, now_ms);
+    // Watched keys that have expired by now count as changed.
+    for (index, key) in session.watched.clone() {
+        db.select(index);
+        let _ = db.exists(&key);
+    }
+    db.select(session.db);
+    if !db.recorder.expired.is_empty() {
+        break_watches(server, &db.recorder);
+    }
+    if session.client.watch_broken.load(Ordering::Acquire) {
+        append_expired(server, &db.recorder);
+        drop(db);
+        reply.null_array();
+        return;
+    }
+    reply.array(queued.len());
+    let first_db = session.db;
+    let mut log = Vec::new();
+    let mut log_db = first_db;
+    let mut dirty = 0;
+    for Queued { command, args } in queued {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let found = table().find(&args).unwrap_or(Found { command, number: 0 });
+        let index = session.db;
+        db.select(index);
+        let mut ctx = Context {
+            server,
+            session,
+            db,
+            reply,
+            effects: Effects::default(),
+            in_transaction: true,
+            holds_all: stripes == StripeSet::ALL,
+            block: None,
+        };
+        ctx.db.recorder.dirty = 0;
+        match gate::check(server, ctx.session, found.command, &args) {
+            Ok(()) => {
+                let started = crate::clock::Ticks::now();
+                run_command(&mut ctx, found, &args);
+                let request = crate::connection::dispatch::Request {
+                    found,
+                    args: &args,
+                    raw: None,
+                    now_ms,
+                };
+                crate::clock::account(server, ctx.session, &request, started);
+            }
+            Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+        }
+        if ctx.db.recorder.dirty != 0 {
+            dirty += ctx.db.recorder.dirty;
+            if log_db != index {
+                encode(
+                    &mut log,
+                    &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()],
+                );
+                log_db = index;
+            }
+            match ctx.effects.explicit() {
+                Some(explicit) => log.extend_from_slice(explicit),
+                None => encode(&mut log, &args),
+            }
+        }
+        db = ctx.db;
+    }
+    db.recorder.dirty = dirty;
+    let recorder = std::mem::take(&mut db.recorder);
+    if !session.replaying {
+        append_expired(server, &recorder);
+        append(server, first_db, log_db, &log, queued.len());
+        if server.watches.any() {
+            break_watches(server, &recorder);
+        }
+    }
+    drop(db);
+    after(server, session, recorder);
+}
+
+/// Appends a transaction's effects in one piece.
+fn append(server: &Server, first_db: u32, last_db: u32, effects: &[u8], commands: usize) {
+    let Some(log) = server.log() else { return };
+    if effects.is_empty() {
+        return;
+    }
+    if commands == 1 && first_db == last_db {
+        log.append(first_db, effects, last_db);
+        return;
+    }
+    let mut bytes = Vec::with_capacity(effects.len() + 32);
+    encode(&mut bytes, &[b"MULTI"]);
+    bytes.extend_from_slice(effects);
+    encode(&mut bytes, &[b"EXEC"]);
+    log.append(first_db, &bytes, last_db);
+}

@@ -1,0 +1,48 @@
+//! WATCH: EXEC fails if one of the keys changes before it.
+
+use std::sync::atomic::Ordering;
+
+use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
+use crate::commands::context::Context;
+use crate::commands::error::{CommandError, CommandResult};
+
+/// WATCH key [key …]
+pub const COMMAND: Command = Command {
+    name: "watch",
+    group: Group::Transactions,
+    since: "2.2.0",
+    summary: "Makes EXEC fail if one of the keys is changed before it.",
+    complexity: "O(1) for every key.",
+    arity: -2,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY,
+    acl: acl::TRANSACTION,
+    keys: &[KeySpec::range(1, -1, 1, &["RO"])],
+    args: &[Arg::key("key").multiple()],
+    run,
+    ..Command::BASE
+};
+
+fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if ctx.session.transaction.is_some() {
+        return Err(CommandError::err("WATCH inside MULTI is not allowed"));
+    }
+    let db = ctx.session.db;
+    for key in &args[1..] {
+        // A key that has expired already must not break the watch later: it
+        // is removed now.
+        ctx.db.exists(key)?;
+        if !ctx
+            .session
+            .watched
+            .iter()
+            .any(|(of, watched)| *of == db && watched == key)
+        {
+            ctx.session.watched.push((db, key.to_vec()));
+            ctx.server.watches.add(db, key, &ctx.session.client);
+        }
+    }
+    let count = ctx.session.watched.len() as u32;
+    ctx.session.client.watched.store(count, Ordering::Relaxed);
+    ctx.reply.ok();
+    Ok(())
+}

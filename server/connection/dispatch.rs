@@ -1,0 +1,388 @@
+//! From parsed arguments to a command's run and everything that follows from
+//! it: the gate of checks before it; the log, WATCH, notifications and
+//! blocked clients after it.
+//!
+//! Order, for one command: gate → locks → run → log (still locked, I1) →
+//! broken WATCHes (still locked) → unlock → notifications → blocked clients.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::blocking::Waiter;
+use super::pubsub::Kind;
+use super::session::{Queued, Session};
+use crate::commands::command::{Command, Locks, flag};
+use crate::commands::context::Context;
+use crate::commands::effects::{Effects, encode, encoded_len};
+use crate::commands::error::CommandError;
+use crate::commands::keys::each_key;
+use crate::commands::table::{Found, table};
+use crate::keyspace::KeyRef;
+use crate::keyspace::db::{Db, ExpiryMode};
+use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::stripe::StripeSet;
+use crate::resp::reply::ReplyBuffer;
+use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
+use crate::state::{Server, unix_ms};
+use crate::stats::add;
+
+/// A command as it came in.
+pub struct Request<'a> {
+    /// The command and its number.
+    pub found: Found,
+    /// Arguments with the name.
+    pub args: &'a [&'a [u8]],
+    /// The bytes of the request if they are an array of bulk strings.
+    pub raw: Option<&'a [u8]>,
+    /// When it began, Unix ms.
+    pub now_ms: i64,
+}
+
+/// Runs one request of a client: checks it, queues it in an open transaction
+/// or runs it. Returns a waiter if the client is blocked now.
+pub fn dispatch(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> Option<(Arc<Waiter>, u64)> {
+    let command = request.found.command;
+    if let Err(error) = super::gate::check(server, session, command, request.args) {
+        if let Some(transaction) = &mut session.transaction {
+            transaction.broken = true;
+        }
+        add(&server.stats.commands_of(request.found.number).rejected, 1);
+        reply_error(server, reply, &error);
+        return None;
+    }
+    if session.transaction.is_some() && !command.has(flag::NO_MULTI) && !runs_within_multi(command)
+    {
+        queue(session, reply, request);
+        return None;
+    }
+    call(server, session, reply, request)
+}
+
+/// The commands that MULTI doesn't queue.
+fn runs_within_multi(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+    )
+}
+
+fn queue(session: &mut Session, reply: &mut ReplyBuffer, request: &Request) {
+    if let Some(transaction) = &mut session.transaction {
+        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        transaction.queued.push(Queued {
+            command: request.found.command,
+            args,
+        });
+        session
+            .client
+            .queued
+            .store(transaction.queued.len() as i64, Ordering::Relaxed);
+    }
+    reply.simple("QUEUED");
+}
+
+/// Writes an error reply and counts it by its first word.
+pub fn reply_error(server: &Server, reply: &mut ReplyBuffer, error: &CommandError) {
+    let text = error.to_string();
+    let word = text.split(' ').next().unwrap_or_default().to_string();
+    *server.stats.errors.lock().entry(word).or_default() += 1;
+    reply.error(&text);
+}
+
+/// The stripes that a command's declaration and arguments ask for.
+pub fn stripes_of(command: &'static Command, args: &[&[u8]]) -> StripeSet {
+    let mut stripes = StripeSet::default();
+    match command.locks {
+        Locks::All => stripes = StripeSet::ALL,
+        Locks::None => {}
+        Locks::Keys => {
+            each_key(command, args, |at, _| {
+                stripes.add(KeyRef::new(args[at]).stripe())
+            });
+        }
+    }
+    stripes
+}
+
+/// Opens the keyspace for a session.
+pub fn open_db(
+    server: &'static Server,
+    session: &Session,
+    stripes: StripeSet,
+    now_ms: i64,
+) -> Db<'static> {
+    let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
+    db.access = Some(((now_ms / 1000) & 0xff_ffff) as u32);
+    db.recorder.observed = !session.replaying && is_observed(server);
+    if session.replaying {
+        db.expiry_mode = ExpiryMode::Ignore;
+    }
+    db
+}
+
+fn is_observed(server: &Server) -> bool {
+    server.settings.notify.load(Ordering::Relaxed) != 0
+        || server.watches.any()
+        || server.blocked.clients() != 0
+}
+
+/// Runs a command that passed the gate.
+pub fn call(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> Option<(Arc<Waiter>, u64)> {
+    let command = request.found.command;
+    let stripes = stripes_of(command, request.args);
+    let db = open_db(server, session, stripes, request.now_ms);
+    let mut ctx = Context {
+        server,
+        session,
+        db,
+        reply,
+        effects: Effects::default(),
+        in_transaction: false,
+        holds_all: command.locks == Locks::All,
+        block: None,
+    };
+    let failed = run(&mut ctx, request.found, request.args);
+    let mut waiting = None;
+    if let Some(block) = ctx.block.take() {
+        let timeout_ms = block.timeout_ms;
+        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let client = ctx.session.client.clone();
+        let waiter = Waiter::new(client, ctx.session.db, command, args, block);
+        server.blocked.add(&waiter);
+        *ctx.session.client.waiter.lock() = Some(waiter.clone());
+        waiting = Some((waiter, timeout_ms));
+    }
+    let Context {
+        db,
+        effects,
+        session,
+        ..
+    } = ctx;
+    let recorder = conclude(server, session, db, &effects, failed, request);
+    after(server, session, recorder);
+    waiting
+}
+
+/// Runs a command's function; on an error the reply is replaced by it.
+/// Returns whether it failed.
+pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
+    let mark = ctx.reply.len();
+    match (found.command.run)(ctx, args) {
+        Ok(()) => false,
+        Err(error) => {
+            ctx.reply.truncate(mark);
+            reply_error(ctx.server, ctx.reply, &error);
+            add(&ctx.server.stats.commands_of(found.number).failed, 1);
+            true
+        }
+    }
+}
+
+/// Puts a command's effects into the log and breaks WATCHes, then unlocks.
+fn conclude(
+    server: &Server,
+    session: &Session,
+    db: Db<'_>,
+    effects: &Effects,
+    failed: bool,
+    request: &Request,
+) -> Recorder {
+    let mut db = db;
+    let recorder = std::mem::take(&mut db.recorder);
+    if !session.replaying {
+        if recorder.dirty != 0 || !recorder.expired.is_empty() {
+            log_effects(server, session.db, &recorder, effects, failed, request);
+        }
+        if server.watches.any() {
+            break_watches(server, &recorder);
+        }
+    }
+    drop(db);
+    recorder
+}
+
+#[inline]
+fn log_effects(
+    server: &Server,
+    index: u32,
+    recorder: &Recorder,
+    effects: &Effects,
+    failed: bool,
+    request: &Request,
+) {
+    let Some(log) = server.log() else { return };
+    if !recorder.expired.is_empty() {
+        append_expired(server, recorder);
+    }
+    if recorder.dirty == 0 {
+        return;
+    }
+    // A command that failed half way has changed nothing by contract; the
+    // effects it named, if any, stand.
+    let _ = failed;
+    match (effects.explicit(), request.raw) {
+        (Some(explicit), _) if explicit.is_empty() => {}
+        (Some(explicit), _) => {
+            log.append(index, explicit, index);
+        }
+        (None, Some(raw)) if raw.len() == encoded_len(request.args) => {
+            log.append(index, raw, index);
+        }
+        (None, _) => {
+            let mut bytes = Vec::with_capacity(encoded_len(request.args));
+            encode(&mut bytes, request.args);
+            log.append(index, &bytes, index);
+        }
+    }
+}
+
+/// Logs the removal of keys that were found expired.
+pub fn append_expired(server: &Server, recorder: &Recorder) {
+    let Some(log) = server.log() else { return };
+    add(&server.stats.expired, recorder.expired.len() as u64);
+    for (db, key) in &recorder.expired {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &[b"DEL", key]);
+        log.append(*db, &bytes, *db);
+    }
+}
+
+/// Breaks the transactions that watch what changed.
+pub fn break_watches(server: &Server, recorder: &Recorder) {
+    for change in recorder.changes.iter().filter(|change| change.changed) {
+        server.watches.touch(change.db, &change.key);
+    }
+}
+
+/// What follows once the locks are gone: counters, notifications, and the
+/// clients that waited for what changed.
+pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder) {
+    if recorder.hits != 0 {
+        add(&server.stats.hits, recorder.hits);
+    }
+    if recorder.misses != 0 {
+        add(&server.stats.misses, recorder.misses);
+    }
+    if server.log().is_none() && !recorder.expired.is_empty() {
+        add(&server.stats.expired, recorder.expired.len() as u64);
+    }
+    if session.replaying {
+        return;
+    }
+    if recorder.dirty != 0 {
+        add(&server.stats.dirty, recorder.dirty);
+    }
+    if !recorder.changes.is_empty() {
+        notify(server, &recorder.changes);
+        if server.blocked.clients() != 0 {
+            serve_blocked(server, recorder.changes);
+        }
+    }
+}
+
+/// Publishes keyspace notifications.
+pub fn notify(server: &Server, changes: &[Change]) {
+    let wanted = server.settings.notify.load(Ordering::Relaxed);
+    if wanted & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) == 0 {
+        return;
+    }
+    let limit = server.settings.pubsub_output_limit.load(Ordering::Relaxed);
+    for change in changes.iter().filter(|change| change.class & wanted != 0) {
+        if wanted & NOTIFY_KEYSPACE != 0 {
+            let mut channel = format!("__keyspace@{}__:", change.db).into_bytes();
+            channel.extend_from_slice(&change.key);
+            server
+                .pubsub
+                .publish(Kind::Channel, &channel, change.event.as_bytes(), limit);
+        }
+        if wanted & NOTIFY_KEYEVENT != 0 {
+            let channel = format!("__keyevent@{}__:{}", change.db, change.event);
+            server
+                .pubsub
+                .publish(Kind::Channel, channel.as_bytes(), &change.key, limit);
+        }
+    }
+}
+
+/// Serves the clients that wait for changed keys, and those that wait for
+/// what that changes in turn.
+pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
+    let mut pending: std::collections::VecDeque<(u32, Box<[u8]>)> = changes
+        .into_iter()
+        .filter(|c| c.changed)
+        .map(|c| (c.db, c.key))
+        .collect();
+    while let Some((db, key)) = pending.pop_front() {
+        for waiter in server.blocked.waiting_for(db, &key) {
+            if !waiter.take() {
+                continue;
+            }
+            match serve(server, &waiter) {
+                Some(changes) => {
+                    pending.extend(
+                        changes
+                            .into_iter()
+                            .filter(|c| c.changed)
+                            .map(|c| (c.db, c.key)),
+                    );
+                }
+                None => waiter.put_back(),
+            }
+        }
+    }
+}
+
+/// Tries a waiter's command again; None when it must go on waiting.
+fn serve(server: &'static Server, waiter: &Arc<Waiter>) -> Option<Vec<Change>> {
+    let mut session = Session::new(waiter.client.clone(), true);
+    session.db = waiter.db;
+    let mut reply = ReplyBuffer::new(waiter.client.protocol());
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    let found = table().find(&args)?;
+    let request = Request {
+        found,
+        args: &args,
+        raw: None,
+        now_ms: unix_ms(),
+    };
+    let stripes = stripes_of(waiter.command, &args);
+    let db = open_db(server, &session, stripes, request.now_ms);
+    let mut ctx = Context {
+        server,
+        session: &mut session,
+        db,
+        reply: &mut reply,
+        effects: Effects::default(),
+        in_transaction: false,
+        holds_all: false,
+        block: None,
+    };
+    let result = (waiter.command.run)(&mut ctx, &args);
+    let blocked_again = ctx.block.is_some() || result == Err(CommandError::WrongType);
+    let Context { db, effects, .. } = ctx;
+    if let Err(error) = &result {
+        reply.truncate(0);
+        reply.error(&error.to_string());
+    }
+    let mut recorder = conclude(server, &session, db, &effects, result.is_err(), &request);
+    if blocked_again {
+        return None;
+    }
+    add(&server.stats.dirty, recorder.dirty);
+    notify(server, &recorder.changes);
+    waiter.finish();
+    server.blocked.remove(waiter);
+    *waiter.client.waiter.lock() = None;
+    waiter.client.send_bytes(0, &reply.buf);
+    Some(std::mem::take(&mut recorder.changes))
+}

@@ -1,0 +1,165 @@
+//! The gate in front of every command: named checks, in order. The first that
+//! refuses gives the error.
+
+use std::sync::atomic::Ordering;
+
+use super::session::Session;
+use crate::commands::command::{Command, flag};
+use crate::commands::error::CommandError;
+use crate::resp::Protocol;
+use crate::state::Server;
+
+type Check = fn(&Server, &Session, &'static Command, &[&[u8]]) -> Result<(), CommandError>;
+
+/// The checks with their names, in the order of a Redis server.
+const CHECKS: &[(&str, Check)] = &[
+    ("arity", arity),
+    ("login", login),
+    ("nested transaction", no_multi),
+    ("memory", memory),
+    ("storage", storage),
+    ("loading", loading),
+    ("subscriber", subscriber),
+];
+
+/// Runs all checks.
+#[inline]
+pub fn check(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    CHECKS
+        .iter()
+        .try_for_each(|(_, check)| check(server, session, command, args))
+}
+
+fn arity(
+    _: &Server,
+    _: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if !command.arity_fits(args.len()) {
+        return Err(CommandError::Arity(command.name.to_string()));
+    }
+    if !command.subcommands.is_empty() && args.len() > 1 {
+        let name = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
+        let container = command.name.to_ascii_uppercase();
+        return Err(CommandError::err(format!(
+            "unknown subcommand '{name}'. Try {container} HELP."
+        )));
+    }
+    Ok(())
+}
+
+fn login(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.authenticated || command.has(flag::NO_AUTH) {
+        return Ok(());
+    }
+    Err(CommandError::text("NOAUTH Authentication required."))
+}
+
+fn no_multi(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.transaction.is_some() && command.has(flag::NO_MULTI) {
+        return Err(CommandError::err(
+            "Command not allowed inside a transaction",
+        ));
+    }
+    Ok(())
+}
+
+fn memory(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let limit = server.settings.maxmemory.load(Ordering::Relaxed);
+    if limit == 0 || !command.has(flag::DENYOOM) {
+        return Ok(());
+    }
+    if crate::memory::used_bytes() > limit {
+        return Err(CommandError::OutOfMemory);
+    }
+    Ok(())
+}
+
+fn storage(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if !command.has(flag::WRITE) {
+        return Ok(());
+    }
+    let Some(storage) = &server.storage else {
+        return Ok(());
+    };
+    if let Some(failure) = storage.log.failure() {
+        return Err(CommandError::text(format!(
+            "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
+        )));
+    }
+    if let Some(failure) = storage.tree.failure() {
+        return Err(CommandError::text(format!(
+            "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
+        )));
+    }
+    Ok(())
+}
+
+fn loading(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if server.loading.load(Ordering::Relaxed) && !command.has(flag::LOADING) {
+        return Err(CommandError::text(
+            "LOADING Redoubt is replaying the end of its log; see INFO persistence",
+        ));
+    }
+    Ok(())
+}
+
+fn subscriber(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let allowed = || {
+        matches!(
+            command.name,
+            "ping"
+                | "subscribe"
+                | "ssubscribe"
+                | "sunsubscribe"
+                | "psubscribe"
+                | "unsubscribe"
+                | "punsubscribe"
+                | "quit"
+                | "reset"
+        )
+    };
+    if session.is_subscriber() && session.client.protocol() == Protocol::Resp2 && !allowed() {
+        return Err(CommandError::err(format!(
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            command.name
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! One client's connection: its requests in, its replies out.
+//!
+//! `pipeline.rs` turns bytes into batches of requests and runs them;
+//! `dispatch.rs` runs one; `gate.rs` holds the checks before it; the rest is
+//! what connections share. Nothing here knows sockets: `runtime` does.
+
+pub mod blocking;
+pub mod client;
+pub mod dispatch;
+pub mod gate;
+pub mod pipeline;
+pub mod pubsub;
+pub mod session;
+pub mod watch;

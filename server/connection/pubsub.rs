@@ -1,0 +1,118 @@
+//! Pub/sub: who listens to which channel, pattern and shard channel. Source:
+//! the Pub/Sub documentation; message kinds as clients parse them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use super::client::Client;
+use crate::glob::{Case, matches};
+
+/// The three kinds of subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// SUBSCRIBE.
+    Channel,
+    /// PSUBSCRIBE.
+    Pattern,
+    /// SSUBSCRIBE.
+    Shard,
+}
+
+type Listeners = HashMap<Box<[u8]>, BTreeMap<u64, Arc<Client>>>;
+
+/// All subscriptions.
+#[derive(Default)]
+pub struct PubSub {
+    by_kind: [RwLock<Listeners>; 3],
+    patterns: AtomicUsize,
+}
+
+impl PubSub {
+    /// Adds a subscription; false when it was there.
+    pub fn subscribe(&self, kind: Kind, name: &[u8], client: &Arc<Client>) -> bool {
+        let mut listeners = self.by_kind[kind as usize].write();
+        let added = listeners
+            .entry(name.into())
+            .or_default()
+            .insert(client.id, client.clone());
+        if kind == Kind::Pattern {
+            self.patterns.store(listeners.len(), Ordering::Relaxed);
+        }
+        added.is_none()
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, kind: Kind, name: &[u8], client: &Client) {
+        let mut listeners = self.by_kind[kind as usize].write();
+        if let Some(clients) = listeners.get_mut(name) {
+            clients.remove(&client.id);
+            if clients.is_empty() {
+                listeners.remove(name);
+            }
+        }
+        if kind == Kind::Pattern {
+            self.patterns.store(listeners.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a message; returns how many got it. `limit_bytes` bounds each
+    /// receiver's outbox.
+    pub fn publish(&self, kind: Kind, channel: &[u8], message: &[u8], limit_bytes: u64) -> usize {
+        let word: &[u8] = if kind == Kind::Shard {
+            b"smessage"
+        } else {
+            b"message"
+        };
+        let mut receivers = 0;
+        if let Some(clients) = self.by_kind[kind as usize].read().get(channel) {
+            for client in clients.values() {
+                client.send(limit_bytes, |reply| {
+                    reply.push(3);
+                    [word, channel, message]
+                        .iter()
+                        .for_each(|part| reply.bulk(part));
+                });
+            }
+            receivers = clients.len();
+        }
+        if kind == Kind::Channel && self.patterns.load(Ordering::Relaxed) != 0 {
+            for (pattern, clients) in self.by_kind[Kind::Pattern as usize].read().iter() {
+                if !matches(pattern, channel, Case::Sensitive) {
+                    continue;
+                }
+                for client in clients.values() {
+                    client.send(limit_bytes, |reply| {
+                        reply.push(4);
+                        let parts: [&[u8]; 4] = [b"pmessage", pattern, channel, message];
+                        parts.iter().for_each(|part| reply.bulk(part));
+                    });
+                }
+                receivers += clients.len();
+            }
+        }
+        receivers
+    }
+
+    /// Names of active channels, those that match if a pattern is given.
+    pub fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let listeners = self.by_kind[kind as usize].read();
+        let wanted = |name: &&Box<[u8]>| pattern.is_none_or(|p| matches(p, name, Case::Sensitive));
+        listeners.keys().filter(wanted).cloned().collect()
+    }
+
+    /// How many listen to a name.
+    pub fn listeners(&self, kind: Kind, name: &[u8]) -> usize {
+        self.by_kind[kind as usize]
+            .read()
+            .get(name)
+            .map_or(0, BTreeMap::len)
+    }
+
+    /// How many names are listened to.
+    pub fn len(&self, kind: Kind) -> usize {
+        self.by_kind[kind as usize].read().len()
+    }
+}

@@ -1,0 +1,87 @@
+//! What a connection remembers between commands; only its worker touches it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::client::Client;
+use crate::commands::command::Command;
+
+/// Which replies a client wants (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// All but the next one.
+    SkipNext,
+    /// All but this one.
+    Skip,
+}
+
+/// A command queued by MULTI.
+pub struct Queued {
+    /// The command.
+    pub command: &'static Command,
+    /// Its arguments with its name.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// A transaction being put together.
+#[derive(Default)]
+pub struct Transaction {
+    /// Commands so far.
+    pub queued: Vec<Queued>,
+    /// A command was refused, so EXEC must fail.
+    pub broken: bool,
+}
+
+/// The state of a connection.
+pub struct Session {
+    /// What others see of it.
+    pub client: Arc<Client>,
+    /// Selected logical database.
+    pub db: u32,
+    /// Whether it may run commands that need a login.
+    pub authenticated: bool,
+    /// MULTI, if one is open.
+    pub transaction: Option<Transaction>,
+    /// Keys watched, with their databases.
+    pub watched: Vec<(u32, Vec<u8>)>,
+    /// Names subscribed to, by [`super::pubsub::Kind`].
+    pub subscriptions: [BTreeSet<Vec<u8>>; 3],
+    /// Which replies it wants.
+    pub reply_mode: ReplyMode,
+    /// Close once the replies are out (QUIT, protocol errors).
+    pub close_after_reply: bool,
+    /// It is the log being replayed: no gates, no clock, nothing logged.
+    pub replaying: bool,
+}
+
+impl Session {
+    /// A fresh session.
+    pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        Session {
+            client,
+            db: 0,
+            authenticated,
+            transaction: None,
+            watched: Vec::new(),
+            subscriptions: Default::default(),
+            reply_mode: ReplyMode::On,
+            close_after_reply: false,
+            replaying: false,
+        }
+    }
+
+    /// How many channels and patterns it is subscribed to.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions[0].len() + self.subscriptions[1].len()
+    }
+
+    /// Whether it listens to anything, shard channels included.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|names| !names.is_empty())
+    }
+}

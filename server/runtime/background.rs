@@ -1,0 +1,140 @@
+//! The clockwork: keys that are due are removed even if nobody asks for them,
+//! cold slots are brought into RAM, retired databases of a pure cache freed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use redoubt_persistence::tree::ScanCursor;
+
+use crate::connection::dispatch::{after, append_expired, break_watches, open_db};
+use crate::connection::session::Session;
+use crate::keyspace::db::rows_of;
+use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
+use crate::state::{Server, unix_ms};
+
+/// Pause between two rounds of expiry.
+const ROUND: Duration = Duration::from_millis(50);
+/// Keys removed under one hold of a stripe's lock.
+const REMOVED_PER_HOLD: usize = 32;
+/// A round's share of a core: it stops after this long.
+const ROUND_BUDGET: Duration = Duration::from_millis(12);
+/// Rows read from the tree under one hold of a stripe's lock while warming.
+const WARMED_PER_HOLD: usize = 64;
+
+/// The body of the expiry thread; ends when `stop` is set.
+pub fn expire(server: &'static Server, stop: &AtomicBool) {
+    let client = crate::connection::client::Client::new("expiry".into(), "".into(), -1, 0);
+    let mut session = Session::new(Arc::new(client), true);
+    let mut first = 0;
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(ROUND);
+        if server.storage.is_none() {
+            let retired = server.keyspace.db_map().retired;
+            if !retired.is_empty() {
+                server.keyspace.free_retired(&retired);
+            }
+        }
+        if server.settings.active_expire.load(Ordering::Relaxed) {
+            first = expire_round(server, &mut session, first);
+        }
+    }
+}
+
+/// One round, from stripe `first` on; returns where the next one begins.
+fn expire_round(server: &'static Server, session: &mut Session, first: usize) -> usize {
+    let began = Instant::now();
+    for db in 0..server.keyspace.databases() {
+        if server.keyspace.expires_count(db) == 0 {
+            continue;
+        }
+        session.db = db;
+        for step in 0..STRIPES {
+            let stripe = (first + step) % STRIPES;
+            while expire_some(server, session, stripe) == REMOVED_PER_HOLD {
+                if began.elapsed() > ROUND_BUDGET {
+                    return stripe;
+                }
+            }
+        }
+    }
+    first
+}
+
+fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) -> usize {
+    let mut set = StripeSet::default();
+    set.add(stripe);
+    let mut db = open_db(server, session, set, unix_ms());
+    let removed = db.remove_due(stripe, REMOVED_PER_HOLD);
+    if removed == 0 {
+        return 0;
+    }
+    let recorder = std::mem::take(&mut db.recorder);
+    append_expired(server, &recorder);
+    if server.watches.any() {
+        break_watches(server, &recorder);
+    }
+    drop(db);
+    after(server, session, recorder);
+    removed
+}
+
+/// The body of the warming thread: brings every cold slot into RAM, then ends.
+pub fn warm(server: &'static Server, stop: &AtomicBool) {
+    let began = Instant::now();
+    if !server.keyspace.is_warming() {
+        return;
+    }
+    for db in 0..server.keyspace.databases() {
+        for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(error) = warm_slot(server, db, slot) {
+                tracing::error!("slot {slot} of database {db} could not be read: {error}");
+            }
+        }
+    }
+    tracing::info!(
+        "All keys are in memory after {:.3} seconds",
+        began.elapsed().as_secs_f64()
+    );
+}
+
+fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> {
+    let Some(storage) = &server.storage else {
+        return Ok(());
+    };
+    let client = crate::connection::client::Client::new("warming".into(), "".into(), -1, 0);
+    let mut session = Session::new(Arc::new(client), true);
+    session.db = db;
+    let stripe = usize::from(slot) / SLOTS_PER_STRIPE;
+    let mut set = StripeSet::default();
+    set.add(stripe);
+    if !open_db(server, &session, set, 0).is_cold(slot) {
+        return Ok(());
+    }
+    let mut cursor = ScanCursor::start();
+    let mut reading = server.keyspace.physical(db);
+    while !cursor.is_done() {
+        // The snapshot is opened under the lock: a row that was removed since
+        // is either still known as removed, or not in this snapshot.
+        let mut held = open_db(server, &session, set, 0);
+        let physical = server.keyspace.physical(db);
+        if physical != reading {
+            // Flushed or swapped meanwhile: what is cold there begins anew.
+            reading = physical;
+            cursor = ScanCursor::start();
+        }
+        let snapshot = storage.tree.snapshot().map_err(|e| e.to_string())?;
+        let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
+            .map_err(|e| format!("{e:?}"))?;
+        for (key, value, expire_at_ms) in rows {
+            held.offer_from_tree(&key, value, expire_at_ms);
+        }
+        if cursor.is_done() {
+            held.mark_warm(slot);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Listening sockets and workers: a thread accepts, and hands each connection
+//! to the next worker; a worker is a single-threaded tokio runtime that its
+//! connections never leave.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use super::connection::serve;
+use crate::config::{Config, id};
+use crate::connection::client::Client;
+use crate::state::{Server, unix_ms};
+use crate::stats::add;
+
+/// A connection that was accepted.
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Opens the TCP listeners that `bind` and `port` ask for. An address with a
+/// `-` before it may be missing.
+pub fn bind_tcp(config: &Config) -> Result<Vec<TcpListener>, String> {
+    let port = config.integer(id("port")) as u16;
+    if port == 0 {
+        return Ok(Vec::new());
+    }
+    let addresses = config.string(id("bind")).into_owned();
+    let mut listeners = Vec::new();
+    for word in addresses.split_whitespace() {
+        let (optional, name) = match word.strip_prefix('-') {
+            Some(name) => (true, name),
+            None => (false, word),
+        };
+        let address: IpAddr = match name {
+            "*" => "0.0.0.0".parse().expect("a literal address"),
+            "::*" => "::".parse().expect("a literal address"),
+            name => match resolve(name) {
+                Some(address) => address,
+                None => {
+                    return Err(format!(
+                        "Failed listening on port {port}: no address {name}"
+                    ));
+                }
+            },
+        };
+        match listen(
+            SocketAddr::new(address, port),
+            config.integer(id("tcp-backlog")) as i32,
+        ) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if optional || address.is_ipv6() => {
+                tracing::debug!("not listening on {address}:{port}: {error}");
+            }
+            Err(error) => {
+                return Err(format!(
+                    "Failed listening on port {port} (tcp): {address}: {error}"
+                ));
+            }
+        }
+    }
+    if listeners.is_empty() {
+        return Err(format!("Failed listening on port {port} (tcp), aborting."));
+    }
+    Ok(listeners)
+}
+
+fn resolve(name: &str) -> Option<IpAddr> {
+    use std::net::ToSocketAddrs;
+    name.parse()
+        .ok()
+        .or_else(|| (name, 0).to_socket_addrs().ok()?.next().map(|a| a.ip()))
+}
+
+fn listen(address: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// Opens the Unix socket, if one is configured.
+pub fn bind_unix(config: &Config) -> Result<Option<UnixListener>, String> {
+    let path = config.string(id("unixsocket")).into_owned();
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let _ = std::fs::remove_file(&path);
+    let listener =
+        UnixListener::bind(&path).map_err(|e| format!("Failed opening Unix socket {path}: {e}"))?;
+    let mode = config.integer(id("unixsocketperm"));
+    if mode != 0 {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(mode as u32);
+        std::fs::set_permissions(&path, permissions)
+            .map_err(|e| format!("Failed setting permissions of {path}: {e}"))?;
+    }
+    Ok(Some(listener))
+}
+
+/// The running workers.
+pub struct Workers {
+    senders: Vec<UnboundedSender<Accepted>>,
+    next: std::sync::atomic::AtomicUsize,
+}
+
+impl Workers {
+    /// Starts `count` workers.
+    pub fn start(
+        server: &'static Server,
+        count: usize,
+    ) -> std::io::Result<(Workers, Vec<JoinHandle<()>>)> {
+        let (mut senders, mut threads) = (Vec::new(), Vec::new());
+        for worker in 0..count {
+            let (sender, receiver) = unbounded_channel();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{worker}"))
+                .spawn(move || work(server, receiver, worker))?;
+            senders.push(sender);
+            threads.push(thread);
+        }
+        Ok((
+            Workers {
+                senders,
+                next: Default::default(),
+            },
+            threads,
+        ))
+    }
+
+    /// Hands a connection to the next worker.
+    pub fn hand_over(&self, accepted: Accepted) {
+        let worker = self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len();
+        // A worker only ends with the process.
+        let _ = self.senders[worker].send(accepted);
+    }
+}
+
+fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs only an epoll descriptor");
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        while let Some(accepted) = receiver.recv().await {
+            if let Err(error) = admit(server, accepted, worker) {
+                tracing::debug!("a connection could not be set up: {error}");
+            }
+        }
+    });
+}
+
+/// Sets a connection up and starts serving it, unless it is one too many.
+fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io::Result<()> {
+    let over = server.clients.len() as i64 >= server.settings.maxclients.load(Ordering::Relaxed);
+    match accepted {
+        Accepted::Tcp(stream) => {
+            let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+            if over {
+                return refuse(server, stream, b"-ERR max number of clients reached\r\n");
+            }
+            if protected(server, peer.ip()) {
+                return refuse(server, stream, PROTECTED);
+            }
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let idle_s = server.config.read().integer(id("tcp-keepalive"));
+            if idle_s > 0 {
+                let time = std::time::Duration::from_secs(idle_s as u64);
+                SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+            }
+            let fd = stream.as_raw_fd();
+            let client = Client::new(peer.to_string(), local.to_string(), fd, unix_ms());
+            let client = server.clients.add(client);
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            tokio::task::spawn_local(serve(server, client, stream, worker));
+        }
+        Accepted::Unix(stream) => {
+            if over {
+                return refuse(server, stream, b"-ERR max number of clients reached\r\n");
+            }
+            stream.set_nonblocking(true)?;
+            let path = format!("{}:0", server.config.read().string(id("unixsocket")));
+            let client = Client::new(path.clone(), path, stream.as_raw_fd(), unix_ms());
+            let client = server.clients.add(client);
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            tokio::task::spawn_local(serve(server, client, stream, worker));
+        }
+    }
+    add(&server.stats.connections, 1);
+    Ok(())
+}
+
+const PROTECTED: &[u8] = b"-DENIED Redoubt is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts, set a password with requirepass, or turn the mode off with protected-mode no if no one else can reach this server.\r\n";
+
+fn protected(server: &Server, peer: IpAddr) -> bool {
+    let open = !server.settings.password_needed.load(Ordering::Relaxed);
+    open && server.settings.protected_mode.load(Ordering::Relaxed)
+        && !peer.to_canonical().is_loopback()
+}
+
+fn refuse(server: &Server, mut stream: impl std::io::Write, text: &[u8]) -> std::io::Result<()> {
+    add(&server.stats.rejected_connections, 1);
+    stream.write_all(text)
+}
+
+/// Accepts on a listener for ever, on a thread of its own.
+pub fn accept_tcp(listener: TcpListener, workers: Arc<Workers>) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("accept".into())
+        .spawn(move || {
+            loop {
+                match listener.accept() {
+                    Ok((stream, _)) => workers.hand_over(Accepted::Tcp(stream)),
+                    Err(error) => pause_after(&error),
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// As [`accept_tcp`], for a Unix socket.
+pub fn accept_unix(listener: UnixListener, workers: Arc<Workers>) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("accept-unix".into())
+        .spawn(move || {
+            loop {
+                match listener.accept() {
+                    Ok((stream, _)) => workers.hand_over(Accepted::Unix(stream)),
+                    Err(error) => pause_after(&error),
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Without descriptors to spare, accepting again at once would spin.
+fn pause_after(error: &std::io::Error) {
+    tracing::warn!("accepting a connection failed: {error}");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}

@@ -1,0 +1,10 @@
+//! All of tokio and all threads: start and shutdown, the listener, workers,
+//! connections' input and output, the checkpoint thread, the clockwork that
+//! expires keys and warms cold slots.
+
+pub mod background;
+pub mod checkpoint;
+pub mod connection;
+pub mod listener;
+pub mod recovery;
+pub mod start;

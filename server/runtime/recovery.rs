@@ -1,0 +1,260 @@
+//! From a data directory to a server that answers: lock, open the tree, open
+//! the log, replay what the tree does not have yet.
+//!
+//! The tree opens in milliseconds whatever its size, and cold keys are read
+//! from it on demand; so a start takes as long as the replay of the log's end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redoubt_persistence::disk::{DirectoryLock, RealDisk};
+use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
+use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
+
+use crate::commands::command::Command;
+use crate::commands::table::table;
+use crate::config::{Config, id};
+use crate::connection::client::Client;
+use crate::connection::dispatch::{Request, call};
+use crate::connection::session::Session;
+use crate::keyspace::DbMap;
+use crate::resp::Protocol;
+use crate::resp::reply::ReplyBuffer;
+use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::state::{Server, Storage};
+
+/// Bytes of the log that are replayed at a time.
+const REPLAY_CHUNK: usize = 4 << 20;
+
+/// An opened data directory.
+pub struct Opened {
+    /// Log and tree.
+    pub storage: Storage,
+    /// What the tree says of itself.
+    pub meta: Meta,
+    /// Holds the directory for this process.
+    pub lock: DirectoryLock,
+}
+
+/// The policy that `appendfsync` names.
+pub fn sync_policy(config: &Config) -> SyncPolicy {
+    match &*config.string(id("appendfsync")) {
+        "always" => SyncPolicy::Always,
+        "no" => SyncPolicy::No,
+        _ => SyncPolicy::EverySec,
+    }
+}
+
+/// Opens tree and log in `dir`. Errors are for the operator to read.
+pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
+    let lock = DirectoryLock::acquire(dir).map_err(|e| e.to_string())?;
+    let tree_dir = dir.join("tree");
+    std::fs::create_dir_all(&tree_dir)
+        .map_err(|e| format!("can't create {}: {e}", tree_dir.display()))?;
+    let tree = Tree::open(&tree_dir, TreeOptions::default())
+        .map_err(|e| format!("can't open the tree in {}: {e}", tree_dir.display()))?;
+    let meta = tree
+        .meta()
+        .map_err(|e| format!("can't read the tree's state: {e}"))?;
+    let log_dir = dir.join("log");
+    let options = LogOptions {
+        policy: sync_policy(config),
+        verify_from: Offset(meta.offset),
+        ..LogOptions::default()
+    };
+    let (log, report) = Log::open(Arc::new(RealDisk), &log_dir, Offset(meta.offset), options)
+        .map_err(|e| format!("can't open the log in {}: {e}", log_dir.display()))?;
+    if report.end.0 < meta.offset || report.oldest.0 > meta.offset {
+        return Err(format!(
+            "the log in {} holds offsets {} to {}, but the tree has applied {}: a part of the log is missing. Restore the directory from a backup or a replica",
+            log_dir.display(),
+            report.oldest,
+            report.end,
+            meta.offset
+        ));
+    }
+    if report.dropped_bytes != 0 {
+        tracing::warn!(
+            bytes = report.dropped_bytes,
+            "dropped an unfinished record at the log's end"
+        );
+    }
+    let storage = Storage {
+        log: Arc::new(log),
+        tree: Arc::new(tree),
+    };
+    Ok(Opened {
+        storage,
+        meta,
+        lock,
+    })
+}
+
+/// Names under which the databases' numbers are kept in the tree.
+const DB_MAP: &str = "databases";
+
+/// The databases' numbers as a blob for the tree.
+pub fn encode_map(map: &DbMap) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    for numbers in [&map.physical, &map.retired] {
+        bytes.extend_from_slice(&(numbers.len() as u32).to_le_bytes());
+        numbers
+            .iter()
+            .for_each(|n| bytes.extend_from_slice(&n.to_le_bytes()));
+    }
+    (DB_MAP.to_string(), bytes)
+}
+
+fn decode_map(meta: &Meta) -> Option<DbMap> {
+    let (_, bytes) = meta.extra.iter().find(|(name, _)| name == DB_MAP)?;
+    let numbers: Vec<u32> = bytes
+        .chunks_exact(4)
+        .map(|chunk| u32::from_le_bytes(chunk.try_into().expect("four bytes")))
+        .collect();
+    let count = *numbers.first()? as usize;
+    let physical = numbers.get(1..1 + count)?.to_vec();
+    let retired = numbers.get(2 + count..)?.to_vec();
+    Some(DbMap { physical, retired })
+}
+
+/// Brings the keyspace to the state at the log's end. Returns how many
+/// commands were replayed.
+pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
+    let Some(storage) = &server.storage else {
+        return Ok(0);
+    };
+    server
+        .keyspace
+        .attach_tree(storage.tree.clone(), decode_map(meta), &meta.key_counts);
+    server.keyspace.start_tracking();
+    if !meta.replication_id.is_empty() {
+        *server.replication_id.lock() = meta.replication_id.clone();
+    }
+    server.applied.store(meta.offset, Ordering::Relaxed);
+    let end = storage.log.end();
+    let mut reader = storage
+        .log
+        .reader(Offset(meta.offset))
+        .map_err(|e| format!("can't read the log from offset {}: {e}", meta.offset))?;
+    let mut replayer = Replayer::new(server, meta.selected_db);
+    let (mut buffer, mut start) = (Vec::new(), 0);
+    while reader.offset() < end {
+        let read = reader
+            .next(&mut buffer, REPLAY_CHUNK)
+            .map_err(|e| format!("can't replay the log at offset {}: {e}", reader.offset()))?;
+        if read == 0 {
+            break;
+        }
+        replayer.feed(&buffer, &mut start)?;
+        buffer.drain(..start);
+        start = 0;
+    }
+    if !buffer.is_empty() {
+        return Err(format!(
+            "the log ends inside a command ({} bytes left)",
+            buffer.len()
+        ));
+    }
+    storage.log.force_select_next();
+    Ok(replayer.commands)
+}
+
+/// Runs the log's commands.
+struct Replayer {
+    server: &'static Server,
+    session: Session,
+    reply: ReplyBuffer,
+    parser: RequestParser,
+    unfinished: Vec<std::ops::Range<usize>>,
+    commands: u64,
+}
+
+impl Replayer {
+    fn new(server: &'static Server, selected_db: u32) -> Self {
+        let client = Client::new("log".into(), "log".into(), -1, server.started_ms);
+        let mut session = Session::new(Arc::new(client), true);
+        session.replaying = true;
+        if selected_db < server.keyspace.databases() {
+            session.db = selected_db;
+        }
+        Replayer {
+            server,
+            session,
+            reply: ReplyBuffer::new(Protocol::Resp2),
+            parser: RequestParser::new(),
+            unfinished: Vec::new(),
+            commands: 0,
+        }
+    }
+
+    fn feed(&mut self, buffer: &[u8], start: &mut usize) -> Result<(), String> {
+        let limits = RequestLimits {
+            max_bulk_bytes: i64::MAX,
+            authenticated: true,
+        };
+        let mut ranges = std::mem::take(&mut self.unfinished);
+        loop {
+            let input = &buffer[*start..];
+            match self.parser.next(input, &limits, &mut ranges) {
+                Ok(Parsed::Complete { consumed }) => {
+                    let args: Vec<&[u8]> = ranges.iter().map(|r| &input[r.clone()]).collect();
+                    self.apply(&args)?;
+                    ranges.clear();
+                    *start += consumed;
+                }
+                Ok(Parsed::Empty { consumed }) => *start += consumed,
+                Ok(Parsed::Incomplete { .. }) => {
+                    self.unfinished = ranges;
+                    return Ok(());
+                }
+                Ok(Parsed::Inline { .. }) | Err(_) => {
+                    return Err("the log holds something that is no command".into());
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
+        let name = || String::from_utf8_lossy(args[0]).into_owned();
+        let found = table()
+            .find(args)
+            .ok_or_else(|| format!("unknown command {}", name()))?;
+        self.commands += 1;
+        if is_framing(found.command) {
+            return Ok(());
+        }
+        let request = Request {
+            found,
+            args,
+            raw: None,
+            now_ms: self.server.started_ms,
+        };
+        call(self.server, &mut self.session, &mut self.reply, &request);
+        if self.reply.buf.first() == Some(&b'-') {
+            let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
+            return Err(format!("replaying {} failed: {error}", name()));
+        }
+        self.reply.truncate(0);
+        Ok(())
+    }
+}
+
+/// Commands of the stream that change nothing by themselves. A transaction's
+/// effects lie in one record, so its frame needs no care in replay.
+fn is_framing(command: &Command) -> bool {
+    matches!(command.name, "multi" | "exec" | "ping" | "replconf")
+}
+
+/// Logs how a start went.
+pub fn report(server: &Server, started: Instant, replayed: u64, dir: &Path) {
+    let keys: u64 = (0..server.keyspace.databases())
+        .map(|db| server.keyspace.key_count(db))
+        .sum();
+    tracing::info!(
+        "DB loaded from {}: {keys} keys, {replayed} commands replayed, {:.3} seconds",
+        dir.display(),
+        started.elapsed().as_secs_f64()
+    );
+}

@@ -1,0 +1,213 @@
+//! From arguments to a running server, and down again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::checkpoint::Control;
+use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
+use super::{background, checkpoint, recovery};
+use crate::config::{Config, Value, id};
+use crate::state::{Server, Shutdown};
+
+/// Whether the configuration asks for log and tree: it does unless
+/// `appendonly no` meets `save ""`.
+pub fn is_persistent(config: &Config) -> bool {
+    let saves = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
+    config.bool(id("appendonly")) || saves
+}
+
+fn worker_count(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match config.is_default(id("io-threads")) {
+        true => cores,
+        false => config.integer(id("io-threads")).max(1) as usize,
+    }
+}
+
+/// Threads and handles that a shutdown winds up.
+struct Running {
+    server: &'static Server,
+    checkpoints: Arc<Control>,
+    checkpoint_thread: std::thread::JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    _lock: Option<redoubt_persistence::disk::DirectoryLock>,
+}
+
+/// Runs the server until it is told to end. The error is for the operator.
+pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
+    let began = Instant::now();
+    let dir = enter_directory(&mut config)?;
+    raise_descriptor_limit(config.integer(id("maxclients")));
+    let listeners = bind_tcp(&config)?;
+    let unix = bind_unix(&config)?;
+    let opened = match is_persistent(&config) {
+        true => Some(recovery::open(&config, &dir)?),
+        false => None,
+    };
+    let count = worker_count(&config);
+    let (storage, meta, lock) = match opened {
+        Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
+        None => (None, None, None),
+    };
+    // The server lives as long as the process.
+    let server: &'static Server =
+        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    tracing::info!("Server initialized");
+    if let Some(meta) = &meta {
+        server.loading.store(true, Ordering::Relaxed);
+        let replayed = recovery::replay(server, meta)?;
+        server.loading.store(false, Ordering::Relaxed);
+        recovery::report(server, began, replayed, &dir);
+        wake_on_sync(server);
+    }
+    let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
+    let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
+    let workers = Arc::new(workers);
+    for listener in listeners {
+        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    if let Some(listener) = unix {
+        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    announce(server, &dir, count);
+    wait_for_end(server)?;
+    running.wind_up()
+}
+
+/// Makes `dir` the working directory, as a Redis server does.
+fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
+    let wanted = config.string(id("dir")).into_owned();
+    let path = Path::new(&wanted);
+    let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
+    std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
+    config.set_value(
+        id("dir"),
+        Value::Text(dir.to_string_lossy().into_owned().into_bytes()),
+    );
+    Ok(dir)
+}
+
+fn raise_descriptor_limit(maxclients: i64) {
+    let wanted = (maxclients.max(0) as u64).saturating_add(128);
+    // SAFETY: both calls read or write the one struct that is passed.
+    unsafe {
+        let mut limit = std::mem::zeroed::<libc::rlimit>();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {
+            limit.rlim_cur = wanted.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Under `always`, each sync of the log wakes the replies that wait for it.
+fn wake_on_sync(server: &'static Server) {
+    let Some(log) = server.log() else { return };
+    log.on_synced(Box::new(move |_| {
+        if server.settings.sync_always.load(Ordering::Relaxed) {
+            server
+                .synced_bells
+                .iter()
+                .for_each(tokio::sync::Notify::notify_waiters);
+        }
+    }));
+}
+
+fn spawn_threads(
+    server: &'static Server,
+    lock: Option<redoubt_persistence::disk::DirectoryLock>,
+) -> std::io::Result<Running> {
+    let checkpoints = Arc::new(Control::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.into()).spawn(body)
+    };
+    let (theirs, control) = (server, checkpoints.clone());
+    let checkpoint_thread = spawn(
+        "tree-writer",
+        Box::new(move || checkpoint::run(theirs, &control)),
+    )?;
+    let (theirs, stopped) = (server, stop.clone());
+    spawn(
+        "expiry",
+        Box::new(move || background::expire(theirs, &stopped)),
+    )?;
+    let (theirs, stopped) = (server, stop.clone());
+    spawn(
+        "warming",
+        Box::new(move || background::warm(theirs, &stopped)),
+    )?;
+    Ok(Running {
+        server,
+        checkpoints,
+        checkpoint_thread,
+        stop,
+        _lock: lock,
+    })
+}
+
+fn announce(server: &Server, dir: &Path, workers: usize) {
+    let config = server.config.read();
+    let port = config.integer(id("port"));
+    let what = if server.storage.is_some() {
+        "data in"
+    } else {
+        "a pure cache, nothing stored in"
+    };
+    tracing::info!("{workers} workers, {what} {}", dir.display());
+    tracing::info!("Connect with: redis-cli -p {port}");
+    tracing::info!("Ready to accept connections tcp");
+}
+
+/// Waits for SIGTERM, SIGINT or SHUTDOWN.
+fn wait_for_end(server: &'static Server) -> Result<(), String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("can't wait for signals: {e}"))?;
+    runtime.block_on(async {
+        let failed = |e: std::io::Error| format!("can't wait for signals: {e}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
+            _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
+            () = server.shutdown_bell.notified() => {
+                tracing::info!("User requested shutdown...");
+            }
+        }
+        Ok(())
+    })
+}
+
+impl Running {
+    /// Makes everything durable, in every mode.
+    fn wind_up(self) -> Result<(), String> {
+        let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
+        self.stop.store(true, Ordering::Relaxed);
+        // Commands that run from here on are not acknowledged: all stripes
+        // stay locked until the process ends.
+        let held = self
+            .server
+            .keyspace
+            .try_lock_all(std::time::Duration::from_secs(10));
+        if let Some(storage) = &self.server.storage {
+            let end = storage.log.end();
+            storage
+                .log
+                .sync_to(end)
+                .map_err(|e| format!("the log could not be synced: {e}"))?;
+            drop(held);
+            self.checkpoints.stop(how == Shutdown::Clean);
+            let _ = self.checkpoint_thread.join();
+            storage
+                .log
+                .close()
+                .map_err(|e| format!("the log could not be closed: {e}"))?;
+        }
+        tracing::info!("Redoubt is now ready to exit, bye bye...");
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Directives that are read for every command, as atomics; everything else
+//! asks the configuration itself.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use crate::config::{Config, Value, id};
+
+/// Hot copies of directives. Units as in the directives' names.
+#[derive(Default)]
+pub struct Settings {
+    /// `proto-max-bulk-len`.
+    pub proto_max_bulk_len: AtomicI64,
+    /// `client-query-buffer-limit`.
+    pub query_buffer_limit: AtomicU64,
+    /// Hard limit of `client-output-buffer-limit pubsub`, 0: none.
+    pub pubsub_output_limit: AtomicU64,
+    /// Hard limit of `client-output-buffer-limit normal`, 0: none.
+    pub normal_output_limit: AtomicU64,
+    /// `maxmemory`, 0: none.
+    pub maxmemory: AtomicU64,
+    /// Whether `maxmemory-policy` is `noeviction`.
+    pub noeviction: AtomicBool,
+    /// `timeout` in seconds, 0: none.
+    pub timeout_s: AtomicI64,
+    /// Bits of `notify-keyspace-events`.
+    pub notify: AtomicU32,
+    /// Whether `appendfsync` is `always`: replies wait for the sync.
+    pub sync_always: AtomicBool,
+    /// `slowlog-log-slower-than` in microseconds, -1: off.
+    pub slowlog_slower_us: AtomicI64,
+    /// `latency-monitor-threshold` in milliseconds, 0: off.
+    pub latency_threshold_ms: AtomicI64,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    /// `maxclients`.
+    pub maxclients: AtomicI64,
+    /// `protected-mode`.
+    pub protected_mode: AtomicBool,
+    /// Whether `requirepass` is set.
+    pub password_needed: AtomicBool,
+}
+
+impl Settings {
+    /// Takes all values over from the configuration.
+    pub fn load(&self, config: &Config) {
+        let set_i64 = |to: &AtomicI64, value: i64| to.store(value, Ordering::Relaxed);
+        let set_u64 = |to: &AtomicU64, value: i64| to.store(value.max(0) as u64, Ordering::Relaxed);
+        set_i64(
+            &self.proto_max_bulk_len,
+            config.integer(id("proto-max-bulk-len")),
+        );
+        set_u64(
+            &self.query_buffer_limit,
+            config.integer(id("client-query-buffer-limit")),
+        );
+        set_u64(&self.maxmemory, config.integer(id("maxmemory")));
+        set_i64(&self.timeout_s, config.integer(id("timeout")));
+        set_i64(
+            &self.slowlog_slower_us,
+            config.integer(id("commandlog-execution-slower-than")),
+        );
+        set_i64(
+            &self.latency_threshold_ms,
+            config.integer(id("latency-monitor-threshold")),
+        );
+        set_i64(&self.maxclients, config.integer(id("maxclients")));
+        self.protected_mode
+            .store(config.bool(id("protected-mode")), Ordering::Relaxed);
+        let password = !config.string(id("requirepass")).is_empty();
+        self.password_needed.store(password, Ordering::Relaxed);
+        let always = config.string(id("appendfsync")) == "always";
+        self.sync_always.store(always, Ordering::Relaxed);
+        let noeviction = config.string(id("maxmemory-policy")) == "noeviction";
+        self.noeviction.store(noeviction, Ordering::Relaxed);
+        if let Value::OutputBufferLimits(limits) = config.value(id("client-output-buffer-limit")) {
+            self.normal_output_limit
+                .store(limits[0].hard_bytes, Ordering::Relaxed);
+            self.pubsub_output_limit
+                .store(limits[2].hard_bytes, Ordering::Relaxed);
+        }
+        let events = config.string(id("notify-keyspace-events"));
+        self.notify.store(notify_bits(&events), Ordering::Relaxed);
+        load_limits(config);
+    }
+}
+
+/// Bits of `K` and `E` in [`Settings::notify`].
+pub const NOTIFY_KEYSPACE: u32 = 1;
+/// See [`NOTIFY_KEYSPACE`].
+pub const NOTIFY_KEYEVENT: u32 = 2;
+
+/// The bits for a value of `notify-keyspace-events`. Source: its documentation.
+pub fn notify_bits(events: &str) -> u32 {
+    use crate::keyspace::recorder::class;
+    let all = class::GENERIC
+        | class::STRING
+        | class::LIST
+        | class::SET
+        | class::HASH
+        | class::ZSET
+        | class::EXPIRED
+        | class::EVICTED
+        | class::STREAM;
+    events.chars().fold(0, |bits, letter| {
+        bits | match letter {
+            'K' => NOTIFY_KEYSPACE,
+            'E' => NOTIFY_KEYEVENT,
+            'A' => all,
+            'g' => class::GENERIC,
+            '$' => class::STRING,
+            'l' => class::LIST,
+            's' => class::SET,
+            'h' => class::HASH,
+            'z' => class::ZSET,
+            'x' => class::EXPIRED,
+            'e' => class::EVICTED,
+            't' => class::STREAM,
+            'm' => class::KEY_MISS,
+            'n' => class::NEW,
+            _ => 0,
+        }
+    })
+}
+
+fn load_limits(config: &Config) {
+    use crate::keyspace::limits::LIMITS;
+    let set = |to: &std::sync::atomic::AtomicUsize, name| {
+        let found = crate::config::table::find(name).expect("a directive of the table");
+        to.store(config.integer(found).max(0) as usize, Ordering::Relaxed);
+    };
+    set(
+        &LIMITS.hash_max_listpack_entries,
+        b"hash-max-listpack-entries",
+    );
+    set(&LIMITS.hash_max_listpack_value, b"hash-max-listpack-value");
+    set(&LIMITS.set_max_intset_entries, b"set-max-intset-entries");
+    set(
+        &LIMITS.set_max_listpack_entries,
+        b"set-max-listpack-entries",
+    );
+    set(&LIMITS.set_max_listpack_value, b"set-max-listpack-value");
+    set(
+        &LIMITS.zset_max_listpack_entries,
+        b"zset-max-listpack-entries",
+    );
+    set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
+    let list = config.integer(id("list-max-listpack-size"));
+    LIMITS
+        .list_max_listpack_size
+        .store(list as _, Ordering::Relaxed);
+}

@@ -1,0 +1,155 @@
+//! The state that all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock};
+use redoubt_persistence::log::Log;
+use redoubt_persistence::tree::Tree;
+
+use crate::config::Config;
+use crate::connection::blocking::Blocked;
+use crate::connection::client::Clients;
+use crate::connection::pubsub::PubSub;
+use crate::connection::watch::Watches;
+use crate::keyspace::Keyspace;
+use crate::settings::Settings;
+use crate::stats::Stats;
+
+/// Log and tree, when persistence is on.
+pub struct Storage {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The tree.
+    pub tree: Arc<Tree>,
+}
+
+/// What SHUTDOWN asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shutdown {
+    /// Everything is made durable first.
+    Clean,
+    /// As little as possible is done.
+    Now,
+}
+
+/// The server.
+pub struct Server {
+    /// All keys.
+    pub keyspace: Keyspace,
+    /// All directives.
+    pub config: RwLock<Config>,
+    /// The directives that the hot path reads.
+    pub settings: Settings,
+    /// Log and tree; None for a pure cache.
+    pub storage: Option<Storage>,
+    /// Connected clients.
+    pub clients: Clients,
+    /// Subscriptions.
+    pub pubsub: PubSub,
+    /// Blocked clients.
+    pub blocked: Blocked,
+    /// Watched keys.
+    pub watches: Watches,
+    /// Counters.
+    pub stats: Stats,
+    /// Clients in MONITOR mode.
+    pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
+    /// Whether there is any.
+    pub monitored: AtomicBool,
+    /// CLIENT PAUSE: until when (Unix ms), and whether only writes wait.
+    pub pause_until_ms: AtomicI64,
+    /// See `pause_until_ms`.
+    pub pause_writes_only: AtomicBool,
+    /// Rung when a pause ends early or the server shuts down.
+    pub unpaused: tokio::sync::Notify,
+    /// Replication id of this history.
+    pub replication_id: Mutex<String>,
+    /// Random name of this run (INFO run_id).
+    pub run_id: String,
+    /// When it started.
+    pub started: Instant,
+    /// When it started, Unix ms.
+    pub started_ms: i64,
+    /// The configuration file's absolute path, if there is one.
+    pub config_file: Option<std::path::PathBuf>,
+    /// Set once a shutdown was asked for.
+    pub shutdown: Mutex<Option<Shutdown>>,
+    /// Rung with it.
+    pub shutdown_bell: tokio::sync::Notify,
+    /// The log offset that the tree has applied (for INFO).
+    pub applied: AtomicU64,
+    /// The log is being replayed.
+    pub loading: AtomicBool,
+    /// Where each worker's connections wait for a sync of the log.
+    pub synced_bells: Box<[tokio::sync::Notify]>,
+}
+
+/// Unix time in milliseconds.
+pub fn unix_ms() -> i64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Forty random hexadecimal digits, as run and replication ids are.
+pub fn random_id() -> String {
+    (0..40)
+        .map(|_| char::from(b"0123456789abcdef"[fastrand::usize(..16)]))
+        .collect()
+}
+
+impl Server {
+    /// A server that has loaded nothing yet.
+    pub fn new(
+        config: Config,
+        config_file: Option<std::path::PathBuf>,
+        storage: Option<Storage>,
+        workers: usize,
+    ) -> Server {
+        let databases = config.integer(crate::config::id("databases")).max(1) as u32;
+        let settings = Settings::default();
+        settings.active_expire.store(true, Ordering::Relaxed);
+        settings.load(&config);
+        Server {
+            keyspace: Keyspace::new(databases),
+            config: RwLock::new(config),
+            settings,
+            storage,
+            clients: Clients::default(),
+            pubsub: PubSub::default(),
+            blocked: Blocked::default(),
+            watches: Watches::default(),
+            stats: Stats::new(crate::commands::table::table().all().len()),
+            monitors: RwLock::new(Vec::new()),
+            monitored: AtomicBool::new(false),
+            pause_until_ms: AtomicI64::new(0),
+            pause_writes_only: AtomicBool::new(false),
+            unpaused: tokio::sync::Notify::new(),
+            replication_id: Mutex::new(random_id()),
+            run_id: random_id(),
+            started: Instant::now(),
+            started_ms: unix_ms(),
+            config_file,
+            shutdown: Mutex::new(None),
+            shutdown_bell: tokio::sync::Notify::new(),
+            applied: AtomicU64::new(0),
+            loading: AtomicBool::new(false),
+            synced_bells: (0..workers).map(|_| tokio::sync::Notify::new()).collect(),
+        }
+    }
+
+    /// The log, when persistence is on.
+    #[inline]
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.storage.as_ref().map(|storage| &storage.log)
+    }
+
+    /// Asks for a shutdown.
+    pub fn request_shutdown(&self, how: Shutdown) {
+        *self.shutdown.lock() = Some(how);
+        self.shutdown_bell.notify_one();
+    }
+}
