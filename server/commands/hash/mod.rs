@@ -4,6 +4,7 @@ mod hdel;
 mod hexists;
 mod hget;
 mod hgetall;
+mod hgetdel;
 mod hincrby;
 mod hincrbyfloat;
 mod hlen;
@@ -24,6 +25,7 @@ pub const COMMANDS: &[&Command] = &[
     &hexists::COMMAND,
     &hget::COMMAND,
     &hgetall::HGETALL,
+    &hgetdel::COMMAND,
     &hgetall::HKEYS,
     &hgetall::HVALS,
     &hincrby::COMMAND,
