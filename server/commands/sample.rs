@@ -20,7 +20,7 @@ pub trait Sampled: Copy {
     type Element: Copy;
 
     /// How many elements there are.
-    fn len(self) -> usize;
+    fn size(self) -> usize;
 
     /// All of them.
     fn elements(self) -> impl Iterator<Item = Self::Element>;
@@ -28,7 +28,7 @@ pub trait Sampled: Copy {
     /// One of them, each as likely as any other.
     fn pick(self) -> Option<Self::Element>;
 
-    /// Whether the time of `pick` is the same for any `len`.
+    /// Whether the time of `pick` is the same for any `size`.
     fn picks_quickly(self) -> bool;
 
     /// What tells an element from others; used if it `picks_quickly`.
@@ -70,7 +70,7 @@ pub fn sample<S: Sampled>(
     count: i64,
     mut visit: impl FnMut(S::Element) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let (len, wanted) = (from.len(), sample_len(from.len(), count));
+    let (len, wanted) = (from.size(), sample_len(from.size(), count));
     if wanted == 0 {
         return Ok(());
     }
@@ -128,4 +128,26 @@ pub fn choose<T>(
         left = left.saturating_sub(1);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn every_element_is_chosen_as_often_as_any_other() {
+        let (rounds, mut times) = (20_000, [0u32; 10]);
+        for _ in 0..rounds {
+            let mut chosen = 0;
+            choose(0..10, 10, 3, |element: usize| {
+                times[element] += 1;
+                chosen += 1;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(chosen, 3);
+        }
+        // 6000 expected, with a standard deviation of 65.
+        assert!(times.iter().all(|n| (5500..6500).contains(n)), "{times:?}");
+    }
 }

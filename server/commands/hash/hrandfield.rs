@@ -39,8 +39,8 @@ pub const COMMAND: Command = Command {
 impl<'a> Sampled for &'a Hash {
     type Element = (Entry<'a>, Entry<'a>);
 
-    fn len(self) -> usize {
-        Hash::len(self)
+    fn size(self) -> usize {
+        self.len()
     }
 
     fn elements(self) -> impl Iterator<Item = Self::Element> {

@@ -30,12 +30,12 @@ pub const COMMAND: Command = Command {
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (source, destination, member) = (args[1], args[2], args[3]);
-    if !ctx.db.exists(source)? {
+    let Some(source_type) = ctx.db.type_of(source)? else {
         ctx.reply.integer(0);
         return Ok(());
-    }
-    let types = [ctx.db.type_of(source)?, ctx.db.type_of(destination)?];
-    if types.into_iter().flatten().any(|t| t != ValueType::Set) {
+    };
+    let destination_type = ctx.db.type_of(destination)?.unwrap_or(source_type);
+    if [source_type, destination_type] != [ValueType::Set; 2] {
         return Err(CommandError::WrongType);
     }
     let moved = match ctx.db.set_mut(source)? {

@@ -30,8 +30,8 @@ pub const COMMAND: Command = Command {
 impl<'a> Sampled for &'a Set {
     type Element = Entry<'a>;
 
-    fn len(self) -> usize {
-        Set::len(self)
+    fn size(self) -> usize {
+        self.len()
     }
 
     fn elements(self) -> impl Iterator<Item = Entry<'a>> {
