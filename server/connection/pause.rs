@@ -14,7 +14,12 @@ pub fn is_on(server: &Server, now_ms: i64) -> bool {
 
 /// Whether a command has to wait while a pause is on. A command that would be
 /// refused anyway is answered at once.
-pub fn holds(server: &Server, session: &Session, command: &'static Command, args: &[&[u8]]) -> bool {
+pub fn holds(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> bool {
     if server.pause_writes_only.load(Ordering::Relaxed) && !may_write(session, command) {
         return false;
     }

@@ -61,7 +61,13 @@ impl PubSub {
 
     /// Sends a message; returns how many got it. `limit` bounds each
     /// receiver's output.
-    pub fn publish(&self, kind: Kind, channel: &[u8], message: &[u8], limit: &OutputLimit) -> usize {
+    pub fn publish(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        message: &[u8],
+        limit: &OutputLimit,
+    ) -> usize {
         let word: &[u8] = if kind == Kind::Shard {
             b"smessage"
         } else {

@@ -92,12 +92,7 @@ fn parse_id(value: &[u8]) -> Result<u64, CommandError> {
     args::integer_between(value, 1..=i64::MAX, text).map(|id| id as u64)
 }
 
-fn parse_rule(
-    name: &[u8],
-    value: &[u8],
-    fits: bool,
-    databases: u32,
-) -> Result<Rule, CommandError> {
+fn parse_rule(name: &[u8], value: &[u8], fits: bool, databases: u32) -> Result<Rule, CommandError> {
     let text = || value.to_vec();
     let shown = || String::from_utf8_lossy(value).into_owned();
     Ok(match name {
@@ -241,17 +236,14 @@ const fn number(name: &'static str, token: &'static str, since: &'static str) ->
 }
 
 const fn client_type(name: &'static str, token: &'static str) -> Arg {
-    Arg::one_of(
-        name,
-        &[
-            Arg::word("normal", "NORMAL"),
-            Arg::word("master", "MASTER").since("3.2.0"),
-            Arg::word("primary", "PRIMARY").since("8.0.0"),
-            Arg::word("slave", "SLAVE"),
-            Arg::word("replica", "REPLICA").since("5.0.0"),
-            Arg::word("pubsub", "PUBSUB"),
-        ],
-    )
-    .after(token)
-    .optional()
+    Arg::one_of(name, CLIENT_TYPES).after(token).optional()
 }
+
+const CLIENT_TYPES: &[Arg] = &[
+    Arg::word("normal", "NORMAL"),
+    Arg::word("master", "MASTER").since("3.2.0"),
+    Arg::word("primary", "PRIMARY").since("8.0.0"),
+    Arg::word("slave", "SLAVE"),
+    Arg::word("replica", "REPLICA").since("5.0.0"),
+    Arg::word("pubsub", "PUBSUB"),
+];

@@ -61,9 +61,7 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
         let text = "Protocol version is not an integer or out of range";
         let version = args::integer_between(version, i64::MIN..=i64::MAX, text)?;
         if !(2..=3).contains(&version) {
-            return Err(CommandError::text(
-                "NOPROTO unsupported protocol version",
-            ));
+            return Err(CommandError::text("NOPROTO unsupported protocol version"));
         }
         options.protocol = Some(version);
     }
