@@ -22,7 +22,7 @@ use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::recorder::{Change, Recorder};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
-use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
+use crate::settings::{NO_OUTPUT_LIMIT, NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
@@ -137,7 +137,8 @@ pub fn open_db(
     now_ms: i64,
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
-    db.access = Some(((now_ms / 1000) & 0xff_ffff) as u32);
+    let touches = !session.client.no_touch.load(Ordering::Relaxed);
+    db.access = touches.then_some(((now_ms / 1000) & 0xff_ffff) as u32);
     db.recorder.observed = !session.replaying && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
@@ -317,7 +318,7 @@ pub fn notify(server: &Server, changes: &[Change]) {
     if wanted & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) == 0 {
         return;
     }
-    let limit = server.settings.pubsub_output_limit.load(Ordering::Relaxed);
+    let limit = &server.settings.pubsub_output_limit;
     for change in changes.iter().filter(|change| change.class & wanted != 0) {
         if wanted & NOTIFY_KEYSPACE != 0 {
             let mut channel = format!("__keyspace@{}__:", change.db).into_bytes();
@@ -405,6 +406,6 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>) -> Option<Vec<Change>> {
     waiter.finish();
     server.blocked.remove(waiter);
     *waiter.client.waiter.lock() = None;
-    waiter.client.send_bytes(0, &reply.buf);
+    waiter.client.send_bytes(&NO_OUTPUT_LIMIT, &reply.buf);
     Some(std::mem::take(&mut recorder.changes))
 }

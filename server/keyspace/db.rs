@@ -299,6 +299,24 @@ impl<'k> Db<'k> {
         Ok(found)
     }
 
+    /// The values of several keys at once, None for those that are absent; a
+    /// key may come twice.
+    pub fn values(&mut self, keys: &[&[u8]]) -> Result<Values<'_>, DbError> {
+        let mut values = Values::with_capacity(keys.len());
+        for key in keys {
+            let value = self.lookup(key)?.map(|entry| {
+                let value = entry_value(&entry);
+                // SAFETY: the value lies behind the entry's own address, which
+                // looking up other keys doesn't change: that may load or
+                // remove those, never this one again, since the clock stands
+                // still. The result keeps `self` borrowed.
+                unsafe { std::mem::transmute::<ValueRef<'_>, ValueRef<'_>>(value) }
+            });
+            values.push(value);
+        }
+        Ok(values)
+    }
+
     /// Whether the key is there.
     pub fn exists(&mut self, key: &[u8]) -> Result<bool, DbError> {
         Ok(self.peek(key)?.is_some())
@@ -842,6 +860,9 @@ typed!(list, list_mut, list_or_new, List, list_mut);
 typed!(set, set_mut, set_or_new, Set, set_mut);
 typed!(hash, hash_mut, hash_or_new, Hash, hash_mut);
 typed!(zset, zset_mut, zset_or_new, ZSet, zset_mut);
+
+/// The values of several keys, see [`Db::values`].
+pub type Values<'a> = smallvec::SmallVec<[Option<ValueRef<'a>>; 8]>;
 
 /// A string value.
 #[derive(Clone, Copy)]

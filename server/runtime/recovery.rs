@@ -84,6 +84,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let storage = Storage {
         log: Arc::new(log),
         tree: Arc::new(tree),
+        failed_checkpoint: std::sync::OnceLock::new(),
     };
     Ok(Opened {
         storage,
