@@ -113,7 +113,7 @@ fn storage(
             "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
         )));
     }
-    if let Some(failure) = storage.tree.failure() {
+    if let Some(failure) = storage.failed_checkpoint.get() {
         return Err(CommandError::text(format!(
             "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
         )));

@@ -1,10 +1,11 @@
 //! From the query buffer to replies: requests are parsed, looked up and
 //! hashed in batches, and what they will touch is fetched into the
-//! processor's caches ahead of their run, in three passes:
+//! processor's caches ahead of their run, in four passes:
 //!
-//! 1. parse, find the command, hash the first key, prefetch its bucket;
-//! 2. prefetch the entry;
-//! 3. run, in order.
+//! 1. parse, find the command, hash the first key, prefetch its table's head;
+//! 2. prefetch the bucket;
+//! 3. prefetch the entry;
+//! 4. run, in order.
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 
@@ -15,6 +16,7 @@ use std::sync::atomic::Ordering;
 use super::blocking::Waiter;
 use super::dispatch::{Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
+use crate::clock::Ticks;
 use crate::commands::command::{Begin, flag};
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
@@ -22,7 +24,6 @@ use crate::keyspace::KeyRef;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
 use crate::state::{Server, unix_ms};
-use crate::stats::add;
 
 /// Requests of one batch.
 const BATCH: usize = 64;
@@ -54,6 +55,8 @@ struct Slot {
 pub struct Pipeline {
     parser: RequestParser,
     ranges: Vec<Range<usize>>,
+    /// The name looked up last, and what it is: pipelines repeat themselves.
+    last: Option<(Vec<u8>, Found)>,
     /// Arguments of the request that has not arrived whole.
     unfinished: Vec<Range<usize>>,
     slots: Vec<Slot>,
@@ -69,11 +72,26 @@ impl Pipeline {
         start: &mut usize,
         reply: &mut ReplyBuffer,
     ) -> Stop {
+        let stop = self.run_batches(server, session, input, start, reply);
+        session.client.active_ms.store(unix_ms(), Ordering::Relaxed);
+        session.tally.flush(&server.stats);
+        stop
+    }
+
+    fn run_batches(
+        &mut self,
+        server: &'static Server,
+        session: &mut Session,
+        input: &[u8],
+        start: &mut usize,
+        reply: &mut ReplyBuffer,
+    ) -> Stop {
         loop {
             let parsed = self.parse_batch(server, session, input, *start);
             let now_ms = unix_ms();
-            self.prefetch_entries(server, session, input);
+            self.prefetch(server, session);
             let mut consumed_to = *start;
+            let mut clock = Ticks::now();
             for index in 0..self.slots.len() {
                 let slot = &self.slots[index];
                 let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
@@ -87,7 +105,14 @@ impl Pipeline {
                     .map(|r| &source[r.clone()])
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
-                let waiting = run_one(server, session, reply, slot.found, &args, raw, now_ms);
+                let asked = Asked {
+                    found: slot.found,
+                    args: &args,
+                    raw,
+                    key: slot.key,
+                    now_ms,
+                };
+                let waiting = run_one(server, session, reply, &asked, &mut clock);
                 drop(args);
                 consumed_to = if inline { parsed.end } else { bytes.end };
                 if let Some((waiter, timeout_ms)) = waiting {
@@ -205,13 +230,8 @@ impl Pipeline {
         args: Range<usize>,
         bytes: Range<usize>,
     ) {
+        let found = self.find(args.clone(), input);
         let words = &self.ranges[args.clone()];
-        let head: smallvec::SmallVec<[&[u8]; 2]> = words
-            .iter()
-            .take(2)
-            .map(|range| &input[range.clone()])
-            .collect();
-        let found = table().find(&head);
         let mut key = None;
         if let Some(found) = found
             && let Some(spec) = found.command.keys.first()
@@ -219,7 +239,7 @@ impl Pipeline {
             && let Some(range) = words.get(at)
         {
             let key_ref = KeyRef::new(&input[range.clone()]);
-            server.keyspace.prefetch_bucket(session.db, &key_ref);
+            server.keyspace.prefetch_table(session.db, key_ref.slot);
             key = Some((key_ref.hash, key_ref.slot));
         }
         self.slots.push(Slot {
@@ -230,19 +250,39 @@ impl Pipeline {
         });
     }
 
-    fn prefetch_entries(&self, server: &Server, session: &Session, input: &[u8]) {
+    #[inline]
+    fn find(&mut self, args: Range<usize>, input: &[u8]) -> Option<Found> {
+        let name = &input[self.ranges[args.start].clone()];
+        if let Some((last, found)) = &self.last
+            && last == name
+        {
+            return Some(*found);
+        }
+        let words = &self.ranges[args];
+        let head: smallvec::SmallVec<[&[u8]; 2]> = words
+            .iter()
+            .take(2)
+            .map(|range| &input[range.clone()])
+            .collect();
+        let found = table().find(&head)?;
+        if !found.command.name.contains('|') && found.command.subcommands.is_empty() {
+            self.last = Some((name.to_vec(), found));
+        }
+        Some(found)
+    }
+
+    fn prefetch(&self, server: &Server, session: &Session) {
         if self.slots.len() < 2 {
             return;
         }
         for slot in &self.slots {
             if let Some((hash, number)) = slot.key {
-                let bytes = &input[0..0];
-                let key = KeyRef {
-                    bytes,
-                    hash,
-                    slot: number,
-                };
-                server.keyspace.prefetch_entry(session.db, &key);
+                server.keyspace.prefetch_bucket(session.db, number, hash);
+            }
+        }
+        for slot in &self.slots {
+            if let Some((hash, number)) = slot.key {
+                server.keyspace.prefetch_entry(session.db, number, hash);
             }
         }
     }
@@ -259,44 +299,50 @@ enum Outcome {
     Broken(ProtocolError),
 }
 
+/// A request of a batch, about to run.
+struct Asked<'a> {
+    found: Option<Found>,
+    args: &'a [&'a [u8]],
+    raw: Option<&'a [u8]>,
+    key: Option<(u64, u16)>,
+    now_ms: i64,
+}
+
 /// Runs one request with everything around it: MONITOR, CLIENT REPLY, timing.
+/// `clock` is when the request before it ended.
 fn run_one(
     server: &'static Server,
     session: &mut Session,
     reply: &mut ReplyBuffer,
-    found: Option<Found>,
-    args: &[&[u8]],
-    raw: Option<&[u8]>,
-    now_ms: i64,
+    asked: &Asked<'_>,
+    clock: &mut Ticks,
 ) -> Option<(Arc<Waiter>, u64)> {
     let mark = reply.len();
-    let found = found.or_else(|| table().find(args));
+    let found = asked.found.or_else(|| table().find(asked.args));
     let waiting = match found {
         None => {
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
-            reply_error(server, reply, &unknown_command(session, args));
+            reply_error(server, reply, &unknown_command(session, asked.args));
             None
         }
         Some(found) => {
-            let started = crate::clock::Ticks::now();
             let request = Request {
                 found,
-                args,
-                raw,
-                now_ms,
+                args: asked.args,
+                raw: asked.raw,
+                key: asked.key,
+                now_ms: asked.now_ms,
             };
             if server.monitored.load(Ordering::Relaxed) && !found.command.has(flag::SKIP_MONITOR) {
-                crate::monitor::show(server, session, args);
+                crate::monitor::show(server, session, asked.args);
             }
-            session.client.active_ms.store(now_ms, Ordering::Relaxed);
             let waiting = dispatch(server, session, reply, &request);
-            crate::clock::account(server, session, &request, started);
+            crate::clock::account(server, session, &request, clock);
             waiting
         }
     };
-    add(&server.stats.processed, 1);
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => reply.truncate(mark),
