@@ -10,5 +10,6 @@ pub mod dispatch;
 pub mod gate;
 pub mod pipeline;
 pub mod pubsub;
+pub mod serve;
 pub mod session;
 pub mod watch;
