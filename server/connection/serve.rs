@@ -139,7 +139,9 @@ fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     server.blocked.remove(waiter);
     *waiter.client.waiter.lock() = None;
     if !waiter.silent {
-        waiter.client.send_bytes(&crate::settings::NO_OUTPUT_LIMIT, reply);
+        waiter
+            .client
+            .send_bytes(&crate::settings::NO_OUTPUT_LIMIT, reply);
     }
     waiter.finish();
     waiter.client.bell.notify_one();
