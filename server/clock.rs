@@ -9,7 +9,7 @@ use crate::commands::command::flag;
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::{SlowEntry, add};
+use crate::stats::SlowEntry;
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -53,13 +53,16 @@ fn nanos_per_tick() -> f64 {
     })
 }
 
-/// Counts a finished command, and keeps it if it was slow.
+/// Counts a finished command, and keeps it if it was slow. `clock` is when it
+/// began, and is moved on: one reading of the counter serves two commands.
 #[inline]
-pub fn account(server: &Server, session: &Session, request: &Request, started: Ticks) {
-    let nanos = started.elapsed_nanos();
-    let stats = server.stats.commands_of(request.found.number);
-    add(&stats.calls, 1);
-    add(&stats.nanos, nanos);
+pub fn account(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) {
+    let now = Ticks::now();
+    let nanos = (now.0.saturating_sub(clock.0) as f64 * nanos_per_tick()) as u64;
+    *clock = now;
+    session
+        .tally
+        .count(&server.stats, request.found.number, nanos);
     let slower_us = server.settings.slowlog_slower_us.load(Ordering::Relaxed);
     if slower_us >= 0 && (nanos / 1000) as i64 >= slower_us {
         keep_slow(server, session, request, nanos / 1000);

@@ -83,6 +83,57 @@ impl Stats {
     }
 }
 
+/// Counts of one connection on their way into [`Stats`]: a pipeline of equal
+/// commands touches the shared counters once.
+#[derive(Default)]
+pub struct Tally {
+    number: usize,
+    calls: u64,
+    nanos: u64,
+    /// Look-ups that found their key.
+    pub hits: u64,
+    /// Look-ups that did not.
+    pub misses: u64,
+    /// Changes.
+    pub dirty: u64,
+}
+
+impl Tally {
+    /// Counts one run of a command.
+    #[inline]
+    pub fn count(&mut self, stats: &Stats, number: usize, nanos: u64) {
+        if self.number != number {
+            self.flush(stats);
+            self.number = number;
+        }
+        self.calls += 1;
+        self.nanos += nanos;
+    }
+
+    /// Hands everything over.
+    pub fn flush(&mut self, stats: &Stats) {
+        if self.calls != 0 {
+            let command = stats.commands_of(self.number);
+            add(&command.calls, self.calls);
+            add(&command.nanos, self.nanos);
+            add(&stats.processed, self.calls);
+        }
+        for (count, total) in [
+            (self.hits, &stats.hits),
+            (self.misses, &stats.misses),
+            (self.dirty, &stats.dirty),
+        ] {
+            if count != 0 {
+                add(total, count);
+            }
+        }
+        *self = Tally {
+            number: self.number,
+            ..Tally::default()
+        };
+    }
+}
+
 /// Adds to a counter.
 #[inline]
 pub fn add(counter: &AtomicU64, by: u64) {

@@ -16,6 +16,8 @@ pub mod hash;
 pub mod keys;
 pub mod list;
 pub mod pubsub;
+pub mod sample;
+pub mod scan;
 pub mod server;
 pub mod set;
 pub mod sorted_set;

@@ -114,6 +114,16 @@ impl Blocked {
         self.clients.load(Ordering::Acquire)
     }
 
+    /// Counts a client whose command waits for the end of CLIENT PAUSE.
+    pub fn postpone(&self) {
+        self.clients.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Undoes [`Blocked::postpone`].
+    pub fn resume(&self) {
+        self.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// How many keys are waited for.
     pub fn keys(&self) -> usize {
         self.queues.lock().len()

@@ -8,6 +8,8 @@ pub mod blocking;
 pub mod client;
 pub mod dispatch;
 pub mod gate;
+pub mod listing;
+pub mod pause;
 pub mod pipeline;
 pub mod pubsub;
 pub mod session;
