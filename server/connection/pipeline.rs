@@ -16,8 +16,9 @@ use std::sync::atomic::Ordering;
 use super::blocking::Waiter;
 use super::dispatch::{Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
+use super::{gate, pause};
 use crate::clock::Ticks;
-use crate::commands::command::{Begin, flag};
+use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::KeyRef;
@@ -36,6 +37,8 @@ pub enum Stop {
     NeedsInput(usize),
     /// There is more to run; write the replies first.
     HasMore,
+    /// The next request has to wait for the end of CLIENT PAUSE.
+    Paused,
     /// The client waits; nothing of it runs until then. With its timeout.
     Blocked(Arc<Waiter>, u64),
     /// The connection is to be closed after the replies.
@@ -105,8 +108,17 @@ impl Pipeline {
                     .map(|r| &source[r.clone()])
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
+                let found = slot.found.or_else(|| table().find(&args));
+                if pause::is_on(server, now_ms)
+                    && found.is_some_and(|f| pause::holds(server, session, f.command, &args))
+                {
+                    drop(args);
+                    *start = consumed_to;
+                    self.give_up_parsed(index);
+                    return Stop::Paused;
+                }
                 let asked = Asked {
-                    found: slot.found,
+                    found,
                     args: &args,
                     raw,
                     key: slot.key,
@@ -124,14 +136,12 @@ impl Pipeline {
                     *start = consumed_to;
                     return Stop::Close;
                 }
-                let pausing = server.pause_until_ms.load(Ordering::Relaxed) > now_ms;
-                if reply.len() > REPLY_SOFT_BYTES || pausing {
+                if reply.len() > REPLY_SOFT_BYTES {
                     *start = consumed_to;
                     self.give_up_parsed(index + 1);
                     return Stop::HasMore;
                 }
             }
-            let _ = consumed_to;
             *start = parsed.end;
             match parsed.outcome {
                 Outcome::Full => continue,
@@ -169,7 +179,9 @@ impl Pipeline {
             authenticated: session.authenticated,
         };
         let mut at = start;
-        while self.slots.len() < BATCH {
+        // A login changes what may be sent behind it.
+        let most = if session.authenticated { BATCH } else { 1 };
+        while self.slots.len() < most {
             let first = if std::mem::take(&mut resumed) {
                 0
             } else {
@@ -317,14 +329,15 @@ fn run_one(
     asked: &Asked<'_>,
     clock: &mut Ticks,
 ) -> Option<(Arc<Waiter>, u64)> {
+    // What was pushed before this command comes before its reply.
+    session.client.take_outbox(&mut reply.buf);
     let mark = reply.len();
-    let found = asked.found.or_else(|| table().find(asked.args));
-    let waiting = match found {
+    let waiting = match asked.found {
         None => {
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
-            reply_error(server, reply, &unknown_command(session, asked.args));
+            reply_error(server, reply, &unknown_command(server, session, asked.args));
             None
         }
         Some(found) => {
@@ -335,14 +348,25 @@ fn run_one(
                 key: asked.key,
                 now_ms: asked.now_ms,
             };
-            if server.monitored.load(Ordering::Relaxed) && !found.command.has(flag::SKIP_MONITOR) {
-                crate::monitor::show(server, session, asked.args);
+            session
+                .client
+                .last_command
+                .store(found.number as u32 + 1, Ordering::Relaxed);
+            if server.monitored.load(Ordering::Relaxed) {
+                monitored(server, session, reply, &request)
+            } else {
+                let waiting = dispatch(server, session, reply, &request);
+                crate::clock::account(server, session, &request, clock);
+                waiting
             }
-            let waiting = dispatch(server, session, reply, &request);
-            crate::clock::account(server, session, &request, clock);
-            waiting
         }
     };
+    // Only this worker counts a client's commands.
+    let commands = session.client.commands.load(Ordering::Relaxed);
+    session
+        .client
+        .commands
+        .store(commands + 1, Ordering::Relaxed);
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => reply.truncate(mark),
@@ -355,9 +379,30 @@ fn run_one(
     waiting
 }
 
-fn unknown_command(session: &Session, args: &[&[u8]]) -> CommandError {
-    if !session.authenticated {
-        return CommandError::text("NOAUTH Authentication required.");
+/// Runs a request while somebody monitors; it is shown once it has run, so
+/// that EXEC comes behind what it runs. What is only queued is not shown.
+#[cold]
+fn monitored(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> Option<(Arc<Waiter>, u64)> {
+    let (command, db) = (request.found.command, session.db);
+    let runs = gate::check(server, session, command, request.args).is_ok();
+    let mut started = Ticks::now();
+    let waiting = dispatch(server, session, reply, request);
+    crate::clock::account(server, session, request, &mut started);
+    let queued = session.transaction.is_some() && command.name != "multi";
+    if runs && !queued {
+        crate::monitor::show(server, session, command, db, request.args);
+    }
+    waiting
+}
+
+fn unknown_command(server: &Server, session: &Session, args: &[&[u8]]) -> CommandError {
+    if !session.authenticated && gate::password_needed(server) {
+        return CommandError::text(gate::NOT_LOGGED_IN);
     }
     let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
     let mut shown = String::new();

@@ -78,7 +78,7 @@ pub fn run(server: &'static Server, control: &Control) {
         {
             continue;
         }
-        let due = (idle || tail >= WORTHWHILE_BYTES) && Instant::now() >= next;
+        let due = idle || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
         if !due && tail < URGENT_BYTES {
             continue;
         }

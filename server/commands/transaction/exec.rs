@@ -131,6 +131,9 @@ fn execute(
                     now_ms,
                 };
                 crate::clock::account(server, ctx.session, &request, &mut started);
+                if server.monitored.load(Ordering::Relaxed) {
+                    crate::monitor::show(server, ctx.session, found.command, index, &args);
+                }
             }
             Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
         }
