@@ -29,6 +29,30 @@ pub enum TimeoutReply {
     NullArray,
     /// A null.
     Null,
+    /// The integer 0: no replica has acknowledged (WAIT).
+    Zero,
+    /// Whether the local log, and how many replicas (none) have acknowledged
+    /// (WAITAOF).
+    Acknowledged {
+        /// 1 if the local log has synced.
+        local: i64,
+    },
+}
+
+impl TimeoutReply {
+    /// Writes it.
+    pub fn write(self, reply: &mut ReplyBuffer) {
+        match self {
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Zero => reply.integer(0),
+            TimeoutReply::Acknowledged { local } => {
+                reply.array(2);
+                reply.integer(local);
+                reply.integer(0);
+            }
+        }
+    }
 }
 
 /// What a command asks for that can't be served yet.
@@ -106,10 +130,7 @@ impl Waiter {
 
     /// Writes what it answers when its time is over.
     pub fn reply_timeout(&self, reply: &mut ReplyBuffer) {
-        match self.on_timeout {
-            TimeoutReply::Null => reply.null(),
-            TimeoutReply::NullArray => reply.null_array(),
-        }
+        self.on_timeout.write(reply);
     }
 
     /// Its place in the order of arrival.
