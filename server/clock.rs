@@ -60,6 +60,7 @@ pub fn account(server: &Server, session: &Session, request: &Request, started: T
     let stats = server.stats.commands_of(request.found.number);
     add(&stats.calls, 1);
     add(&stats.nanos, nanos);
+    stats.latency.record(nanos);
     let slower_us = server.settings.slowlog_slower_us.load(Ordering::Relaxed);
     if slower_us >= 0 && (nanos / 1000) as i64 >= slower_us {
         keep_slow(server, session, request, nanos / 1000);
@@ -90,7 +91,7 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
         }
     }
     let entry = SlowEntry {
-        id: server.stats.slow_id.fetch_add(1, Ordering::Relaxed),
+        id: server.stats.slow.next_id(),
         at_s: request.now_ms / 1000,
         amount: micros,
         args,
@@ -102,7 +103,7 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
         .read()
         .integer(crate::config::id("commandlog-slow-execution-max-len"))
         .max(0) as usize;
-    let mut slow = server.stats.slow.lock();
+    let mut slow = server.stats.slow.entries.lock();
     slow.push_front(entry);
     slow.truncate(keep);
 }
