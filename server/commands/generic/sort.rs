@@ -294,14 +294,10 @@ fn sorted(
 }
 
 fn number(text: &[u8]) -> Result<f64, CommandError> {
-    let text = text.trim_ascii_start();
-    match text {
-        [] => Ok(0.0),
-        // Adding zero makes one of the two zeros.
-        _ => parse_f64(text)
-            .map(|number| number + 0.0)
-            .ok_or_else(|| CommandError::err("One or more scores can't be converted into double")),
-    }
+    // Adding zero makes one of the two zeros.
+    parse_f64(text)
+        .map(|number| number + 0.0)
+        .ok_or_else(|| CommandError::err("One or more scores can't be converted into double"))
 }
 
 /// The string that a pattern leads to for an element: `#` is the element
