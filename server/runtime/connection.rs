@@ -196,7 +196,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
             return Err(Gone);
         }
-        self.show_query_buffer();
+        if self.input.len() < self.wanted {
+            self.show_query_buffer();
+        } else {
+            self.session.client.query_bytes.store(0, Ordering::Relaxed);
+        }
         Ok(())
     }
 
