@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use crate::commands::command::Command;
+use crate::resp::reply::ReplyBuffer;
 
 /// What a client gets when its time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,30 @@ pub enum TimeoutReply {
     NullArray,
     /// A null.
     Null,
+    /// The integer 0: no replica has acknowledged (WAIT).
+    Zero,
+    /// Whether the local log, and how many replicas (none) have acknowledged
+    /// (WAITAOF).
+    Acknowledged {
+        /// 1 if the local log has synced.
+        local: i64,
+    },
+}
+
+impl TimeoutReply {
+    /// Writes it.
+    pub fn write(self, reply: &mut ReplyBuffer) {
+        match self {
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Zero => reply.integer(0),
+            TimeoutReply::Acknowledged { local } => {
+                reply.array(2);
+                reply.integer(local);
+                reply.integer(0);
+            }
+        }
+    }
 }
 
 /// What a command asks for that can't be served yet.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::commands::{pubsub, transaction};
-use crate::connection::blocking::{TimeoutReply, Waiter};
+use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::gate;
 use crate::connection::listing::idle_s;
@@ -371,10 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn give_up(&mut self, waiter: &Arc<Waiter>) {
         waiter.finish();
         self.server.blocked.remove(waiter);
-        match waiter.on_timeout {
-            TimeoutReply::Null => self.reply.null(),
-            TimeoutReply::NullArray => self.reply.null_array(),
-        }
+        waiter.on_timeout.write(&mut self.reply);
     }
 
     /// Takes the client out of everything it was part of.

@@ -5,7 +5,6 @@ use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::connection::blocking::TimeoutReply;
 use crate::settings::NO_OUTPUT_LIMIT;
 
 /// CLIENT UNBLOCK client-id [TIMEOUT | ERROR]
@@ -50,10 +49,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         ctx.server.blocked.remove(&waiter);
         *client.waiter.lock() = None;
         client.send(&NO_OUTPUT_LIMIT, |reply| {
-            match (with_error, waiter.on_timeout) {
-                (true, _) => reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-                (false, TimeoutReply::Null) => reply.null(),
-                (false, TimeoutReply::NullArray) => reply.null_array(),
+            if with_error {
+                reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            } else {
+                waiter.on_timeout.write(reply);
             }
         });
         // The connection goes on once the wait is marked as over, so its
