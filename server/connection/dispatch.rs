@@ -10,20 +10,20 @@ use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
 use super::pubsub::Kind;
-use super::session::{Queued, Session};
+use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encoded_len};
 use crate::commands::error::CommandError;
 use crate::commands::keys::each_key;
-use crate::commands::table::{Found, table};
+use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::recorder::{Change, Recorder};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
-use crate::settings::{NO_OUTPUT_LIMIT, NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
-use crate::state::{Server, unix_ms};
+use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
+use crate::state::Server;
 use crate::stats::add;
 
 /// A command as it came in.
@@ -185,7 +185,8 @@ pub fn call(
         let timeout_ms = block.timeout_ms;
         let args = request.args.iter().map(|arg| arg.to_vec()).collect();
         let client = ctx.session.client.clone();
-        let waiter = Waiter::new(client, ctx.session.db, command, args, block);
+        let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+        let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
         waiting = Some((waiter, timeout_ms));
@@ -217,7 +218,7 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
 }
 
 /// Puts a command's effects into the log and breaks WATCHes, then unlocks.
-fn conclude(
+pub(super) fn conclude(
     server: &Server,
     session: &Session,
     db: Db<'_>,
@@ -307,7 +308,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     if !recorder.changes.is_empty() {
         notify(server, &recorder.changes);
         if server.blocked.clients() != 0 {
-            serve_blocked(server, recorder.changes);
+            super::serve::serve_blocked(server, recorder.changes);
         }
     }
 }
@@ -334,78 +335,4 @@ pub fn notify(server: &Server, changes: &[Change]) {
                 .publish(Kind::Channel, channel.as_bytes(), &change.key, limit);
         }
     }
-}
-
-/// Serves the clients that wait for changed keys, and those that wait for
-/// what that changes in turn.
-pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
-    let mut pending: std::collections::VecDeque<(u32, Box<[u8]>)> = changes
-        .into_iter()
-        .filter(|c| c.changed)
-        .map(|c| (c.db, c.key))
-        .collect();
-    while let Some((db, key)) = pending.pop_front() {
-        for waiter in server.blocked.waiting_for(db, &key) {
-            if !waiter.take() {
-                continue;
-            }
-            match serve(server, &waiter) {
-                Some(changes) => {
-                    pending.extend(
-                        changes
-                            .into_iter()
-                            .filter(|c| c.changed)
-                            .map(|c| (c.db, c.key)),
-                    );
-                }
-                None => waiter.put_back(),
-            }
-        }
-    }
-}
-
-/// Tries a waiter's command again; None when it must go on waiting.
-fn serve(server: &'static Server, waiter: &Arc<Waiter>) -> Option<Vec<Change>> {
-    let mut session = Session::new(waiter.client.clone(), true);
-    session.db = waiter.db;
-    let mut reply = ReplyBuffer::new(waiter.client.protocol());
-    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
-    let found = table().find(&args)?;
-    let request = Request {
-        found,
-        args: &args,
-        raw: None,
-        key: None,
-        now_ms: unix_ms(),
-    };
-    let stripes = stripes_of(waiter.command, &args);
-    let db = open_db(server, &session, stripes, request.now_ms);
-    let mut ctx = Context {
-        server,
-        session: &mut session,
-        db,
-        reply: &mut reply,
-        effects: Effects::default(),
-        in_transaction: false,
-        holds_all: false,
-        block: None,
-    };
-    let result = (waiter.command.run)(&mut ctx, &args);
-    let blocked_again = ctx.block.is_some() || result == Err(CommandError::WrongType);
-    let Context { db, effects, .. } = ctx;
-    if let Err(error) = &result {
-        reply.truncate(0);
-        reply.error(&error.to_string());
-    }
-    let mut recorder = conclude(server, &session, db, &effects, result.is_err(), &request);
-    if blocked_again {
-        return None;
-    }
-    add(&server.stats.dirty, recorder.dirty);
-    notify(server, &recorder.changes);
-    waiter.finish();
-    server.blocked.remove(waiter);
-    *waiter.client.waiter.lock() = None;
-    waiter.client.send_bytes(&NO_OUTPUT_LIMIT, &reply.buf);
-    Some(std::mem::take(&mut recorder.changes))
 }

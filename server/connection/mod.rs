@@ -12,5 +12,6 @@ pub mod listing;
 pub mod pause;
 pub mod pipeline;
 pub mod pubsub;
+pub mod serve;
 pub mod session;
 pub mod watch;

@@ -335,32 +335,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn wait_blocked(&mut self, waiter: &Arc<Waiter>, timeout_ms: u64) -> Result<(), Gone> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(1 << 50));
         let client = self.session.client.clone();
-        let mut gone = false;
         while !waiter.is_done() {
             if self.input.capacity() == self.input.len() {
                 self.input.reserve(READ_BYTES);
             }
+            let mut gone = false;
             tokio::select! {
                 biased;
                 () = client.bell.notified() => {
-                    if client.killed.load(Ordering::Acquire) {
-                        gone = true;
-                    }
+                    gone = client.killed.load(Ordering::Acquire);
                 }
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
-                    gone = !matches!(read, Ok(bytes) if bytes > 0);
+                    let read = read.unwrap_or(0);
+                    gone = read == 0;
+                    add(&client.bytes_in, read as u64);
+                    add(&self.server.stats.bytes_in, read as u64);
                 }
                 () = sleep_until(deadline), if timeout_ms != 0 => {
                     if waiter.take() {
-                        self.give_up(waiter);
+                        self.end_wait(waiter, true);
+                    } else {
+                        // It is being served at this moment.
+                        tokio::task::yield_now().await;
                     }
                 }
             }
             if gone {
-                if waiter.take() {
-                    waiter.finish();
-                    self.server.blocked.remove(waiter);
-                }
+                self.withdraw(waiter).await;
                 return Err(Gone);
             }
         }
@@ -368,10 +369,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.flush().await
     }
 
-    fn give_up(&mut self, waiter: &Arc<Waiter>) {
-        waiter.finish();
+    /// Takes a client that is gone out of the queues. If it is being served
+    /// right now, that may yet end with its being put back.
+    async fn withdraw(&mut self, waiter: &Waiter) {
+        while !waiter.is_done() {
+            if waiter.take() {
+                self.end_wait(waiter, false);
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
         self.server.blocked.remove(waiter);
-        waiter.on_timeout.write(&mut self.reply);
+        if reply && !waiter.silent {
+            waiter.reply_timeout(&mut self.reply);
+        }
+        waiter.finish();
     }
 
     /// Takes the client out of everything it was part of.

@@ -98,6 +98,13 @@ pub fn union<'a>(sets: &Sets<'a>, visit: Visit<'_, 'a>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// Members of any set, those of several sets several times: for a result that
+/// tells them apart itself.
+pub fn repeated_union<'a>(sets: &Sets<'a>, visit: Visit<'_, 'a>) -> ControlFlow<()> {
+    let mut members = sets.iter().flatten().flat_map(|set| set.iter());
+    members.try_for_each(visit)
+}
+
 /// Members of the first set that are in no other. Either each is looked for in
 /// the others (N × M look-ups for N members and M sets), or the others are
 /// taken away one by one (as many steps as there are members in all),

@@ -1,6 +1,6 @@
 //! SUNION and SUNIONSTORE: the members of several sets together.
 
-use super::algebra::{for_union, show, store, union};
+use super::algebra::{for_union, repeated_union, show, store, union};
 use crate::commands::command::{Arg, ArgKind, Command, Group, KeySpec, acl, flag};
 
 /// SUNION key [key …]
@@ -35,7 +35,14 @@ pub const SUNIONSTORE: Command = Command {
     ],
     run: |ctx, args| {
         let (destination, keys) = (args[1], &args[2..]);
-        store(ctx, destination, keys, "sunionstore", union, for_union)
+        store(
+            ctx,
+            destination,
+            keys,
+            "sunionstore",
+            repeated_union,
+            for_union,
+        )
     },
     ..SUNION
 };
