@@ -93,7 +93,7 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
         }
     }
     let entry = SlowEntry {
-        id: server.stats.slow_id.fetch_add(1, Ordering::Relaxed),
+        id: server.stats.slow.next_id(),
         at_s: request.now_ms / 1000,
         amount: micros,
         args,
@@ -105,7 +105,7 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
         .read()
         .integer(crate::config::id("commandlog-slow-execution-max-len"))
         .max(0) as usize;
-    let mut slow = server.stats.slow.lock();
+    let mut slow = server.stats.slow.entries.lock();
     slow.push_front(entry);
     slow.truncate(keep);
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod connection;
 pub mod glob;
 pub mod keyspace;
+pub mod latency;
 pub mod memory;
 pub mod monitor;
 pub mod number;

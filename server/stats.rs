@@ -16,6 +16,92 @@ pub struct CommandStats {
     pub rejected: AtomicU64,
     /// Ended with an error.
     pub failed: AtomicU64,
+    /// How long the runs took.
+    pub latency: Histogram,
+}
+
+/// Runs by how long they took: bucket n counts those of up to 2^n times
+/// 1.024 microseconds, less those of the buckets below.
+#[derive(Default)]
+pub struct Histogram([AtomicU64; 32]);
+
+impl Histogram {
+    /// Counts a run.
+    #[inline]
+    pub fn record(&self, nanos: u64, runs: u64) {
+        let bucket = 64 - (nanos >> 10).leading_zeros() as usize;
+        add(&self.0[bucket.min(31)], runs);
+    }
+
+    /// Upper bounds in microseconds of the buckets in use, each with the
+    /// runs up to it.
+    pub fn cumulative(&self) -> Vec<(u64, u64)> {
+        let mut sum = 0;
+        let mut buckets = Vec::new();
+        for (bucket, count) in self.0.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count != 0 {
+                sum += count;
+                buckets.push(((1024u64 << bucket) / 1000, sum));
+            }
+        }
+        buckets
+    }
+
+    /// An upper bound in microseconds for this share of the runs.
+    pub fn percentile_us(&self, percent: f64) -> f64 {
+        let counts: Vec<u64> = self.0.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        let wanted = (counts.iter().sum::<u64>() as f64 * percent / 100.0)
+            .ceil()
+            .max(1.0);
+        let mut sum = 0;
+        for (bucket, count) in counts.iter().enumerate() {
+            sum += count;
+            if sum as f64 >= wanted {
+                return (1024u64 << bucket) as f64 / 1000.0 - 0.001;
+            }
+        }
+        0.0
+    }
+
+    fn reset(&self) {
+        self.0
+            .iter()
+            .for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+}
+
+/// One log of COMMANDLOG, newest first.
+#[derive(Default)]
+pub struct CommandLog {
+    /// The entries.
+    pub entries: Mutex<std::collections::VecDeque<SlowEntry>>,
+    next_id: AtomicU64,
+}
+
+impl CommandLog {
+    /// A fresh id.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Figures per second.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Rates {
+    /// Commands.
+    pub commands: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+/// Where the last rates were taken.
+struct RateSample {
+    at: std::time::Instant,
+    counts: [u64; 3],
+    rates: Rates,
 }
 
 /// One slow command, for SLOWLOG and COMMANDLOG.
@@ -61,10 +147,23 @@ pub struct Stats {
     pub bytes_out: AtomicU64,
     /// Error replies by their first word.
     pub errors: Mutex<BTreeMap<String, u64>>,
-    /// Slow commands, newest first.
-    pub slow: Mutex<std::collections::VecDeque<SlowEntry>>,
-    /// The next slow entry's id.
-    pub slow_id: AtomicU64,
+    /// Slow commands.
+    pub slow: CommandLog,
+    /// Commands with large requests.
+    pub large_requests: CommandLog,
+    /// Commands with large replies.
+    pub large_replies: CommandLog,
+    /// Latency events (LATENCY).
+    pub latency: crate::latency::Monitor,
+    /// SAVE and BGSAVE that ended well.
+    pub saves: AtomicU64,
+    /// When the last one did, Unix seconds; 0: not since start.
+    pub last_save_s: AtomicU64,
+    /// Memory in use after the start, bytes.
+    pub startup_memory: AtomicU64,
+    /// The most memory seen in use, bytes.
+    peak_memory: AtomicU64,
+    sample: Mutex<Option<RateSample>>,
 }
 
 impl Stats {
@@ -72,6 +171,7 @@ impl Stats {
     pub fn new(commands: usize) -> Stats {
         Stats {
             commands: (0..commands).map(|_| CommandStats::default()).collect(),
+            startup_memory: AtomicU64::new(crate::memory::used_bytes()),
             ..Stats::default()
         }
     }
@@ -80,6 +180,72 @@ impl Stats {
     #[inline]
     pub fn commands_of(&self, number: usize) -> &CommandStats {
         &self.commands[number]
+    }
+
+    /// The most memory seen in use, with `used` bytes now.
+    pub fn peak_memory(&self, used: u64) -> u64 {
+        self.peak_memory
+            .fetch_max(used, Ordering::Relaxed)
+            .max(used)
+    }
+
+    /// What happened per second between the last two askings that lie at
+    /// least a tenth of a second apart.
+    pub fn rates(&self) -> Rates {
+        let counts = [&self.processed, &self.bytes_in, &self.bytes_out]
+            .map(|counter| counter.load(Ordering::Relaxed));
+        let now = std::time::Instant::now();
+        let mut sample = self.sample.lock();
+        let Some(last) = &*sample else {
+            let rates = Rates::default();
+            *sample = Some(RateSample {
+                at: now,
+                counts,
+                rates,
+            });
+            return rates;
+        };
+        let seconds = now.duration_since(last.at).as_secs_f64();
+        if seconds < 0.1 {
+            return last.rates;
+        }
+        let rate = |at: usize| (counts[at].saturating_sub(last.counts[at]) as f64 / seconds) as u64;
+        let rates = Rates {
+            commands: rate(0),
+            bytes_in: rate(1),
+            bytes_out: rate(2),
+        };
+        *sample = Some(RateSample {
+            at: now,
+            counts,
+            rates,
+        });
+        rates
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        for stats in &self.commands {
+            for counter in [&stats.calls, &stats.nanos, &stats.rejected, &stats.failed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+            stats.latency.reset();
+        }
+        for counter in [
+            &self.processed,
+            &self.connections,
+            &self.rejected_connections,
+            &self.hits,
+            &self.misses,
+            &self.expired,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.peak_memory,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.errors.lock().clear();
+        *self.sample.lock() = None;
     }
 }
 
@@ -116,6 +282,8 @@ impl Tally {
             let command = stats.commands_of(self.number);
             add(&command.calls, self.calls);
             add(&command.nanos, self.nanos);
+            // A pipeline's runs count with their mean.
+            command.latency.record(self.nanos / self.calls, self.calls);
             add(&stats.processed, self.calls);
         }
         for (count, total) in [

@@ -18,6 +18,7 @@ pub mod list;
 pub mod pubsub;
 pub mod sample;
 pub mod scan;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
@@ -36,6 +37,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         hash::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,
+        scripting::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,

@@ -1,0 +1,75 @@
+//! COMMAND GETKEYS and GETKEYSANDFLAGS: which arguments are keys.
+
+use super::BASE;
+use crate::commands::command::{Arg, Command, KeySpec};
+use crate::commands::context::Context;
+use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::keys::each_key;
+use crate::commands::table::table;
+
+/// COMMAND GETKEYS command [arg …]
+pub const GETKEYS: Command = Command {
+    name: "command|getkeys",
+    summary: "Finds the keys among a command's arguments.",
+    complexity: "O(N) where N is the number of arguments.",
+    arity: -3,
+    args: ARGS,
+    run: |ctx, args| {
+        let found = find(&args[2..])?;
+        ctx.reply.array(found.len());
+        for (at, _) in found {
+            ctx.reply.bulk(args[2 + at]);
+        }
+        Ok(())
+    },
+    ..BASE
+};
+
+/// COMMAND GETKEYSANDFLAGS command [arg …]
+pub const GETKEYSANDFLAGS: Command = Command {
+    name: "command|getkeysandflags",
+    since: "7.0.0",
+    summary: "Finds the keys among a command's arguments, and what is done to them.",
+    complexity: "O(N) where N is the number of arguments.",
+    arity: -3,
+    args: ARGS,
+    run: with_flags,
+    ..BASE
+};
+
+const ARGS: &[Arg] = &[
+    Arg::string("command"),
+    Arg::string("arg").optional().multiple(),
+];
+
+fn with_flags(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    let found = find(&args[2..])?;
+    ctx.reply.array(found.len());
+    for (at, spec) in found {
+        ctx.reply.array(2);
+        ctx.reply.bulk(args[2 + at]);
+        super::describe::words(ctx.reply, spec.flags.to_vec());
+    }
+    Ok(())
+}
+
+fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> {
+    let Some(found) = table().find(args) else {
+        return Err(CommandError::err("Invalid command specified"));
+    };
+    let command = found.command;
+    if command.keys.is_empty() {
+        return Err(CommandError::err("The command has no key arguments"));
+    }
+    if !command.arity_fits(args.len()) {
+        return Err(CommandError::err(
+            "Invalid number of arguments specified for command",
+        ));
+    }
+    let mut keys = Vec::new();
+    let fits = each_key(command, args, |at, spec| keys.push((at, spec)));
+    if !fits || keys.is_empty() {
+        return Err(CommandError::err("Invalid arguments specified for command"));
+    }
+    Ok(keys)
+}

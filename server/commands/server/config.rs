@@ -1,0 +1,181 @@
+//! CONFIG: the directives at run time.
+
+use super::help;
+use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::context::Context;
+use crate::commands::error::{CommandError, CommandResult};
+use crate::config::{ConfigError, DirectiveId, SetContext, id, rewrite};
+use crate::runtime::recovery;
+
+const BASE: Command = Command {
+    group: Group::Server,
+    since: "2.0.0",
+    flags: flag::ADMIN | flag::LOADING | flag::NOSCRIPT | flag::STALE,
+    locks: Locks::None,
+    ..Command::BASE
+};
+
+/// CONFIG
+pub const COMMAND: Command = Command {
+    name: "config",
+    summary: "Reads and changes the configuration.",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    flags: 0,
+    subcommands: &[&GET, &HELP, &RESETSTAT, &REWRITE, &SET],
+    ..BASE
+};
+
+const GET: Command = Command {
+    name: "config|get",
+    summary: "Shows the directives whose names match the patterns.",
+    complexity: "O(N) where N is the number of directives.",
+    arity: -3,
+    args: &[Arg::string("parameter").multiple()],
+    run: get,
+    ..BASE
+};
+
+const SET: Command = Command {
+    name: "config|set",
+    summary: "Changes directives, all of them or none.",
+    complexity: "O(N) where N is the number of directives given.",
+    arity: -4,
+    args: &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
+    run: set,
+    ..BASE
+};
+
+const RESETSTAT: Command = Command {
+    name: "config|resetstat",
+    summary: "Sets the counters of INFO to zero.",
+    arity: 2,
+    run: |ctx, _| {
+        ctx.server.stats.reset();
+        ctx.reply.ok();
+        Ok(())
+    },
+    ..BASE
+};
+
+const REWRITE: Command = Command {
+    name: "config|rewrite",
+    since: "2.8.0",
+    summary: "Brings the configuration file up to the current values.",
+    arity: 2,
+    run: rewrite_file,
+    ..BASE
+};
+
+const HELP: Command = Command {
+    name: "config|help",
+    since: "5.0.0",
+    summary: "Explains the subcommands.",
+    arity: 2,
+    flags: flag::LOADING | flag::STALE,
+    run: |ctx, _| {
+        help::reply(
+            ctx,
+            "CONFIG",
+            &[
+                "GET <pattern> [<pattern> ...]",
+                "    Show the directives whose names match.",
+                "SET <directive> <value> [<directive> <value> ...]",
+                "    Change directives, all of them or none.",
+                "RESETSTAT",
+                "    Set the counters of INFO to zero.",
+                "REWRITE",
+                "    Bring the configuration file up to the current values.",
+            ],
+        )
+    },
+    ..BASE
+};
+
+fn get(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    let found = ctx.server.config.read().get(&args[2..]);
+    ctx.reply.map(found.len());
+    for (name, value) in found {
+        ctx.reply.bulk(name.as_bytes());
+        ctx.reply.bulk(&value);
+    }
+    Ok(())
+}
+
+fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    let server = ctx.server;
+    let mut config = server.config.write();
+    let context = SetContext {
+        protected_allowed: allowed(&config.string(id("enable-protected-configs")), ctx),
+        loading: server.loading.load(std::sync::atomic::Ordering::Relaxed),
+    };
+    let mut next = config.clone();
+    let changed = next
+        .set_many(&pairs, context)
+        .map_err(|error| match error {
+            ConfigError::Loading => {
+                CommandError::text("LOADING Redoubt is replaying the end of its log")
+            }
+            other => CommandError::err(other),
+        })?;
+    prepare(&next, &changed)?;
+    *config = next;
+    server.settings.load(&config);
+    apply(ctx, &config, &changed);
+    drop(config);
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// Whether a directive of the kind `no`, `yes`, `local` lets this client.
+pub fn allowed(setting: &str, ctx: &Context<'_>) -> bool {
+    match setting {
+        "yes" => true,
+        "local" => is_local(&ctx.session.client.address),
+        _ => false,
+    }
+}
+
+fn is_local(address: &str) -> bool {
+    address.starts_with("127.") || address.starts_with("[::1]:") || address.starts_with('/')
+}
+
+/// What a change needs from the outside, before it is taken over.
+fn prepare(config: &crate::config::Config, changed: &[DirectiveId]) -> CommandResult {
+    if changed.contains(&id("dir")) {
+        let dir = config.string(id("dir")).into_owned();
+        std::env::set_current_dir(&dir).map_err(|error| {
+            CommandError::err(format!(
+                "CONFIG SET failed (possibly related to argument 'dir') - {error}"
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn apply(ctx: &Context<'_>, config: &crate::config::Config, changed: &[DirectiveId]) {
+    if let Some(log) = ctx.server.log() {
+        log.set_policy(recovery::sync_policy(config));
+    }
+    if changed.contains(&id("appendfsync")) {
+        // Replies that waited for a sync need not any more.
+        let bells = ctx.server.synced_bells.iter();
+        bells.for_each(tokio::sync::Notify::notify_waiters);
+    }
+}
+
+fn rewrite_file(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
+    let Some(path) = &ctx.server.config_file else {
+        return Err(CommandError::err(
+            "The server is running without a config file",
+        ));
+    };
+    rewrite::rewrite(&ctx.server.config.read(), path)
+        .map_err(|error| CommandError::err(format!("Rewriting config file: {error}")))?;
+    ctx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The sections about server, clients, memory, persistence, replication and
+//! keys.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Text;
+use super::process::{resident_bytes, system_bytes, system_name};
+use crate::config::id;
+use crate::connection::pubsub::Kind;
+use crate::state::{Server, unix_ms};
+
+/// The version of the protocol that clients are promised.
+const REDIS_VERSION: &str = "7.2.4";
+
+pub fn server(server: &Server, text: &mut Text) {
+    let config = server.config.read();
+    let port = config.integer(id("port"));
+    let uptime_s = server.started.elapsed().as_secs();
+    let now_us = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros();
+    text.field("redis_version", REDIS_VERSION);
+    text.field("server_name", "redoubt");
+    text.field("redoubt_version", env!("CARGO_PKG_VERSION"));
+    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_dirty", 0);
+    text.field("redis_build_id", 0);
+    text.field("server_mode", "standalone");
+    text.field("os", system_name());
+    text.field("arch_bits", usize::BITS);
+    text.field("multiplexing_api", "epoll");
+    text.field("process_id", std::process::id());
+    text.field("process_supervised", "no");
+    text.field("run_id", &server.run_id);
+    text.field("tcp_port", port);
+    text.field("server_time_usec", now_us);
+    text.field("uptime_in_seconds", uptime_s);
+    text.field("uptime_in_days", uptime_s / 86400);
+    text.field("hz", config.integer(id("hz")));
+    text.field("configured_hz", config.integer(id("hz")));
+    text.field("lru_clock", (unix_ms() / 1000) & 0xff_ffff);
+    let executable = std::env::current_exe().unwrap_or_default();
+    text.field("executable", executable.display());
+    let file = server.config_file.clone().unwrap_or_default();
+    text.field("config_file", file.display());
+    text.field("io_threads_active", 0);
+    text.field("availability_zone", config.string(id("availability-zone")));
+    let bind = config.string(id("bind"));
+    let mut listener = String::from("name=tcp");
+    for address in bind.split_ascii_whitespace() {
+        listener.push_str(&format!(",bind={address}"));
+    }
+    text.field("listener0", format_args!("{listener},port={port}"));
+}
+
+pub fn clients(server: &Server, text: &mut Text) {
+    let all = server.clients.all();
+    let count = |wanted: &dyn Fn(&crate::connection::client::Client) -> bool| {
+        all.iter().filter(|client| wanted(client)).count()
+    };
+    let pause_ms = (server.pause_until_ms.load(Relaxed) - unix_ms()).max(0);
+    let input = all
+        .iter()
+        .map(|client| client.query_bytes.load(Relaxed))
+        .max();
+    let output = all.iter().map(|client| client.outbox_bytes()).max();
+    text.field("connected_clients", all.len());
+    text.field("cluster_connections", 0);
+    text.field("maxclients", server.settings.maxclients.load(Relaxed));
+    text.field("client_recent_max_input_buffer", input.unwrap_or(0));
+    text.field("client_recent_max_output_buffer", output.unwrap_or(0));
+    text.field("blocked_clients", server.blocked.clients());
+    text.field("tracking_clients", 0);
+    let subscribed = |client: &crate::connection::client::Client| {
+        client
+            .subscriptions
+            .iter()
+            .any(|count| count.load(Relaxed) != 0)
+    };
+    text.field("pubsub_clients", count(&subscribed));
+    text.field(
+        "watching_clients",
+        count(&|client| client.watched.load(Relaxed) != 0),
+    );
+    text.field("clients_in_timeout_table", 0);
+    text.field("total_watched_keys", server.watches.keys());
+    text.field("total_blocking_keys", server.blocked.keys());
+    text.field("total_blocking_keys_on_nokey", 0);
+    let (reason, actions) = match (pause_ms > 0, server.pause_writes_only.load(Relaxed)) {
+        (false, _) => ("none", "none"),
+        (true, true) => ("client_pause", "write"),
+        (true, false) => ("client_pause", "all"),
+    };
+    text.field("paused_reason", reason);
+    text.field("paused_actions", actions);
+    text.field("paused_timeout_milliseconds", pause_ms);
+}
+
+pub fn memory(server: &Server, text: &mut Text) {
+    let used = crate::memory::used_bytes();
+    let resident = resident_bytes();
+    let peak = server.stats.peak_memory(used);
+    let limit = server.settings.maxmemory.load(Relaxed);
+    let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+    text.bytes("used_memory", used);
+    text.bytes("used_memory_rss", resident);
+    text.bytes("used_memory_peak", peak);
+    let percent = ratio(used, peak) * 100.0;
+    text.field("used_memory_peak_perc", format_args!("{percent:.2}%"));
+    let startup = server.stats.startup_memory.load(Relaxed);
+    let dataset = used.saturating_sub(startup);
+    text.field("used_memory_overhead", startup);
+    text.field("used_memory_startup", startup);
+    text.field("used_memory_dataset", dataset);
+    let percent = ratio(dataset, used.saturating_sub(startup)) * 100.0;
+    text.field("used_memory_dataset_perc", format_args!("{percent:.2}%"));
+    text.field("allocator_allocated", used);
+    text.field("allocator_active", resident);
+    text.field("allocator_resident", resident);
+    text.field("allocator_muzzy", 0);
+    text.bytes("total_system_memory", system_bytes());
+    text.bytes("used_memory_lua", 0);
+    text.field("used_memory_vm_eval", 0);
+    text.field("used_memory_scripts_eval", 0);
+    text.field("number_of_cached_scripts", 0);
+    text.field("number_of_functions", 0);
+    text.field("number_of_libraries", 0);
+    text.field("used_memory_vm_functions", 0);
+    text.bytes("used_memory_vm_total", 0);
+    text.field("used_memory_functions", 0);
+    text.bytes("used_memory_scripts", 0);
+    text.bytes("maxmemory", limit);
+    let policy = server
+        .config
+        .read()
+        .string(id("maxmemory-policy"))
+        .into_owned();
+    text.field("maxmemory_policy", policy);
+    let fragmentation = ratio(resident, used);
+    text.field("allocator_frag_ratio", "1.00");
+    text.field("allocator_frag_bytes", 0);
+    text.field("allocator_rss_ratio", "1.00");
+    text.field("allocator_rss_bytes", 0);
+    text.field("rss_overhead_ratio", "1.00");
+    text.field("rss_overhead_bytes", 0);
+    text.field(
+        "mem_fragmentation_ratio",
+        format_args!("{fragmentation:.2}"),
+    );
+    text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
+    text.field("mem_not_counted_for_evict", 0);
+    text.field("mem_replication_backlog", 0);
+    text.field("mem_total_replication_buffers", 0);
+    text.field("mem_replicas_repl_buffer", 0);
+    text.field("mem_clients_slaves", 0);
+    let buffers: u64 = server
+        .clients
+        .all()
+        .iter()
+        .map(|client| client.query_bytes.load(Relaxed) + client.outbox_bytes() as u64)
+        .sum();
+    text.field("mem_clients_normal", buffers);
+    text.field("mem_cluster_links", 0);
+    let log = server.log().map_or(0, |log| log.buffered_bytes());
+    text.field("mem_aof_buffer", log);
+    text.field("mem_allocator", "mimalloc");
+    text.field("mem_overhead_db_hashtable_rehashing", 0);
+    text.field("active_defrag_running", 0);
+    text.field("lazyfree_pending_objects", 0);
+    text.field("lazyfreed_objects", 0);
+}
+
+pub fn persistence(server: &Server, text: &mut Text) {
+    let stats = &server.stats;
+    let log_ok = server.log().is_none_or(|log| log.failure().is_none());
+    let status = |ok: bool| if ok { "ok" } else { "err" };
+    let tree_ok = server
+        .storage
+        .as_ref()
+        .is_none_or(|storage| storage.tree.failure().is_none());
+    text.field("loading", u8::from(server.loading.load(Relaxed)));
+    text.field("async_loading", 0);
+    text.field("current_cow_peak", 0);
+    text.field("current_cow_size", 0);
+    text.field("current_cow_size_age", 0);
+    text.field("current_fork_perc", "0.00");
+    text.field("current_save_keys_processed", 0);
+    text.field("current_save_keys_total", 0);
+    text.field("rdb_changes_since_last_save", stats.dirty.load(Relaxed));
+    text.field("rdb_bgsave_in_progress", 0);
+    text.field(
+        "rdb_last_save_time",
+        super::super::save::last_save_s(server),
+    );
+    text.field("rdb_last_bgsave_status", status(tree_ok));
+    text.field("rdb_last_bgsave_time_sec", 0);
+    text.field("rdb_current_bgsave_time_sec", -1);
+    text.field("rdb_saves", stats.saves.load(Relaxed));
+    text.field("rdb_last_cow_size", 0);
+    text.field("rdb_last_load_keys_expired", 0);
+    text.field("rdb_last_load_keys_loaded", 0);
+    text.field("aof_enabled", u8::from(server.storage.is_some()));
+    text.field("aof_rewrite_in_progress", 0);
+    text.field("aof_rewrite_scheduled", 0);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.field("aof_rewrites", 0);
+    text.field("aof_rewrites_consecutive_failures", 0);
+    text.field("aof_last_write_status", status(log_ok));
+    text.field("aof_last_cow_size", 0);
+    text.field("module_fork_in_progress", 0);
+    text.field("module_fork_last_cow_size", 0);
+    text.field("warming_slots", server.keyspace.cold_slot_count());
+    if let Some(storage) = &server.storage {
+        let log = storage.log.stats();
+        text.field("log_end_offset", storage.log.end().0);
+        text.field("log_written_offset", storage.log.written().0);
+        text.field("log_synced_offset", storage.log.synced().0);
+        text.field("log_oldest_offset", storage.log.oldest().0);
+        text.field("log_segments", log.segments);
+        text.field("log_disk_bytes", log.disk_bytes);
+        text.field("log_syncs", log.syncs);
+        text.field("log_last_sync_usec", log.last_sync_us);
+        text.field("log_max_sync_usec", log.max_sync_us);
+        text.field("tree_applied_offset", server.applied.load(Relaxed));
+        if let Ok(tree) = storage.tree.stats() {
+            text.field("tree_rows", tree.short_rows + tree.long_rows);
+            text.field("tree_used_bytes", tree.used_bytes);
+            text.field("tree_file_bytes", tree.file_bytes);
+        }
+    }
+}
+
+pub fn replication(server: &Server, text: &mut Text) {
+    let offset = server.log().map_or(0, |log| log.end().0);
+    let oldest = server.log().map_or(0, |log| log.oldest().0);
+    text.field("role", "master");
+    text.field("connected_slaves", 0);
+    text.field("replicas_waiting_psync", 0);
+    text.field("master_failover_state", "no-failover");
+    text.field("master_replid", server.replication_id.lock());
+    text.field("master_replid2", "0".repeat(40));
+    text.field("master_repl_offset", offset);
+    text.field("second_repl_offset", -1);
+    text.field("repl_backlog_active", u8::from(server.storage.is_some()));
+    let size = server.config.read().integer(id("repl-backlog-size"));
+    text.field("repl_backlog_size", size);
+    text.field("repl_backlog_first_byte_offset", oldest);
+    text.field("repl_backlog_histlen", offset - oldest.min(offset));
+}
+
+pub fn keyspace(server: &Server, text: &mut Text) {
+    for db in 0..server.keyspace.databases() {
+        let keys = server.keyspace.key_count(db);
+        if keys != 0 {
+            let expires = server.keyspace.expires_count(db);
+            text.field(
+                &format!("db{db}"),
+                format_args!("keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items=0"),
+            );
+        }
+    }
+}
+
+/// How many channels, patterns and shard channels have listeners.
+pub fn subscriptions(server: &Server) -> [usize; 3] {
+    [Kind::Channel, Kind::Pattern, Kind::Shard].map(|kind| server.pubsub.len(kind))
+}

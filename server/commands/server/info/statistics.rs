@@ -1,0 +1,145 @@
+//! The sections that count: stats, commandstats, errorstats, latencystats.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Text;
+use crate::commands::table::table;
+use crate::config::{Value, id};
+use crate::state::Server;
+
+pub fn stats(server: &Server, text: &mut Text) {
+    let stats = &server.stats;
+    let rates = stats.rates();
+    let errors: u64 = stats.errors.lock().values().sum();
+    text.field(
+        "total_connections_received",
+        stats.connections.load(Relaxed),
+    );
+    text.field("total_commands_processed", stats.processed.load(Relaxed));
+    text.field("instantaneous_ops_per_sec", rates.commands);
+    text.field("total_net_input_bytes", stats.bytes_in.load(Relaxed));
+    text.field("total_net_output_bytes", stats.bytes_out.load(Relaxed));
+    text.field("total_net_repl_input_bytes", 0);
+    text.field("total_net_repl_output_bytes", 0);
+    let kilo = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    text.field("instantaneous_input_kbps", kilo(rates.bytes_in));
+    text.field("instantaneous_output_kbps", kilo(rates.bytes_out));
+    text.field("instantaneous_input_repl_kbps", "0.00");
+    text.field("instantaneous_output_repl_kbps", "0.00");
+    text.field(
+        "rejected_connections",
+        stats.rejected_connections.load(Relaxed),
+    );
+    for name in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
+        text.field(name, 0);
+    }
+    text.field("expired_keys", stats.expired.load(Relaxed));
+    text.field("expired_fields", 0);
+    text.field("expired_stale_perc", "0.00");
+    text.field("expired_time_cap_reached_count", 0);
+    text.field("expire_cycle_cpu_milliseconds", 0);
+    for name in [
+        "evicted_keys",
+        "evicted_clients",
+        "evicted_scripts",
+        "total_eviction_exceeded_time",
+        "current_eviction_exceeded_time",
+    ] {
+        text.field(name, 0);
+    }
+    text.field("keyspace_hits", stats.hits.load(Relaxed));
+    text.field("keyspace_misses", stats.misses.load(Relaxed));
+    let [channels, patterns, shard_channels] = super::sections::subscriptions(server);
+    text.field("pubsub_channels", channels);
+    text.field("pubsub_patterns", patterns);
+    text.field("pubsubshard_channels", shard_channels);
+    for name in [
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+    ] {
+        text.field(name, 0);
+    }
+    text.field("total_error_replies", errors);
+    for name in [
+        "dump_payload_sanitizations",
+        "total_reads_processed",
+        "total_writes_processed",
+        "io_threaded_reads_processed",
+        "io_threaded_writes_processed",
+        "client_query_buffer_limit_disconnections",
+        "client_output_buffer_limit_disconnections",
+        "reply_buffer_shrinks",
+        "reply_buffer_expands",
+        "acl_access_denied_auth",
+        "acl_access_denied_cmd",
+        "acl_access_denied_key",
+        "acl_access_denied_channel",
+    ] {
+        text.field(name, 0);
+    }
+}
+
+pub fn commands(server: &Server, text: &mut Text) {
+    for (number, command) in table().all().iter().enumerate() {
+        let stats = server.stats.commands_of(number);
+        let (calls, rejected) = (stats.calls.load(Relaxed), stats.rejected.load(Relaxed));
+        if calls + rejected == 0 {
+            continue;
+        }
+        let failed = stats.failed.load(Relaxed);
+        let micros = stats.nanos.load(Relaxed) / 1000;
+        let each = match calls {
+            0 => 0.0,
+            calls => micros as f64 / calls as f64,
+        };
+        text.field(
+            &format!("cmdstat_{}", command.name),
+            format_args!(
+                "calls={calls},usec={micros},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+pub fn errors(server: &Server, text: &mut Text) {
+    for (word, count) in server.stats.errors.lock().iter() {
+        text.field(&format!("errorstat_{word}"), format_args!("count={count}"));
+    }
+}
+
+pub fn latencies(server: &Server, text: &mut Text) {
+    let config = server.config.read();
+    if !config.bool(id("latency-tracking")) {
+        return;
+    }
+    let Value::Percentiles(percentiles) = config.value(id("latency-tracking-info-percentiles"))
+    else {
+        return;
+    };
+    for (number, command) in table().all().iter().enumerate() {
+        let stats = server.stats.commands_of(number);
+        if stats.calls.load(Relaxed) == 0 {
+            continue;
+        }
+        let shown: Vec<String> = percentiles
+            .iter()
+            .map(|&percent| format!("p{percent}={:.3}", stats.latency.percentile_us(percent)))
+            .collect();
+        text.field(
+            &format!("latency_percentiles_usec_{}", command.name),
+            shown.join(","),
+        );
+    }
+}
