@@ -109,7 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
                 self.flush().await?;
-                self.wait_blocked(&waiter, timeout_ms).await
+                self.wait_blocked(&waiter, timeout_ms).await?;
+                self.session.client.count_command();
+                Ok(())
             }
             Stop::Close => {
                 self.session.client.closing.store(true, Ordering::Relaxed);
