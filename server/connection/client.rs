@@ -250,6 +250,13 @@ impl Client {
             .any(|count| count.load(Ordering::Relaxed) != 0)
     }
 
+    /// Counts a command that has ended. Only its own worker does that.
+    #[inline]
+    pub fn count_command(&self) {
+        let commands = self.commands.load(Ordering::Relaxed);
+        self.commands.store(commands + 1, Ordering::Relaxed);
+    }
+
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
     pub fn is_blocked(&self) -> bool {
         self.postponed.load(Ordering::Relaxed) || self.waiter.lock().is_some()

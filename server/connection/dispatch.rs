@@ -142,6 +142,9 @@ pub fn open_db(
     db.recorder.observed = !session.replaying && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
+    } else if super::pause::is_on(server, now_ms) {
+        // Nothing changes during CLIENT PAUSE, not by expiry either.
+        db.expiry_mode = ExpiryMode::Hide;
     }
     db
 }

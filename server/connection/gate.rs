@@ -22,6 +22,13 @@ const CHECKS: &[(&str, Check)] = &[
     ("subscriber", subscriber),
 ];
 
+/// Those of them that EXEC makes again, for each command that was queued.
+const CHECKS_IN_EXEC: &[(&str, Check)] = &[
+    ("memory", memory),
+    ("storage", storage),
+    ("loading", loading),
+];
+
 /// Runs all checks.
 #[inline]
 pub fn check(
@@ -44,6 +51,19 @@ pub fn check_writes(
 ) -> Result<(), CommandError> {
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])
+}
+
+/// Runs the checks that a command needs that has passed all of them before it
+/// was queued.
+pub fn check_in_exec(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    CHECKS_IN_EXEC
+        .iter()
+        .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
 fn arity(
@@ -92,9 +112,10 @@ fn no_multi(
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
     if session.transaction.is_some() && command.has(flag::NO_MULTI) {
-        return Err(CommandError::err(
-            "Command not allowed inside a transaction",
-        ));
+        return Err(CommandError::err(format!(
+            "Command '{}' not allowed inside a transaction",
+            command.name
+        )));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::session::Session;
 use crate::commands::command::{Command, flag};
+use crate::commands::table::Found;
 use crate::state::Server;
 
 /// Whether a pause is on, of writes at least.
@@ -14,12 +15,10 @@ pub fn is_on(server: &Server, now_ms: i64) -> bool {
 
 /// Whether a command has to wait while a pause is on. A command that would be
 /// refused anyway is answered at once.
-pub fn holds(
-    server: &Server,
-    session: &Session,
-    command: &'static Command,
-    args: &[&[u8]],
-) -> bool {
+pub fn holds(server: &Server, session: &Session, found: Option<Found>, args: &[&[u8]]) -> bool {
+    let Some(Found { command, .. }) = found else {
+        return false;
+    };
     if server.pause_writes_only.load(Ordering::Relaxed) && !may_write(session, command) {
         return false;
     }

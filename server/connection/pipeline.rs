@@ -109,9 +109,7 @@ impl Pipeline {
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
                 let found = slot.found.or_else(|| table().find(&args));
-                if pause::is_on(server, now_ms)
-                    && found.is_some_and(|f| pause::holds(server, session, f.command, &args))
-                {
+                if pause::is_on(server, now_ms) && pause::holds(server, session, found, &args) {
                     drop(args);
                     *start = consumed_to;
                     self.give_up_parsed(index);
@@ -361,12 +359,9 @@ fn run_one(
             }
         }
     };
-    // Only this worker counts a client's commands.
-    let commands = session.client.commands.load(Ordering::Relaxed);
-    session
-        .client
-        .commands
-        .store(commands + 1, Ordering::Relaxed);
+    if waiting.is_none() {
+        session.client.count_command();
+    }
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => reply.truncate(mark),

@@ -106,8 +106,9 @@ impl PubSub {
     /// Names of active channels, those that match if a pattern is given.
     pub fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let listeners = self.by_kind[kind as usize].read();
-        let wanted = |name: &&Box<[u8]>| pattern.is_none_or(|p| matches(p, name, Case::Sensitive));
-        listeners.keys().filter(wanted).cloned().collect()
+        let wanted = |name: &[u8]| pattern.is_none_or(|p| matches(p, name, Case::Sensitive));
+        let names = listeners.keys().filter(|name| wanted(name));
+        names.cloned().collect()
     }
 
     /// How many listen to a name.

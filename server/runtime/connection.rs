@@ -109,7 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
                 self.flush().await?;
-                self.wait_blocked(&waiter, timeout_ms).await
+                self.wait_blocked(&waiter, timeout_ms).await?;
+                self.session.client.count_command();
+                Ok(())
             }
             Stop::Close => {
                 self.session.client.closing.store(true, Ordering::Relaxed);
@@ -196,7 +198,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
             return Err(Gone);
         }
-        self.show_query_buffer();
+        if self.input.len() < self.wanted {
+            self.show_query_buffer();
+        } else {
+            self.session.client.query_bytes.store(0, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -72,14 +72,27 @@ pub const TRACKINGINFO: Command = Command {
 };
 
 fn tracking(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    if is(args[2], "OFF") {
-        ctx.reply.ok();
-        return Ok(());
+    let on = is(args[2], "ON");
+    let mut at = 3;
+    while at < args.len() {
+        let flags = ["BCAST", "OPTIN", "OPTOUT", "NOLOOP"];
+        let has_value = is(args[at], "REDIRECT") || is(args[at], "PREFIX");
+        if has_value && at + 1 < args.len() {
+            at += 2;
+        } else if flags.iter().any(|word| is(args[at], word)) {
+            at += 1;
+        } else {
+            return Err(CommandError::Syntax);
+        }
     }
-    if !is(args[2], "ON") {
+    if on {
+        return Err(CommandError::err("CLIENT TRACKING is not supported yet"));
+    }
+    if !is(args[2], "OFF") {
         return Err(CommandError::Syntax);
     }
-    Err(CommandError::err("CLIENT TRACKING is not supported yet"))
+    ctx.reply.ok();
+    Ok(())
 }
 
 fn info(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {

@@ -48,10 +48,15 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         };
         ctx.server.blocked.remove(&waiter);
         *client.waiter.lock() = None;
-        client.send(&NO_OUTPUT_LIMIT, |reply| match with_error {
-            true => reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-            false => waiter.on_timeout.write(reply),
-        });
+        if !waiter.silent {
+            client.send(&NO_OUTPUT_LIMIT, |reply| {
+                if with_error {
+                    reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                } else {
+                    waiter.reply_timeout(reply);
+                }
+            });
+        }
         // The connection goes on once the wait is marked as over, so its
         // reply is there by then.
         waiter.finish();

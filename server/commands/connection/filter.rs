@@ -53,6 +53,9 @@ impl Filter {
             let value = *words.get(at + 1).ok_or(CommandError::Syntax)?;
             at += 2;
             if name == b"ID" {
+                if crate::number::parse_i64(value).is_none() {
+                    return Err(CommandError::Syntax);
+                }
                 let mut ids = vec![parse_id(value)?];
                 // Further ids follow, up to the next word of a filter.
                 while let Some(word) = words.get(at)

@@ -1,9 +1,9 @@
 //! Pub/sub: channels, patterns, shard channels. Source: the Pub/Sub
 //! documentation.
 
+mod listeners;
 mod psubscribe;
 mod publish;
-mod pubsub;
 mod ssubscribe;
 mod subscribe;
 mod subscription;
@@ -17,7 +17,7 @@ pub const COMMANDS: &[&Command] = &[
     &psubscribe::PUNSUBSCRIBE,
     &publish::PUBLISH,
     &publish::SPUBLISH,
-    &pubsub::COMMAND,
+    &listeners::COMMAND,
     &ssubscribe::SSUBSCRIBE,
     &ssubscribe::SUNSUBSCRIBE,
     &subscribe::SUBSCRIBE,

@@ -123,7 +123,7 @@ fn execute(
             block: None,
         };
         ctx.db.recorder.dirty = 0;
-        match gate::check(server, ctx.session, found.command, &args) {
+        match gate::check_in_exec(server, ctx.session, found.command, &args) {
             Ok(()) => {
                 let mut started = crate::clock::Ticks::now();
                 run_command(&mut ctx, found, &args);

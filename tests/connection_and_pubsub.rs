@@ -1,0 +1,119 @@
+//! Connections and pub/sub: logins, pauses, subscriptions, limits.
+
+mod support;
+
+use std::time::Duration;
+use support::{Reply, Server, encode, eventually};
+
+fn push(parts: &[&str]) -> Reply {
+    Reply::Push(parts.iter().map(Reply::bulk).collect())
+}
+
+#[test]
+fn nothing_runs_before_the_login() {
+    let server = Server::start(&["--requirepass", "secret"]);
+    let mut client = server.client();
+    for command in [&["GET", "key"][..], &["GET"], &["NOSUCHCOMMAND"]] {
+        assert_eq!(client.command(command).error_code(), Some("NOAUTH"));
+    }
+    let wrong = client.command(&["AUTH", "Secret"]);
+    assert_eq!(wrong.error_code(), Some("WRONGPASS"));
+    let wrong = client.command(&["AUTH", "other", "secret"]);
+    assert_eq!(wrong.error_code(), Some("WRONGPASS"));
+    assert_eq!(client.command(&["HELLO", "3"]).error_code(), Some("NOAUTH"));
+    assert_eq!(client.command(&["AUTH", "secret"]), Reply::ok());
+    assert_eq!(client.command(&["GET", "key"]), Reply::Null);
+    assert_eq!(client.command(&["RESET"]), Reply::Simple("RESET".into()));
+    assert_eq!(client.command(&["PING"]).error_code(), Some("NOAUTH"));
+}
+
+#[test]
+fn writes_wait_for_the_end_of_a_pause_and_reads_do_not() {
+    let server = Server::start(&[]);
+    let (mut admin, mut writer) = (server.client(), server.client());
+    let paused = admin.command(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+    assert_eq!(paused, Reply::ok());
+    writer.send(&encode(&["SET", "key", "value"]));
+    writer.send(&encode(&["GET", "key"]));
+    eventually("the writer waits", || {
+        let list = admin.command(&["CLIENT", "LIST", "FLAGS", "b"]);
+        list.text().is_some_and(|text| text.contains("flags=b"))
+    });
+    assert_eq!(admin.command(&["GET", "key"]), Reply::Null);
+    assert_eq!(admin.command(&["SET"]).error_code(), Some("ERR"));
+    assert_eq!(admin.command(&["CLIENT", "UNPAUSE"]), Reply::ok());
+    assert_eq!(writer.read(), Reply::ok());
+    assert_eq!(writer.read(), Reply::bulk("value"));
+}
+
+#[test]
+fn a_pause_of_all_ends_by_itself() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.command(&["CLIENT", "PAUSE", "50"]), Reply::ok());
+    let began = std::time::Instant::now();
+    assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
+    assert!(began.elapsed() >= Duration::from_millis(40));
+}
+
+#[test]
+fn messages_and_replies_come_in_order() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.command(&["HELLO", "3"]);
+    client.send(&encode(&["SUBSCRIBE", "a"]));
+    client.send(&encode(&["PUBLISH", "a", "one"]));
+    client.send(&encode(&["PING"]));
+    client.send(&encode(&["UNSUBSCRIBE", "a"]));
+    let confirmed = |word: &str, count| {
+        Reply::Push(vec![
+            Reply::bulk(word),
+            Reply::bulk("a"),
+            Reply::Integer(count),
+        ])
+    };
+    assert_eq!(client.read(), confirmed("subscribe", 1));
+    assert_eq!(client.read(), Reply::Integer(1));
+    assert_eq!(client.read(), push(&["message", "a", "one"]));
+    assert_eq!(client.read(), Reply::Simple("PONG".into()));
+    assert_eq!(client.read(), confirmed("unsubscribe", 0));
+}
+
+#[test]
+fn a_subscriber_of_resp2_may_only_do_little() {
+    let server = Server::start(&[]);
+    let (mut listener, mut sender) = (server.client(), server.client());
+    listener.command(&["PSUBSCRIBE", "news.*"]);
+    assert_eq!(listener.command(&["GET", "a"]).error_code(), Some("ERR"));
+    let pong = Reply::Array(vec![Reply::bulk("pong"), Reply::bulk("")]);
+    assert_eq!(listener.command(&["PING"]), pong);
+    let received = sender.command(&["PUBLISH", "news.today", "rain"]);
+    assert_eq!(received, Reply::Integer(1));
+    let parts = ["pmessage", "news.*", "news.today", "rain"];
+    let message = Reply::Array(parts.iter().map(Reply::bulk).collect());
+    assert_eq!(listener.read(), message);
+}
+
+#[test]
+fn a_listener_that_does_not_read_is_closed() {
+    let limit = "pubsub 100000 0 0";
+    let server = Server::start(&["--client-output-buffer-limit", limit]);
+    let (mut listener, mut sender) = (server.client(), server.client());
+    listener.command(&["SUBSCRIBE", "a"]);
+    let message = "x".repeat(50_000);
+    eventually("the listener is gone", || {
+        sender.command(&["PUBLISH", "a", &message]) == Reply::Integer(0)
+    });
+}
+
+#[test]
+fn a_monitor_sees_commands_but_no_passwords() {
+    let server = Server::start(&[]);
+    let (mut monitor, mut client) = (server.client(), server.client());
+    assert_eq!(monitor.command(&["MONITOR"]), Reply::ok());
+    client.command(&["SET", "key", "a\nb"]);
+    client.command(&["AUTH", "default", "secret"]);
+    let mut line = || monitor.read().text().unwrap_or_default();
+    assert!(line().ends_with(r#""SET" "key" "a\nb""#));
+    assert!(line().ends_with(r#""AUTH" "(redacted)" "(redacted)""#));
+}
