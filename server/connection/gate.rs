@@ -92,9 +92,10 @@ fn no_multi(
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
     if session.transaction.is_some() && command.has(flag::NO_MULTI) {
-        return Err(CommandError::err(
-            "Command not allowed inside a transaction",
-        ));
+        return Err(CommandError::err(format!(
+            "Command '{}' not allowed inside a transaction",
+            command.name
+        )));
     }
     Ok(())
 }
