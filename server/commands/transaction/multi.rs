@@ -13,7 +13,12 @@ pub const COMMAND: Command = Command {
     since: "1.2.0",
     summary: "Begins a transaction: commands are queued until EXEC.",
     arity: 1,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY,
+    flags: flag::NOSCRIPT
+        | flag::LOADING
+        | flag::STALE
+        | flag::FAST
+        | flag::ALLOW_BUSY
+        | flag::NO_MULTI,
     acl: acl::TRANSACTION,
     locks: Locks::None,
     run,

@@ -14,7 +14,12 @@ pub const COMMAND: Command = Command {
     summary: "Makes EXEC fail if one of the keys is changed before it.",
     complexity: "O(1) for every key.",
     arity: -2,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY,
+    flags: flag::NOSCRIPT
+        | flag::LOADING
+        | flag::STALE
+        | flag::FAST
+        | flag::ALLOW_BUSY
+        | flag::NO_MULTI,
     acl: acl::TRANSACTION,
     keys: &[KeySpec::range(1, -1, 1, &["RO"])],
     args: &[Arg::key("key").multiple()],
