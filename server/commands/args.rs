@@ -67,16 +67,27 @@ impl TimeUnit {
     }
 }
 
-/// A timeout in seconds, perhaps with a fraction, as blocking commands take
-/// it; in milliseconds.
+/// A timeout in seconds, perhaps with a fraction or in hexadecimal, as
+/// blocking commands take it; in milliseconds.
 pub fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
     let seconds = number::parse_f64(arg)
+        .or_else(|| hexadecimal(arg))
         .ok_or_else(|| CommandError::err("timeout is not a float or out of range"))?;
-    if seconds.is_nan() || seconds * 1000.0 > i64::MAX as f64 {
+    let ms = (seconds * 1000.0).ceil();
+    if ms >= (i64::MAX - crate::state::unix_ms()) as f64 {
         return Err(CommandError::err("timeout is out of range"));
     }
-    if seconds < 0.0 {
+    if ms < 0.0 {
         return Err(CommandError::err("timeout is negative"));
     }
-    Ok((seconds * 1000.0).ceil() as u64)
+    Ok(ms as u64)
+}
+
+fn hexadecimal(arg: &[u8]) -> Option<f64> {
+    let digits = arg.strip_prefix(b"0x").or(arg.strip_prefix(b"0X"))?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let digits = std::str::from_utf8(digits).ok()?;
+    u128::from_str_radix(digits, 16).ok().map(|n| n as f64)
 }

@@ -55,6 +55,17 @@ pub fn check_in_exec(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
+/// The checks that EXEC makes for all its commands before it runs the first:
+/// those of the server's state, which no command of a transaction mends.
+pub fn check_writes(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    memory(server, session, command, &[])?;
+    storage(server, session, command, &[])
+}
+
 fn arity(
     _: &Server,
     _: &Session,

@@ -346,6 +346,20 @@ impl<'k> Db<'k> {
         }
     }
 
+    /// The string under a key for a command that is about to change it: no
+    /// hit, miss or access is counted.
+    #[inline]
+    pub fn peek_string(&mut self, key: &[u8]) -> Result<Option<StringRef<'_>>, DbError> {
+        match self.peek(key)? {
+            None => Ok(None),
+            Some(entry) => match entry_value(&entry) {
+                ValueRef::Int(int) => Ok(Some(StringRef::Int(int))),
+                ValueRef::Bytes(bytes) => Ok(Some(StringRef::Bytes(bytes))),
+                _ => Err(DbError::WrongType),
+            },
+        }
+    }
+
     // ---- writing -------------------------------------------------------
 
     /// Readies a key for a change: its frozen value is saved if a checkpoint

@@ -55,10 +55,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             "source and destination objects are the same",
         ));
     }
-    let copied = match ctx.db.lookup(from)? {
-        None => None,
-        Some(entry) => Some((duplicate(entry.value()), entry.expire_at_ms())),
-    };
+    let found = ctx.db.lookup(from)?;
+    let copied = found.map(|entry| (duplicate(entry.value()), entry.expire_at_ms()));
     ctx.db.select(to_db);
     let done = match copied {
         Some((value, expire_at_ms)) if replace || !ctx.db.exists(to)? => {

@@ -26,10 +26,16 @@ const BY_AND_GET: KeySpec = KeySpec {
     find: Find::Unknown,
     notes: "Keys of BY and GET follow from the elements that are sorted",
 };
+/// The last STORE counts. (Valkey calls this spec unknown and finds the key in
+/// code of its own.)
 const STORE: KeySpec = KeySpec {
     flags: &["OW", "update"],
-    begin: Begin::Unknown,
-    find: Find::Unknown,
+    begin: Begin::Keyword("STORE", -2),
+    find: Find::Range {
+        last: 0,
+        step: 1,
+        limit: 0,
+    },
     notes: "The key of STORE can come anywhere among the options",
 };
 

@@ -21,22 +21,40 @@ const REMOVED_PER_VISIT: usize = 256;
 #[derive(Clone, Copy)]
 pub struct Pattern<'a> {
     text: &'a [u8],
-    all: bool,
+    matches: Matches,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Matches {
+    All,
+    Some,
+    None,
+}
+
+/// A pattern with more runs of `*` than this matches nothing, as in the field.
+const MOST_STARS: usize = 1000;
 
 impl<'a> Pattern<'a> {
     /// A pattern; None matches every key.
     pub fn new(text: Option<&'a [u8]>) -> Pattern<'a> {
-        Pattern {
-            text: text.unwrap_or(b"*"),
-            all: text.is_none_or(|text| text == b"*"),
-        }
+        let text = text.unwrap_or(b"*");
+        let stars = text.windows(2).filter(|w| w[0] == b'*' && w[1] != b'*');
+        let matches = match text {
+            b"*" => Matches::All,
+            _ if stars.count() > MOST_STARS => Matches::None,
+            _ => Matches::Some,
+        };
+        Pattern { text, matches }
     }
 
     /// Whether a key matches.
     #[inline]
     pub fn matches(&self, key: &[u8]) -> bool {
-        self.all || matches(self.text, key, Case::Sensitive)
+        match self.matches {
+            Matches::All => true,
+            Matches::Some => matches(self.text, key, Case::Sensitive),
+            Matches::None => false,
+        }
     }
 
     /// The slots in which keys can match: one if the pattern has a whole hash

@@ -116,6 +116,8 @@ pub fn move_element(
     };
     note_push(&mut ctx.db, to, destination);
     note_pop(&mut ctx.db, from, source, is_empty)?;
+    // Both keys changed, but it was one change.
+    ctx.db.recorder.dirty -= 1;
     Ok(true)
 }
 

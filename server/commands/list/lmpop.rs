@@ -81,6 +81,7 @@ pub fn take_first(ctx: &mut Context<'_>, wanted: &Wanted<'_>) -> Result<bool, Co
         ctx.reply.bulk(key);
         let taken = take_many(list, wanted.end, wanted.count, ctx.reply);
         let is_empty = list.is_empty();
+        ctx.db.recorder.dirty += taken.saturating_sub(1) as u64;
         let mut digits = itoa::Buffer::new();
         let taken = digits.format(taken).as_bytes();
         ctx.effects.add(&[pop_name(wanted.end), key, taken]);

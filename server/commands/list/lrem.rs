@@ -41,6 +41,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Ok(());
     }
     ctx.db.changed(class::LIST, "lrem", key);
+    ctx.db.recorder.dirty += removed as u64 - 1;
     remove_emptied(&mut ctx.db, key, is_empty)
 }
 

@@ -39,5 +39,6 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Ok(());
     }
     ctx.db.changed(class::LIST, "ltrim", key);
+    ctx.db.recorder.dirty += (before - after) as u64 - 1;
     remove_emptied(&mut ctx.db, key, after == 0)
 }

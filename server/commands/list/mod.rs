@@ -118,7 +118,8 @@ fn note_pop(db: &mut Db<'_>, end: End, key: &[u8], is_empty: bool) -> CommandRes
 fn remove_emptied(db: &mut Db<'_>, key: &[u8], is_empty: bool) -> CommandResult {
     if is_empty {
         db.delete(key)?;
-        db.changed(class::GENERIC, "del", key);
+        // Part of the change that emptied it, so no change of its own.
+        db.event(class::GENERIC, "del", key);
     }
     Ok(())
 }

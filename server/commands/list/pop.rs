@@ -76,7 +76,8 @@ fn pop_many(ctx: &mut Context<'_>, key: &[u8], count: &[u8], end: End) -> Comman
         ctx.reply.array(0);
         return Ok(());
     }
-    take_many(list, end, count, ctx.reply);
+    let taken = take_many(list, end, count, ctx.reply);
     let is_empty = list.is_empty();
+    ctx.db.recorder.dirty += taken.saturating_sub(1) as u64;
     note_pop(&mut ctx.db, end, key, is_empty)
 }

@@ -59,6 +59,7 @@ fn push(ctx: &mut Context<'_>, args: &[&[u8]], end: End) -> CommandResult {
     let len = add(ctx.db.list_or_new(args[1])?, args, end);
     ctx.reply.integer(len as i64);
     note_push(&mut ctx.db, end, args[1]);
+    ctx.db.recorder.dirty += args.len() as u64 - 3;
     Ok(())
 }
 
@@ -70,6 +71,7 @@ fn push_existing(ctx: &mut Context<'_>, args: &[&[u8]], end: End) -> CommandResu
     let len = add(list, args, end);
     ctx.reply.integer(len as i64);
     note_push(&mut ctx.db, end, args[1]);
+    ctx.db.recorder.dirty += args.len() as u64 - 3;
     Ok(())
 }
 

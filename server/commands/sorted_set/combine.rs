@@ -88,7 +88,9 @@ pub struct Request<'s, 'a> {
 
 impl<'s, 'a> Request<'s, 'a> {
     /// Reads `numkeys key … [option …]`; `name` is the command's, for errors.
+    /// Of two errors, a key of the wrong type comes before a wrong option.
     pub fn parse(
+        ctx: &mut Context<'_>,
         args: &'s [&'a [u8]],
         operation: Operation,
         form: Form,
@@ -113,7 +115,10 @@ impl<'s, 'a> Request<'s, 'a> {
             with_scores: false,
             limit: 0,
         };
-        request.parse_options(options, form)?;
+        if let Err(error) = request.parse_options(options, form) {
+            request.sources(&mut ctx.db)?;
+            return Err(error);
+        }
         Ok(request)
     }
 

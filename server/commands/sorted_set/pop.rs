@@ -55,16 +55,16 @@ pub enum Shape {
 }
 
 /// Takes up to `count` (at least 1) members off the set under `key` and
-/// replies them; nothing happens, and false is returned, when there is none.
+/// replies them. Returns how many; nothing happens when there is none.
 pub fn pop(
     ctx: &mut Context<'_>,
     key: &[u8],
     end: End,
     count: usize,
     shape: Shape,
-) -> Result<bool, CommandError> {
+) -> Result<usize, CommandError> {
     let Some(zset) = ctx.db.zset_mut(key)? else {
-        return Ok(false);
+        return Ok(0);
     };
     let len = zset.len();
     let count = count.min(len);
@@ -103,7 +103,7 @@ pub fn pop(
     if ctx.db.remove_if_empty(key)? {
         ctx.db.changed(class::GENERIC, "del", key);
     }
-    Ok(true)
+    Ok(count)
 }
 
 /// Pops from the first of `keys` that has a set, and logs that as a pop from
@@ -116,14 +116,15 @@ pub fn pop_first(
     shape: Shape,
 ) -> Result<bool, CommandError> {
     for key in keys {
-        if !pop(ctx, key, end, count.unwrap_or(1), shape)? {
+        let popped = pop(ctx, key, end, count.unwrap_or(1), shape)?;
+        if popped == 0 {
             continue;
         }
         match count {
             None => ctx.effects.add(&[end.command(), key]),
-            Some(count) => {
+            Some(_) => {
                 let mut digits = itoa::Buffer::new();
-                let count = digits.format(count).as_bytes();
+                let count = digits.format(popped).as_bytes();
                 ctx.effects.add(&[end.command(), key, count]);
             }
         }

@@ -68,7 +68,7 @@ fn parse(args: &[&[u8]]) -> Result<(Options, usize), CommandError> {
         at += 1;
     }
     let rest = args.len() - at;
-    if rest == 0 || rest % 2 != 0 {
+    if rest == 0 || !rest.is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     if options.only_new && options.only_known {

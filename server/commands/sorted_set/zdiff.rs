@@ -17,7 +17,9 @@ pub const ZDIFF: Command = Command {
         Arg::key("key").multiple(),
         Arg::word("withscores", "WITHSCORES").optional(),
     ],
-    run: |ctx, args| Request::parse(&args[1..], Operation::Diff, Form::Reply, "zdiff")?.reply(ctx),
+    run: |ctx, args| {
+        Request::parse(ctx, &args[1..], Operation::Diff, Form::Reply, "zdiff")?.reply(ctx)
+    },
     ..ZUNION
 };
 
@@ -34,7 +36,7 @@ pub const ZDIFFSTORE: Command = Command {
     ],
     run: |ctx, args| {
         let form = Form::Store;
-        Request::parse(&args[2..], Operation::Diff, form, "zdiffstore")?.store(ctx, args[1])
+        Request::parse(ctx, &args[2..], Operation::Diff, form, "zdiffstore")?.store(ctx, args[1])
     },
     ..ZUNIONSTORE
 };

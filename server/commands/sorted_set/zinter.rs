@@ -13,7 +13,7 @@ pub const ZINTER: Command = Command {
     summary: "Returns the members that are in all of several sorted sets.",
     complexity: COMPLEXITY,
     run: |ctx, args| {
-        Request::parse(&args[1..], Operation::Inter, Form::Reply, "zinter")?.reply(ctx)
+        Request::parse(ctx, &args[1..], Operation::Inter, Form::Reply, "zinter")?.reply(ctx)
     },
     ..ZUNION
 };
@@ -26,7 +26,7 @@ pub const ZINTERSTORE: Command = Command {
     complexity: COMPLEXITY,
     run: |ctx, args| {
         let form = Form::Store;
-        Request::parse(&args[2..], Operation::Inter, form, "zinterstore")?.store(ctx, args[1])
+        Request::parse(ctx, &args[2..], Operation::Inter, form, "zinterstore")?.store(ctx, args[1])
     },
     ..ZUNIONSTORE
 };

@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
         Arg::integer("limit").after("LIMIT").optional(),
     ],
     run: |ctx, args| {
-        Request::parse(&args[1..], Operation::Inter, Form::Count, "zintercard")?.count(ctx)
+        Request::parse(ctx, &args[1..], Operation::Inter, Form::Count, "zintercard")?.count(ctx)
     },
     ..Command::BASE
 };

@@ -50,11 +50,11 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], end: End) -> CommandResult {
         Some(0) => {
             // Of the wrong type it is an error nevertheless.
             ctx.db.zset(key)?;
-            false
+            0
         }
         count => pop(ctx, key, end, count.unwrap_or(1), shape)?,
     };
-    if !popped {
+    if popped == 0 {
         ctx.reply.array(0);
     }
     Ok(())

@@ -26,7 +26,7 @@ pub const ZUNION: Command = Command {
         Arg::word("withscores", "WITHSCORES").optional(),
     ],
     run: |ctx, args| {
-        Request::parse(&args[1..], Operation::Union, Form::Reply, "zunion")?.reply(ctx)
+        Request::parse(ctx, &args[1..], Operation::Union, Form::Reply, "zunion")?.reply(ctx)
     },
     ..Command::BASE
 };
@@ -55,7 +55,7 @@ pub const ZUNIONSTORE: Command = Command {
     ],
     run: |ctx, args| {
         let form = Form::Store;
-        Request::parse(&args[2..], Operation::Union, form, "zunionstore")?.store(ctx, args[1])
+        Request::parse(ctx, &args[2..], Operation::Union, form, "zunionstore")?.store(ctx, args[1])
     },
     ..Command::BASE
 };

@@ -1,9 +1,9 @@
 //! GET: the string under a key.
 
+use super::string_or_null;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::CommandResult;
-use crate::keyspace::db::StringRef;
 
 /// GET key
 pub const COMMAND: Command = Command {
@@ -21,10 +21,6 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    match ctx.db.string(args[1])? {
-        None => ctx.reply.null(),
-        Some(StringRef::Int(int)) => ctx.reply.bulk_integer(int),
-        Some(StringRef::Bytes(bytes)) => ctx.reply.bulk(bytes),
-    }
+    string_or_null(ctx.reply, ctx.db.string(args[1])?);
     Ok(())
 }

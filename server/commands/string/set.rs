@@ -1,10 +1,11 @@
 //! SET: stores a string under a key, with conditions and an expiry.
 
-use crate::commands::args::{self, TimeUnit};
+use super::expiration::Expiration;
+use super::string_or_null;
+use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::keyspace::db::StringRef;
 use crate::keyspace::recorder::class;
 
 /// SET key value [NX | XX | IFEQ comparison] [GET] [EX s | PX ms | EXAT s |
@@ -66,65 +67,37 @@ enum Condition<'a> {
 struct Options<'a> {
     condition: Condition<'a>,
     get: bool,
-    keep_ttl: bool,
-    expiry: Option<(TimeUnit, &'a [u8])>,
+    expiration: Expiration<'a>,
 }
 
 fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
     let mut options = Options {
         condition: Condition::Always,
         get: false,
-        keep_ttl: false,
-        expiry: None,
+        expiration: Expiration::Unsaid,
     };
     let mut at = 3;
     while at < args.len() {
         let (word, next) = (args[at], args.get(at + 1).copied());
-        let unconditional = options.condition == Condition::Always;
-        let no_expiry = options.expiry.is_none() && !options.keep_ttl;
-        let unit = [
-            ("EX", TimeUnit::Seconds),
-            ("PX", TimeUnit::Millis),
-            ("EXAT", TimeUnit::UnixSeconds),
-            ("PXAT", TimeUnit::UnixMillis),
-        ]
-        .into_iter()
-        .find(|(name, _)| args::is(word, name));
-        if args::is(word, "NX") && unconditional {
+        let condition = options.condition;
+        let free = |wanted| condition == Condition::Always || condition == wanted;
+        if args::is(word, "NX") && free(Condition::IfAbsent) {
             options.condition = Condition::IfAbsent;
-        } else if args::is(word, "XX") && unconditional {
+        } else if args::is(word, "XX") && free(Condition::IfPresent) {
             options.condition = Condition::IfPresent;
-        } else if let (true, true, Some(next)) = (args::is(word, "IFEQ"), unconditional, next) {
+        } else if let (true, Condition::Always, Some(next)) =
+            (args::is(word, "IFEQ"), condition, next)
+        {
             options.condition = Condition::IfEqual(next);
             at += 1;
         } else if args::is(word, "GET") {
             options.get = true;
-        } else if args::is(word, "KEEPTTL") && no_expiry {
-            options.keep_ttl = true;
-        } else if let (Some((_, unit)), true, Some(next)) = (unit, no_expiry, next) {
-            options.expiry = Some((unit, next));
-            at += 1;
         } else {
-            return Err(CommandError::Syntax);
+            at += options.expiration.take(word, next, "KEEPTTL")? - 1;
         }
         at += 1;
     }
     Ok(options)
-}
-
-/// The absolute expiry that an option asks for.
-pub fn expiry_ms(
-    unit: TimeUnit,
-    value: &[u8],
-    now_ms: i64,
-    command: &str,
-) -> Result<i64, CommandError> {
-    let invalid = || CommandError::InvalidExpire(command.to_string());
-    let value = args::integer(value)?;
-    if value <= 0 {
-        return Err(invalid());
-    }
-    unit.to_unix_ms(value, now_ms).ok_or_else(invalid)
 }
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
@@ -136,39 +109,40 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Ok(());
     }
     let options = parse(args)?;
-    let expire_at_ms = match options.expiry {
-        None => None,
-        Some((unit, value)) => Some(expiry_ms(unit, value, ctx.now_ms(), "set")?),
-    };
+    let expire_at_ms = options.expiration.at_ms(ctx.now_ms(), "set")?;
     let met = match options.condition {
         Condition::Always => true,
         Condition::IfAbsent => !ctx.db.exists(key)?,
         Condition::IfPresent => ctx.db.exists(key)?,
         Condition::IfEqual(wanted) => ctx
             .db
-            .string(key)?
+            .peek_string(key)?
             .is_some_and(|old| old.to_vec() == wanted),
     };
     if options.get {
-        match ctx.db.string(key)? {
-            None => ctx.reply.null(),
-            Some(StringRef::Int(int)) => ctx.reply.bulk_integer(int),
-            Some(StringRef::Bytes(bytes)) => ctx.reply.bulk(bytes),
-        }
+        string_or_null(ctx.reply, ctx.db.string(key)?);
     } else if !met {
         ctx.reply.null();
     }
     if !met {
         return Ok(());
     }
-    store(ctx, key, value, options.keep_ttl, expire_at_ms)?;
+    store(
+        ctx,
+        key,
+        value,
+        options.expiration == Expiration::Word,
+        expire_at_ms,
+    )?;
     if !options.get {
         ctx.reply.ok();
     }
     Ok(())
 }
 
-fn store(
+/// Stores a string with an absolute expiry, the old one or none, and names
+/// the effect. What would have expired already is removed instead.
+pub(super) fn store(
     ctx: &mut Context<'_>,
     key: &[u8],
     value: &[u8],
@@ -182,9 +156,10 @@ fn store(
     let past = expire_at_ms.is_some_and(|at| at <= ctx.now_ms());
     if past && ctx.db.expiry_mode == crate::keyspace::db::ExpiryMode::Remove {
         // Stored and expired at once: nothing but a removal is left of it.
-        ctx.effects.add(&[b"DEL", key]);
-        ctx.db.delete(key)?;
-        ctx.db.changed(class::GENERIC, "del", key);
+        if ctx.db.delete(key)? {
+            ctx.effects.add(&[b"DEL", key]);
+            ctx.db.changed(class::GENERIC, "del", key);
+        }
         return Ok(());
     }
     ctx.db.set_string(key, value, expire_at_ms)?;

@@ -44,14 +44,18 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
             "EXECABORT Transaction discarded because of previous errors.",
         ));
     }
+    let queued = &transaction.queued;
+    let refused = queued
+        .iter()
+        .find_map(|queued| gate::check_writes(ctx.server, ctx.session, queued.command).err());
+    if let Some(error) = refused {
+        super::abandon(ctx.server, ctx.session);
+        return Err(CommandError::text(format!(
+            "EXECABORT Transaction discarded because of: {error}"
+        )));
+    }
     let now_ms = ctx.now_ms();
-    execute(
-        ctx.server,
-        ctx.session,
-        ctx.reply,
-        &transaction.queued,
-        now_ms,
-    );
+    execute(ctx.server, ctx.session, ctx.reply, queued, now_ms);
     super::unwatch_all(ctx.server, ctx.session);
     Ok(())
 }
