@@ -42,17 +42,6 @@ pub fn check(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
-/// The checks that EXEC makes for all its commands before it runs the first:
-/// those of the server's state, which no command of a transaction mends.
-pub fn check_writes(
-    server: &Server,
-    session: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
-    memory(server, session, command, &[])?;
-    storage(server, session, command, &[])
-}
-
 /// Runs the checks that a command needs that has passed all of them before it
 /// was queued.
 pub fn check_in_exec(
@@ -64,6 +53,17 @@ pub fn check_in_exec(
     CHECKS_IN_EXEC
         .iter()
         .try_for_each(|(_, check)| check(server, session, command, args))
+}
+
+/// The checks that EXEC makes for all its commands before it runs the first:
+/// those of the server's state, which no command of a transaction mends.
+pub fn check_writes(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    memory(server, session, command, &[])?;
+    storage(server, session, command, &[])
 }
 
 fn arity(
