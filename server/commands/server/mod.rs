@@ -1,10 +1,13 @@
 //! The server itself: configuration, INFO, DEBUG and the like.
 
+mod absent;
 mod command;
 mod config;
+mod debug;
 mod help;
 mod info;
 mod save;
+mod simple;
 
 use super::command::Command;
 
@@ -17,4 +20,16 @@ pub const COMMANDS: &[&Command] = &[
     &save::BGSAVE,
     &save::LASTSAVE,
     &save::SAVE,
+    &absent::ASKING,
+    &absent::CLUSTER,
+    &absent::MODULE,
+    &absent::READONLY,
+    &absent::READWRITE,
+    &debug::COMMAND,
+    &simple::LOLWUT,
+    &simple::REPLICAOF,
+    &simple::ROLE,
+    &simple::SHUTDOWN,
+    &simple::SLAVEOF,
+    &simple::TIME,
 ];
