@@ -292,7 +292,8 @@ fn run_one(
             }
             session.client.active_ms.store(now_ms, Ordering::Relaxed);
             let waiting = dispatch(server, session, reply, &request);
-            crate::clock::account(server, session, &request, started);
+            let written = reply.len().saturating_sub(mark);
+            crate::clock::account(server, session, &request, started, written);
             waiting
         }
     };

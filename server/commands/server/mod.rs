@@ -2,10 +2,13 @@
 
 mod absent;
 mod command;
+mod commandlog;
 mod config;
 mod debug;
 mod help;
 mod info;
+mod latency;
+mod memory;
 mod save;
 mod simple;
 
@@ -14,6 +17,10 @@ use super::command::Command;
 /// This family's commands.
 pub const COMMANDS: &[&Command] = &[
     &command::COMMAND,
+    &commandlog::COMMANDLOG,
+    &commandlog::SLOWLOG,
+    &latency::COMMAND,
+    &memory::COMMAND,
     &config::COMMAND,
     &info::COMMAND,
     &save::BGREWRITEAOF,

@@ -122,6 +122,7 @@ fn execute(
         match gate::check(server, ctx.session, found.command, &args) {
             Ok(()) => {
                 let started = crate::clock::Ticks::now();
+                let mark = ctx.reply.len();
                 run_command(&mut ctx, found, &args);
                 let request = crate::connection::dispatch::Request {
                     found,
@@ -129,7 +130,8 @@ fn execute(
                     raw: None,
                     now_ms,
                 };
-                crate::clock::account(server, ctx.session, &request, started);
+                let written = ctx.reply.len().saturating_sub(mark);
+                crate::clock::account(server, ctx.session, &request, started, written);
             }
             Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
         }
