@@ -11,7 +11,7 @@ use crate::config::{self, id};
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::{CommandLog, SlowEntry, add};
+use crate::stats::{CommandLog, SlowEntry};
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -56,20 +56,22 @@ fn nanos_per_tick() -> f64 {
 }
 
 /// Counts a finished command, and keeps it if it was slow, or its request or
-/// its reply of `reply_bytes` large.
+/// its reply of `reply_bytes` large. `clock` is when it began, and is moved
+/// on: one reading of the counter serves two commands.
 #[inline]
 pub fn account(
     server: &Server,
-    session: &Session,
+    session: &mut Session,
     request: &Request,
-    started: Ticks,
+    clock: &mut Ticks,
     reply_bytes: usize,
 ) {
-    let nanos = started.elapsed_nanos();
-    let stats = server.stats.commands_of(request.found.number);
-    add(&stats.calls, 1);
-    add(&stats.nanos, nanos);
-    stats.latency.record(nanos);
+    let now = Ticks::now();
+    let nanos = (now.0.saturating_sub(clock.0) as f64 * nanos_per_tick()) as u64;
+    *clock = now;
+    session
+        .tally
+        .count(&server.stats, request.found.number, nanos);
     let settings = &server.settings;
     let reaches = |limit: &AtomicI64, amount: u64| {
         let limit = limit.load(Ordering::Relaxed);

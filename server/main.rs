@@ -46,6 +46,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if config.bool(id("daemonize")) {
+        daemonize();
+    }
     start_logging(&config);
     tracing::info!(
         "Redoubt {} is starting, PID: {}",
@@ -58,6 +61,15 @@ fn main() -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Goes on as a child without a terminal. Before any thread is started.
+fn daemonize() {
+    // SAFETY: there is only one thread yet; `daemon` forks and the parent
+    // exits.
+    if unsafe { libc::daemon(1, 0) } != 0 {
+        eprintln!("can't become a daemon: {}", std::io::Error::last_os_error());
     }
 }
 

@@ -1,14 +1,21 @@
 //! MONITOR: every command, shown to the clients that asked for it. Source:
 //! the documentation of MONITOR.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::commands::command::{Command, flag};
+use crate::connection::client::Client;
 use crate::connection::session::Session;
 use crate::state::Server;
 
-/// Shows a command to all monitors.
+/// Shows a command to all monitors, unless it is one that administers the
+/// server. `db` is the database in which it began.
 #[cold]
-pub fn show(server: &Server, session: &Session, args: &[&[u8]]) {
+pub fn show(server: &Server, session: &Session, command: &Command, db: u32, args: &[&[u8]]) {
+    if command.flags & (flag::ADMIN | flag::SKIP_MONITOR) != 0 {
+        return;
+    }
     let micros = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default()
@@ -17,19 +24,55 @@ pub fn show(server: &Server, session: &Session, args: &[&[u8]]) {
         "+{}.{:06} [{} {}]",
         micros / 1_000_000,
         micros % 1_000_000,
-        session.db,
+        db,
         session.client.address
     )
     .into_bytes();
-    for arg in args {
+    for (index, arg) in args.iter().enumerate() {
         line.push(b' ');
-        quote(arg, &mut line);
+        let secret = is_secret(command, args, index);
+        quote(if secret { b"(redacted)" } else { arg }, &mut line);
     }
     line.extend_from_slice(b"\r\n");
-    let limit = server.settings.pubsub_output_limit.load(Ordering::Relaxed);
     for monitor in server.monitors.read().iter() {
-        monitor.send_bytes(limit, &line);
+        monitor.send_bytes(&server.settings.normal_output_limit, &line);
     }
+}
+
+/// Whether an argument is a user name or a password.
+fn is_secret(command: &Command, args: &[&[u8]], index: usize) -> bool {
+    let behind = |word: &str, most: usize| {
+        (1..=most)
+            .filter_map(|back| args.get(index.checked_sub(back)?))
+            .any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    match command.name {
+        "auth" => index > 0,
+        "hello" => index > 2 && behind("auth", 2),
+        "migrate" => index > 5 && (behind("auth", 1) || behind("auth2", 2)),
+        _ => false,
+    }
+}
+
+/// Makes a client a monitor.
+pub fn join(server: &Server, client: &Arc<Client>) {
+    if client.monitor.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    server.monitors.write().push(client.clone());
+    server.monitored.store(true, Ordering::Relaxed);
+}
+
+/// Makes a client an ordinary one again.
+pub fn leave(server: &Server, client: &Client) {
+    if !client.monitor.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    let mut monitors = server.monitors.write();
+    monitors.retain(|other| other.id != client.id);
+    server
+        .monitored
+        .store(!monitors.is_empty(), Ordering::Relaxed);
 }
 
 /// Appends a string in quotes, unprintable bytes escaped, as Redis shows it.

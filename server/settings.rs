@@ -5,6 +5,33 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::config::{Config, Value, id};
 
+/// How much unsent output clients of one class may have; 0 is no limit.
+#[derive(Default)]
+pub struct OutputLimit {
+    /// Beyond this a client is closed at once.
+    pub hard_bytes: AtomicU64,
+    /// Beyond this for longer than `soft_seconds` likewise.
+    pub soft_bytes: AtomicU64,
+    /// See `soft_bytes`.
+    pub soft_seconds: AtomicI64,
+}
+
+impl OutputLimit {
+    fn load(&self, limit: &crate::config::value::OutputBufferLimit) {
+        self.hard_bytes.store(limit.hard_bytes, Ordering::Relaxed);
+        self.soft_bytes.store(limit.soft_bytes, Ordering::Relaxed);
+        self.soft_seconds
+            .store(limit.soft_seconds, Ordering::Relaxed);
+    }
+}
+
+/// The limit of those who have none.
+pub static NO_OUTPUT_LIMIT: OutputLimit = OutputLimit {
+    hard_bytes: AtomicU64::new(0),
+    soft_bytes: AtomicU64::new(0),
+    soft_seconds: AtomicI64::new(0),
+};
+
 /// Hot copies of directives. Units as in the directives' names.
 #[derive(Default)]
 pub struct Settings {
@@ -12,10 +39,10 @@ pub struct Settings {
     pub proto_max_bulk_len: AtomicI64,
     /// `client-query-buffer-limit`.
     pub query_buffer_limit: AtomicU64,
-    /// Hard limit of `client-output-buffer-limit pubsub`, 0: none.
-    pub pubsub_output_limit: AtomicU64,
-    /// Hard limit of `client-output-buffer-limit normal`, 0: none.
-    pub normal_output_limit: AtomicU64,
+    /// `client-output-buffer-limit pubsub`.
+    pub pubsub_output_limit: OutputLimit,
+    /// `client-output-buffer-limit normal`.
+    pub normal_output_limit: OutputLimit,
     /// `maxmemory`, 0: none.
     pub maxmemory: AtomicU64,
     /// Whether `maxmemory-policy` is `noeviction`.
@@ -85,10 +112,8 @@ impl Settings {
         let noeviction = config.string(id("maxmemory-policy")) == "noeviction";
         self.noeviction.store(noeviction, Ordering::Relaxed);
         if let Value::OutputBufferLimits(limits) = config.value(id("client-output-buffer-limit")) {
-            self.normal_output_limit
-                .store(limits[0].hard_bytes, Ordering::Relaxed);
-            self.pubsub_output_limit
-                .store(limits[2].hard_bytes, Ordering::Relaxed);
+            self.normal_output_limit.load(&limits[0]);
+            self.pubsub_output_limit.load(&limits[2]);
         }
         let events = config.string(id("notify-keyspace-events"));
         self.notify.store(notify_bits(&events), Ordering::Relaxed);

@@ -23,6 +23,10 @@ pub struct Storage {
     pub log: Arc<Log>,
     /// The tree.
     pub tree: Arc<Tree>,
+    /// Why a checkpoint failed. What it had collected is lost to the tree, so
+    /// no later one may follow: writes are refused, and a restart takes
+    /// everything from the log again (I6).
+    pub failed_checkpoint: std::sync::OnceLock<String>,
 }
 
 /// What SHUTDOWN asks for.

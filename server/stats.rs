@@ -28,9 +28,9 @@ pub struct Histogram([AtomicU64; 32]);
 impl Histogram {
     /// Counts a run.
     #[inline]
-    pub fn record(&self, nanos: u64) {
+    pub fn record(&self, nanos: u64, runs: u64) {
         let bucket = 64 - (nanos >> 10).leading_zeros() as usize;
-        add(&self.0[bucket.min(31)], 1);
+        add(&self.0[bucket.min(31)], runs);
     }
 
     /// Upper bounds in microseconds of the buckets in use, each with the
@@ -246,6 +246,59 @@ impl Stats {
         }
         self.errors.lock().clear();
         *self.sample.lock() = None;
+    }
+}
+
+/// Counts of one connection on their way into [`Stats`]: a pipeline of equal
+/// commands touches the shared counters once.
+#[derive(Default)]
+pub struct Tally {
+    number: usize,
+    calls: u64,
+    nanos: u64,
+    /// Look-ups that found their key.
+    pub hits: u64,
+    /// Look-ups that did not.
+    pub misses: u64,
+    /// Changes.
+    pub dirty: u64,
+}
+
+impl Tally {
+    /// Counts one run of a command.
+    #[inline]
+    pub fn count(&mut self, stats: &Stats, number: usize, nanos: u64) {
+        if self.number != number {
+            self.flush(stats);
+            self.number = number;
+        }
+        self.calls += 1;
+        self.nanos += nanos;
+    }
+
+    /// Hands everything over.
+    pub fn flush(&mut self, stats: &Stats) {
+        if self.calls != 0 {
+            let command = stats.commands_of(self.number);
+            add(&command.calls, self.calls);
+            add(&command.nanos, self.nanos);
+            // A pipeline's runs count with their mean.
+            command.latency.record(self.nanos / self.calls, self.calls);
+            add(&stats.processed, self.calls);
+        }
+        for (count, total) in [
+            (self.hits, &stats.hits),
+            (self.misses, &stats.misses),
+            (self.dirty, &stats.dirty),
+        ] {
+            if count != 0 {
+                add(total, count);
+            }
+        }
+        *self = Tally {
+            number: self.number,
+            ..Tally::default()
+        };
     }
 }
 

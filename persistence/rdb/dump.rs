@@ -6,9 +6,6 @@ use super::{rdb_version, value_type};
 
 const VERSION_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 8;
-/// The checksum of a payload that has none.
-const NO_CHECKSUM: [u8; CHECKSUM_BYTES] = [0; CHECKSUM_BYTES];
-
 /// Why bytes are not the payload of a DUMP. To a client all of them are one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DumpError {
@@ -46,8 +43,6 @@ pub fn unwrap(dump: &[u8]) -> Result<&[u8], DumpError> {
 
 /// The value in a dump, not looked at yet, and the RDB version that it is written in, for
 /// [`super::decode_object_of_version`].
-///
-/// A checksum of 0 stands for none, as in an RDB file.
 pub fn unwrap_with_version(dump: &[u8]) -> Result<(&[u8], u16), DumpError> {
     let (sealed, checksum) = dump
         .split_last_chunk::<CHECKSUM_BYTES>()
@@ -56,10 +51,10 @@ pub fn unwrap_with_version(dump: &[u8]) -> Result<(&[u8], u16), DumpError> {
         .split_last_chunk::<VERSION_BYTES>()
         .ok_or(DumpError::TooShort)?;
     let version = u16::from_le_bytes(*version);
-    if !matches!(version, (..=rdb_version::REDIS_7_2) | rdb_version::VALKEY_9) {
+    if !matches!(version, 0..=rdb_version::REDIS_7_2 | rdb_version::VALKEY_9) {
         return Err(DumpError::Version(version));
     }
-    if *checksum != NO_CHECKSUM && *checksum != crc64(0, sealed).to_le_bytes() {
+    if *checksum != crc64(0, sealed).to_le_bytes() {
         return Err(DumpError::Checksum);
     }
     Ok((value, version))

@@ -27,6 +27,9 @@ const NO_EXPIRY: i64 = -1;
 /// Up to so many members are compared with each other rather than hashed.
 const FEW_MEMBERS: usize = 8;
 
+/// A field of a hash, its value, and when it expires (Unix time in milliseconds).
+pub type HashField = (Vec<u8>, Vec<u8>, Option<i64>);
+
 /// A value, whole and valid: no collection is empty, no member or field occurs twice, no score
 /// is NaN.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,9 +40,8 @@ pub enum Object {
     List(Vec<Vec<u8>>),
     /// Members, in the order of the input.
     Set(Vec<Vec<u8>>),
-    /// Fields, values, and when the field expires (Unix time in milliseconds), in the order of
-    /// the input.
-    Hash(Vec<(Vec<u8>, Vec<u8>, Option<i64>)>),
+    /// Fields, in the order of the input.
+    Hash(Vec<HashField>),
     /// Members and scores, in the order of the input, which need not be that of the scores.
     ZSet(Vec<(Vec<u8>, f64)>),
 }
@@ -115,9 +117,7 @@ fn read_elements<'a, T>(
     (0..count).map(|_| read(reader)).collect()
 }
 
-fn read_expiring_field(
-    reader: &mut Reader<'_>,
-) -> Result<(Vec<u8>, Vec<u8>, Option<i64>), RdbError> {
+fn read_expiring_field(reader: &mut Reader<'_>) -> Result<HashField, RdbError> {
     let (field, value) = (owned_string(reader)?, owned_string(reader)?);
     let expiry = match i64::from_le_bytes(reader.array()?) {
         NO_EXPIRY => None,

@@ -73,12 +73,8 @@ impl Context<'_> {
     /// Asks to wait, unless nothing may block here; then `request.on_timeout`
     /// is replied at once.
     pub fn block(&mut self, request: BlockRequest) {
-        use crate::connection::blocking::TimeoutReply;
         if self.in_transaction {
-            match request.on_timeout {
-                TimeoutReply::Null => self.reply.null(),
-                TimeoutReply::NullArray => self.reply.null_array(),
-            }
+            request.on_timeout.write(self.reply);
             return;
         }
         self.block = Some(request);

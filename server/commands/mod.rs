@@ -16,6 +16,9 @@ pub mod hash;
 pub mod keys;
 pub mod list;
 pub mod pubsub;
+pub mod sample;
+pub mod scan;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
@@ -34,6 +37,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         hash::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,
+        scripting::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,

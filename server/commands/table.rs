@@ -8,7 +8,7 @@ use super::families;
 
 /// Commands with their positions in the table and in the counters.
 pub struct Table {
-    by_name: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<Vec<u8>, usize, ahash::RandomState>,
     all: Vec<&'static Command>,
     subcommands: HashMap<(usize, Vec<u8>), usize>,
 }
@@ -31,7 +31,7 @@ pub fn table() -> &'static Table {
 impl Table {
     fn new() -> Table {
         let mut table = Table {
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             all: Vec::new(),
             subcommands: HashMap::new(),
         };

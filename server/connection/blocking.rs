@@ -3,16 +3,24 @@
 //! A command that must wait registers a [`Waiter`] while its keys' stripes are
 //! locked, so no change can slip in between. Whoever changes a key that
 //! somebody waits for runs the waiting command on the waiter's behalf, after
-//! its own command and before its next one (see `dispatch.rs`).
+//! its own command and before its next one (see `serve.rs`).
+//!
+//! | state | meaning | who may change it |
+//! |---|---|---|
+//! | `WAITING` | in the queues | who takes it |
+//! | `TAKEN` | being served, or its wait being ended | who took it |
+//! | `DONE` | answered, out of the queues | nobody |
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
 use crate::commands::command::Command;
+use crate::resp::reply::ReplyBuffer;
 
 /// What a client gets when its time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +29,30 @@ pub enum TimeoutReply {
     NullArray,
     /// A null.
     Null,
+    /// The integer 0: no replica has acknowledged (WAIT).
+    Zero,
+    /// Whether the local log, and how many replicas (none) have acknowledged
+    /// (WAITAOF).
+    Acknowledged {
+        /// 1 if the local log has synced.
+        local: i64,
+    },
+}
+
+impl TimeoutReply {
+    /// Writes it.
+    pub fn write(self, reply: &mut ReplyBuffer) {
+        match self {
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Zero => reply.integer(0),
+            TimeoutReply::Acknowledged { local } => {
+                reply.array(2);
+                reply.integer(local);
+                reply.integer(0);
+            }
+        }
+    }
 }
 
 /// What a command asks for that can't be served yet.
@@ -52,19 +84,28 @@ pub struct Waiter {
     pub keys: Vec<Vec<u8>>,
     /// What it answers when time is over.
     pub on_timeout: TimeoutReply,
+    /// CLIENT REPLY suppresses its reply.
+    pub silent: bool,
+    /// Grows from one waiter to the next: the order of arrival.
+    number: u64,
     state: AtomicU8,
 }
 
 impl Waiter {
-    /// A waiter that is not queued yet.
+    /// A waiter that is not queued yet. Made while its keys' stripes are
+    /// locked, so that numbers tell who came first to a key.
     pub fn new(
         client: Arc<Client>,
         db: u32,
         command: &'static Command,
         args: Vec<Vec<u8>>,
         request: BlockRequest,
+        silent: bool,
     ) -> Arc<Waiter> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Waiter {
+            silent,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             client,
             db,
             command,
@@ -87,7 +128,18 @@ impl Waiter {
         self.state.store(WAITING, Ordering::Release);
     }
 
-    /// Marks a claimed waiter as answered.
+    /// Writes what it answers when its time is over.
+    pub fn reply_timeout(&self, reply: &mut ReplyBuffer) {
+        self.on_timeout.write(reply);
+    }
+
+    /// Its place in the order of arrival.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Marks a claimed waiter as answered; its reply must have been sent, for
+    /// its connection goes on at once.
     pub fn finish(&self) {
         self.state.store(DONE, Ordering::Release);
     }
@@ -98,13 +150,15 @@ impl Waiter {
     }
 }
 
-type Queues = HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>>;
+/// By database and key: waiters by their number.
+type Queues = HashMap<u32, HashMap<Box<[u8]>, BTreeMap<u64, Arc<Waiter>>>>;
 
 /// Everybody who waits.
 #[derive(Default)]
 pub struct Blocked {
     queues: Mutex<Queues>,
     clients: AtomicUsize,
+    turn: Mutex<()>,
 }
 
 impl Blocked {
@@ -114,59 +168,77 @@ impl Blocked {
         self.clients.load(Ordering::Acquire)
     }
 
+    /// Counts a client whose command waits for the end of CLIENT PAUSE.
+    pub fn postpone(&self) {
+        self.clients.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Undoes [`Blocked::postpone`].
+    pub fn resume(&self) {
+        self.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// How many keys are waited for.
     pub fn keys(&self) -> usize {
-        self.queues.lock().len()
+        self.queues.lock().values().map(HashMap::len).sum()
+    }
+
+    /// The right to serve waiters. Only one thread has it, so a waiter that
+    /// is found taken is not missed: whoever took it either answers it or is
+    /// not serving. No stripe may be locked by the caller.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     /// Queues a waiter under each of its keys.
     pub fn add(&self, waiter: &Arc<Waiter>) {
         let mut queues = self.queues.lock();
-        for (index, key) in waiter.keys.iter().enumerate() {
-            if waiter.keys[..index].contains(key) {
-                continue;
-            }
-            let queue = queues
-                .entry((waiter.db, key.as_slice().into()))
-                .or_default();
-            queue.push_back(waiter.clone());
+        let queues = queues.entry(waiter.db).or_default();
+        for key in &waiter.keys {
+            let queue = queues.entry(key.as_slice().into()).or_default();
+            queue.insert(waiter.number, waiter.clone());
         }
         self.clients.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes a waiter out of all queues.
-    pub fn remove(&self, waiter: &Arc<Waiter>) {
+    pub fn remove(&self, waiter: &Waiter) {
         let mut queues = self.queues.lock();
-        for (index, key) in waiter.keys.iter().enumerate() {
-            if waiter.keys[..index].contains(key) {
-                continue;
-            }
-            let place = (waiter.db, Box::from(key.as_slice()));
-            if let Some(queue) = queues.get_mut(&place) {
-                queue.retain(|other| !Arc::ptr_eq(other, waiter));
+        if let Some(queues) = queues.get_mut(&waiter.db) {
+            for key in &waiter.keys {
+                let Some(queue) = queues.get_mut(key.as_slice()) else {
+                    continue;
+                };
+                queue.remove(&waiter.number);
                 if queue.is_empty() {
-                    queues.remove(&place);
+                    queues.remove(key.as_slice());
                 }
             }
         }
         self.clients.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Those who wait for a key, first come first.
-    pub fn waiting_for(&self, db: u32, key: &[u8]) -> Vec<Arc<Waiter>> {
+    /// Whether anybody waits for a key.
+    pub fn waits_for(&self, db: u32, key: &[u8]) -> bool {
         let queues = self.queues.lock();
         queues
-            .get(&(db, Box::from(key)))
-            .map_or(Vec::new(), |q| q.iter().cloned().collect())
+            .get(&db)
+            .is_some_and(|queues| queues.contains_key(key))
+    }
+
+    /// The first who waits for a key and came after the one with this number.
+    pub fn next(&self, db: u32, key: &[u8], number: u64) -> Option<Arc<Waiter>> {
+        let queues = self.queues.lock();
+        let queue = queues.get(&db)?.get(key)?;
+        let later = (Bound::Excluded(number), Bound::Unbounded);
+        queue.range(later).next().map(|(_, waiter)| waiter.clone())
     }
 
     /// The waited-for keys of a database, for SWAPDB and FLUSHALL.
     pub fn keys_of(&self, db: u32) -> Vec<Vec<u8>> {
         let queues = self.queues.lock();
-        queues
-            .keys()
-            .filter(|(of, _)| *of == db)
-            .map(|(_, key)| key.to_vec())
-            .collect()
+        queues.get(&db).map_or(Vec::new(), |queues| {
+            queues.keys().map(|key| key.to_vec()).collect()
+        })
     }
 }

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use super::blocking::Waiter;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
+use crate::settings::OutputLimit;
+use crate::state::unix_ms;
 
 /// What a client is, for CLIENT LIST and limits on its output.
 #[derive(Clone, Default, Debug)]
@@ -44,12 +46,20 @@ pub struct Client {
     pub db: AtomicU32,
     /// 2 or 3.
     pub protocol: AtomicU8,
-    /// The last command's name.
-    pub last_command: Mutex<&'static str>,
+    /// The last command: its number in the table plus one; 0 is none.
+    pub last_command: AtomicU32,
+    /// Whether it came over the Unix socket.
+    pub unix: bool,
     /// Names and user.
     pub info: Mutex<ClientInfo>,
     /// What others sent it: pushes, replies of blocked commands.
     outbox: Mutex<Vec<u8>>,
+    /// Whether anything may be in the outbox.
+    outbox_filled: AtomicBool,
+    /// Bytes that its connection has taken over and not written yet.
+    pub unsent_bytes: AtomicU64,
+    /// Since when its output is above the soft limit, Unix ms; 0: it is not.
+    over_soft_since_ms: AtomicI64,
     /// Rung when the outbox or a flag below changed.
     pub bell: Notify,
     /// The connection is to be closed, without what is still to be sent.
@@ -72,9 +82,21 @@ pub struct Client {
     pub bytes_out: AtomicU64,
     /// Bytes waiting in the query buffer.
     pub query_bytes: AtomicU64,
+    /// Room behind them.
+    pub query_free_bytes: AtomicU64,
     /// Whether it is a MONITOR.
     pub monitor: AtomicBool,
-    /// CLIENT NO-EVICT and NO-TOUCH.
+    /// A command of it waits for the end of CLIENT PAUSE.
+    pub postponed: AtomicBool,
+    /// Its connection should give back its buffers' room.
+    pub idle_buffers: AtomicBool,
+    /// It is to be closed once its replies are out.
+    pub closing: AtomicBool,
+    /// CLIENT CAPA REDIRECT.
+    pub capa_redirect: AtomicBool,
+    /// CLIENT IMPORT-SOURCE.
+    pub import_source: AtomicBool,
+    /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
     pub no_touch: AtomicBool,
@@ -92,12 +114,16 @@ impl Client {
             active_ms: AtomicI64::new(now_ms),
             db: AtomicU32::new(0),
             protocol: AtomicU8::new(2),
-            last_command: Mutex::new("NULL"),
+            last_command: AtomicU32::new(0),
+            unix: false,
             info: Mutex::new(ClientInfo {
                 user: "default".into(),
                 ..ClientInfo::default()
             }),
             outbox: Mutex::new(Vec::new()),
+            outbox_filled: AtomicBool::new(false),
+            unsent_bytes: AtomicU64::new(0),
+            over_soft_since_ms: AtomicI64::new(0),
             bell: Notify::new(),
             killed: AtomicBool::new(false),
             watch_broken: AtomicBool::new(false),
@@ -109,6 +135,12 @@ impl Client {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
+            query_free_bytes: AtomicU64::new(0),
+            postponed: AtomicBool::new(false),
+            idle_buffers: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            capa_redirect: AtomicBool::new(false),
+            import_source: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
@@ -124,35 +156,103 @@ impl Client {
         }
     }
 
-    /// Puts something into the outbox and rings. A client whose outbox grows
-    /// beyond `limit_bytes` (0: none) is killed.
-    pub fn send(&self, limit_bytes: u64, write: impl FnOnce(&mut ReplyBuffer)) {
+    /// Puts something into the outbox and rings. A client whose output grows
+    /// beyond `limit` is killed.
+    pub fn send(&self, limit: &OutputLimit, write: impl FnOnce(&mut ReplyBuffer)) {
         let mut reply = ReplyBuffer::new(self.protocol());
         write(&mut reply);
-        self.send_bytes(limit_bytes, &reply.buf);
+        self.send_bytes(limit, &reply.buf);
     }
 
     /// As [`Client::send`], with the bytes at hand.
-    pub fn send_bytes(&self, limit_bytes: u64, bytes: &[u8]) {
+    pub fn send_bytes(&self, limit: &OutputLimit, bytes: &[u8]) {
         let mut outbox = self.outbox.lock();
         outbox.extend_from_slice(bytes);
-        if limit_bytes != 0 && outbox.len() as u64 > limit_bytes {
-            self.killed.store(true, Ordering::Release);
+        let held = outbox.len() as u64 + self.unsent_bytes.load(Ordering::Relaxed);
+        if self.is_over(limit, held) {
+            self.kill_for_output(held);
+            *outbox = Vec::new();
         }
+        self.outbox_filled
+            .store(!outbox.is_empty(), Ordering::Release);
         drop(outbox);
         self.bell.notify_one();
     }
 
-    /// Moves what is in the outbox behind `out`.
-    pub fn take_outbox(&self, out: &mut Vec<u8>) {
-        let mut outbox = self.outbox.lock();
-        if !outbox.is_empty() {
-            out.extend_from_slice(&outbox);
-            outbox.clear();
-            if outbox.capacity() > 1 << 20 {
-                *outbox = Vec::new();
-            }
+    /// Whether this much unsent output is too much, now or for too long.
+    fn is_over(&self, limit: &OutputLimit, held_bytes: u64) -> bool {
+        let over = |limit: u64| limit != 0 && held_bytes > limit;
+        if over(limit.hard_bytes.load(Ordering::Relaxed)) {
+            return true;
         }
+        let since_ms = self.over_soft_since_ms.load(Ordering::Relaxed);
+        if !over(limit.soft_bytes.load(Ordering::Relaxed)) {
+            if since_ms != 0 {
+                self.over_soft_since_ms.store(0, Ordering::Relaxed);
+            }
+            return false;
+        }
+        let now_ms = unix_ms();
+        if since_ms == 0 {
+            self.over_soft_since_ms.store(now_ms, Ordering::Relaxed);
+            return false;
+        }
+        (now_ms - since_ms) / 1000 > limit.soft_seconds.load(Ordering::Relaxed)
+    }
+
+    /// Kills it if its output is beyond the limit by now.
+    pub fn enforce(&self, limit: &OutputLimit) {
+        let held = self.output_bytes();
+        if self.is_over(limit, held) {
+            self.kill_for_output(held);
+            self.bell.notify_one();
+        }
+    }
+
+    fn kill_for_output(&self, held_bytes: u64) {
+        if !self.killed.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                client = self.id,
+                address = self.address,
+                held_bytes,
+                "closing a client beyond its client-output-buffer-limit"
+            );
+        }
+    }
+
+    /// Moves what is in the outbox behind `out`.
+    #[inline]
+    pub fn take_outbox(&self, out: &mut Vec<u8>) {
+        if self.outbox_filled.load(Ordering::Acquire) {
+            self.take_filled_outbox(out);
+        }
+    }
+
+    fn take_filled_outbox(&self, out: &mut Vec<u8>) {
+        let mut outbox = self.outbox.lock();
+        self.outbox_filled.store(false, Ordering::Relaxed);
+        out.extend_from_slice(&outbox);
+        outbox.clear();
+        if outbox.capacity() > 1 << 20 {
+            *outbox = Vec::new();
+        }
+    }
+
+    /// Bytes of output that have not been written to the socket.
+    pub fn output_bytes(&self) -> u64 {
+        self.outbox_bytes() as u64 + self.unsent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it listens to any channel, pattern or shard channel.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|count| count.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
+    pub fn is_blocked(&self) -> bool {
+        self.postponed.load(Ordering::Relaxed) || self.waiter.lock().is_some()
     }
 
     /// Bytes in the outbox.

@@ -10,20 +10,20 @@ use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
 use super::pubsub::Kind;
-use super::session::{Queued, Session};
-use crate::commands::command::{Command, Locks, flag};
+use super::session::{Queued, ReplyMode, Session};
+use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encoded_len};
 use crate::commands::error::CommandError;
 use crate::commands::keys::each_key;
-use crate::commands::table::{Found, table};
+use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::recorder::{Change, Recorder};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
-use crate::state::{Server, unix_ms};
+use crate::state::Server;
 use crate::stats::add;
 
 /// A command as it came in.
@@ -34,6 +34,8 @@ pub struct Request<'a> {
     pub args: &'a [&'a [u8]],
     /// The bytes of the request if they are an array of bulk strings.
     pub raw: Option<&'a [u8]>,
+    /// Slot and hash of its first key, if they are known already.
+    pub key: Option<(u64, u16)>,
     /// When it began, Unix ms.
     pub now_ms: i64,
 }
@@ -109,6 +111,24 @@ pub fn stripes_of(command: &'static Command, args: &[&[u8]]) -> StripeSet {
     stripes
 }
 
+/// The key of a request that has just one, if slot and hash are known.
+#[inline]
+fn hinted_key<'a>(request: &Request<'a>) -> Option<KeyRef<'a>> {
+    let (hash, slot) = request.key?;
+    let command = request.found.command;
+    let [spec] = command.keys else { return None };
+    let (Begin::Index(at), Find::Range { last: 0, .. }) = (spec.begin, spec.find) else {
+        return None;
+    };
+    if command.locks != Locks::Keys {
+        return None;
+    }
+    request
+        .args
+        .get(at)
+        .map(|bytes| KeyRef { bytes, hash, slot })
+}
+
 /// Opens the keyspace for a session.
 pub fn open_db(
     server: &'static Server,
@@ -117,7 +137,8 @@ pub fn open_db(
     now_ms: i64,
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
-    db.access = Some(((now_ms / 1000) & 0xff_ffff) as u32);
+    let touches = !session.client.no_touch.load(Ordering::Relaxed);
+    db.access = touches.then_some(((now_ms / 1000) & 0xff_ffff) as u32);
     db.recorder.observed = !session.replaying && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
@@ -139,8 +160,15 @@ pub fn call(
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
     let command = request.found.command;
-    let stripes = stripes_of(command, request.args);
-    let db = open_db(server, session, stripes, request.now_ms);
+    let hint = hinted_key(request);
+    let stripes = match &hint {
+        Some(key) => StripeSet::one(key.stripe()),
+        None => stripes_of(command, request.args),
+    };
+    let mut db = open_db(server, session, stripes, request.now_ms);
+    if let Some(key) = &hint {
+        db.hint(key);
+    }
     let mut ctx = Context {
         server,
         session,
@@ -157,7 +185,8 @@ pub fn call(
         let timeout_ms = block.timeout_ms;
         let args = request.args.iter().map(|arg| arg.to_vec()).collect();
         let client = ctx.session.client.clone();
-        let waiter = Waiter::new(client, ctx.session.db, command, args, block);
+        let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+        let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
         waiting = Some((waiter, timeout_ms));
@@ -189,7 +218,7 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
 }
 
 /// Puts a command's effects into the log and breaks WATCHes, then unlocks.
-fn conclude(
+pub(super) fn conclude(
     server: &Server,
     session: &Session,
     db: Db<'_>,
@@ -267,25 +296,19 @@ pub fn break_watches(server: &Server, recorder: &Recorder) {
 /// What follows once the locks are gone: counters, notifications, and the
 /// clients that waited for what changed.
 pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder) {
-    if recorder.hits != 0 {
-        add(&server.stats.hits, recorder.hits);
-    }
-    if recorder.misses != 0 {
-        add(&server.stats.misses, recorder.misses);
-    }
+    session.tally.hits += recorder.hits;
+    session.tally.misses += recorder.misses;
+    session.tally.dirty += recorder.dirty;
     if server.log().is_none() && !recorder.expired.is_empty() {
         add(&server.stats.expired, recorder.expired.len() as u64);
     }
     if session.replaying {
         return;
     }
-    if recorder.dirty != 0 {
-        add(&server.stats.dirty, recorder.dirty);
-    }
     if !recorder.changes.is_empty() {
         notify(server, &recorder.changes);
         if server.blocked.clients() != 0 {
-            serve_blocked(server, recorder.changes);
+            super::serve::serve_blocked(server, recorder.changes);
         }
     }
 }
@@ -296,7 +319,7 @@ pub fn notify(server: &Server, changes: &[Change]) {
     if wanted & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) == 0 {
         return;
     }
-    let limit = server.settings.pubsub_output_limit.load(Ordering::Relaxed);
+    let limit = &server.settings.pubsub_output_limit;
     for change in changes.iter().filter(|change| change.class & wanted != 0) {
         if wanted & NOTIFY_KEYSPACE != 0 {
             let mut channel = format!("__keyspace@{}__:", change.db).into_bytes();
@@ -312,77 +335,4 @@ pub fn notify(server: &Server, changes: &[Change]) {
                 .publish(Kind::Channel, channel.as_bytes(), &change.key, limit);
         }
     }
-}
-
-/// Serves the clients that wait for changed keys, and those that wait for
-/// what that changes in turn.
-pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
-    let mut pending: std::collections::VecDeque<(u32, Box<[u8]>)> = changes
-        .into_iter()
-        .filter(|c| c.changed)
-        .map(|c| (c.db, c.key))
-        .collect();
-    while let Some((db, key)) = pending.pop_front() {
-        for waiter in server.blocked.waiting_for(db, &key) {
-            if !waiter.take() {
-                continue;
-            }
-            match serve(server, &waiter) {
-                Some(changes) => {
-                    pending.extend(
-                        changes
-                            .into_iter()
-                            .filter(|c| c.changed)
-                            .map(|c| (c.db, c.key)),
-                    );
-                }
-                None => waiter.put_back(),
-            }
-        }
-    }
-}
-
-/// Tries a waiter's command again; None when it must go on waiting.
-fn serve(server: &'static Server, waiter: &Arc<Waiter>) -> Option<Vec<Change>> {
-    let mut session = Session::new(waiter.client.clone(), true);
-    session.db = waiter.db;
-    let mut reply = ReplyBuffer::new(waiter.client.protocol());
-    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
-    let found = table().find(&args)?;
-    let request = Request {
-        found,
-        args: &args,
-        raw: None,
-        now_ms: unix_ms(),
-    };
-    let stripes = stripes_of(waiter.command, &args);
-    let db = open_db(server, &session, stripes, request.now_ms);
-    let mut ctx = Context {
-        server,
-        session: &mut session,
-        db,
-        reply: &mut reply,
-        effects: Effects::default(),
-        in_transaction: false,
-        holds_all: false,
-        block: None,
-    };
-    let result = (waiter.command.run)(&mut ctx, &args);
-    let blocked_again = ctx.block.is_some() || result == Err(CommandError::WrongType);
-    let Context { db, effects, .. } = ctx;
-    if let Err(error) = &result {
-        reply.truncate(0);
-        reply.error(&error.to_string());
-    }
-    let mut recorder = conclude(server, &session, db, &effects, result.is_err(), &request);
-    if blocked_again {
-        return None;
-    }
-    add(&server.stats.dirty, recorder.dirty);
-    notify(server, &recorder.changes);
-    waiter.finish();
-    server.blocked.remove(waiter);
-    *waiter.client.waiter.lock() = None;
-    waiter.client.send_bytes(0, &reply.buf);
-    Some(std::mem::take(&mut recorder.changes))
 }

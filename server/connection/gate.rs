@@ -13,8 +13,8 @@ type Check = fn(&Server, &Session, &'static Command, &[&[u8]]) -> Result<(), Com
 
 /// The checks with their names, in the order of a Redis server.
 const CHECKS: &[(&str, Check)] = &[
-    ("arity", arity),
     ("login", login),
+    ("arity", arity),
     ("nested transaction", no_multi),
     ("memory", memory),
     ("storage", storage),
@@ -55,15 +55,23 @@ fn arity(
 }
 
 fn login(
-    _: &Server,
+    server: &Server,
     session: &Session,
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if session.authenticated || command.has(flag::NO_AUTH) {
+    if session.authenticated || command.has(flag::NO_AUTH) || !password_needed(server) {
         return Ok(());
     }
-    Err(CommandError::text("NOAUTH Authentication required."))
+    Err(CommandError::text(NOT_LOGGED_IN))
+}
+
+/// What a client gets that has to log in first.
+pub const NOT_LOGGED_IN: &str = "NOAUTH Authentication required.";
+
+/// Whether clients have to log in.
+pub fn password_needed(server: &Server) -> bool {
+    server.settings.password_needed.load(Ordering::Relaxed)
 }
 
 fn no_multi(
@@ -113,7 +121,7 @@ fn storage(
             "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
         )));
     }
-    if let Some(failure) = storage.tree.failure() {
+    if let Some(failure) = storage.failed_checkpoint.get() {
         return Err(CommandError::text(format!(
             "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
         )));

@@ -1,10 +1,11 @@
 //! From the query buffer to replies: requests are parsed, looked up and
 //! hashed in batches, and what they will touch is fetched into the
-//! processor's caches ahead of their run, in three passes:
+//! processor's caches ahead of their run, in four passes:
 //!
-//! 1. parse, find the command, hash the first key, prefetch its bucket;
-//! 2. prefetch the entry;
-//! 3. run, in order.
+//! 1. parse, find the command, hash the first key, prefetch its table's head;
+//! 2. prefetch the bucket;
+//! 3. prefetch the entry;
+//! 4. run, in order.
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 
@@ -15,14 +16,15 @@ use std::sync::atomic::Ordering;
 use super::blocking::Waiter;
 use super::dispatch::{Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
-use crate::commands::command::{Begin, flag};
+use super::{gate, pause};
+use crate::clock::Ticks;
+use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::KeyRef;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
 use crate::state::{Server, unix_ms};
-use crate::stats::add;
 
 /// Requests of one batch.
 const BATCH: usize = 64;
@@ -35,6 +37,8 @@ pub enum Stop {
     NeedsInput(usize),
     /// There is more to run; write the replies first.
     HasMore,
+    /// The next request has to wait for the end of CLIENT PAUSE.
+    Paused,
     /// The client waits; nothing of it runs until then. With its timeout.
     Blocked(Arc<Waiter>, u64),
     /// The connection is to be closed after the replies.
@@ -54,6 +58,8 @@ struct Slot {
 pub struct Pipeline {
     parser: RequestParser,
     ranges: Vec<Range<usize>>,
+    /// The name looked up last, and what it is: pipelines repeat themselves.
+    last: Option<(Vec<u8>, Found)>,
     /// Arguments of the request that has not arrived whole.
     unfinished: Vec<Range<usize>>,
     slots: Vec<Slot>,
@@ -69,11 +75,26 @@ impl Pipeline {
         start: &mut usize,
         reply: &mut ReplyBuffer,
     ) -> Stop {
+        let stop = self.run_batches(server, session, input, start, reply);
+        session.client.active_ms.store(unix_ms(), Ordering::Relaxed);
+        session.tally.flush(&server.stats);
+        stop
+    }
+
+    fn run_batches(
+        &mut self,
+        server: &'static Server,
+        session: &mut Session,
+        input: &[u8],
+        start: &mut usize,
+        reply: &mut ReplyBuffer,
+    ) -> Stop {
         loop {
             let parsed = self.parse_batch(server, session, input, *start);
             let now_ms = unix_ms();
-            self.prefetch_entries(server, session, input);
+            self.prefetch(server, session);
             let mut consumed_to = *start;
+            let mut clock = Ticks::now();
             for index in 0..self.slots.len() {
                 let slot = &self.slots[index];
                 let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
@@ -87,7 +108,23 @@ impl Pipeline {
                     .map(|r| &source[r.clone()])
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
-                let waiting = run_one(server, session, reply, slot.found, &args, raw, now_ms);
+                let found = slot.found.or_else(|| table().find(&args));
+                if pause::is_on(server, now_ms)
+                    && found.is_some_and(|f| pause::holds(server, session, f.command, &args))
+                {
+                    drop(args);
+                    *start = consumed_to;
+                    self.give_up_parsed(index);
+                    return Stop::Paused;
+                }
+                let asked = Asked {
+                    found,
+                    args: &args,
+                    raw,
+                    key: slot.key,
+                    now_ms,
+                };
+                let waiting = run_one(server, session, reply, &asked, &mut clock);
                 drop(args);
                 consumed_to = if inline { parsed.end } else { bytes.end };
                 if let Some((waiter, timeout_ms)) = waiting {
@@ -99,14 +136,12 @@ impl Pipeline {
                     *start = consumed_to;
                     return Stop::Close;
                 }
-                let pausing = server.pause_until_ms.load(Ordering::Relaxed) > now_ms;
-                if reply.len() > REPLY_SOFT_BYTES || pausing {
+                if reply.len() > REPLY_SOFT_BYTES {
                     *start = consumed_to;
                     self.give_up_parsed(index + 1);
                     return Stop::HasMore;
                 }
             }
-            let _ = consumed_to;
             *start = parsed.end;
             match parsed.outcome {
                 Outcome::Full => continue,
@@ -144,7 +179,9 @@ impl Pipeline {
             authenticated: session.authenticated,
         };
         let mut at = start;
-        while self.slots.len() < BATCH {
+        // A login changes what may be sent behind it.
+        let most = if session.authenticated { BATCH } else { 1 };
+        while self.slots.len() < most {
             let first = if std::mem::take(&mut resumed) {
                 0
             } else {
@@ -205,13 +242,8 @@ impl Pipeline {
         args: Range<usize>,
         bytes: Range<usize>,
     ) {
+        let found = self.find(args.clone(), input);
         let words = &self.ranges[args.clone()];
-        let head: smallvec::SmallVec<[&[u8]; 2]> = words
-            .iter()
-            .take(2)
-            .map(|range| &input[range.clone()])
-            .collect();
-        let found = table().find(&head);
         let mut key = None;
         if let Some(found) = found
             && let Some(spec) = found.command.keys.first()
@@ -219,7 +251,7 @@ impl Pipeline {
             && let Some(range) = words.get(at)
         {
             let key_ref = KeyRef::new(&input[range.clone()]);
-            server.keyspace.prefetch_bucket(session.db, &key_ref);
+            server.keyspace.prefetch_table(session.db, key_ref.slot);
             key = Some((key_ref.hash, key_ref.slot));
         }
         self.slots.push(Slot {
@@ -230,19 +262,39 @@ impl Pipeline {
         });
     }
 
-    fn prefetch_entries(&self, server: &Server, session: &Session, input: &[u8]) {
+    #[inline]
+    fn find(&mut self, args: Range<usize>, input: &[u8]) -> Option<Found> {
+        let name = &input[self.ranges[args.start].clone()];
+        if let Some((last, found)) = &self.last
+            && last == name
+        {
+            return Some(*found);
+        }
+        let words = &self.ranges[args];
+        let head: smallvec::SmallVec<[&[u8]; 2]> = words
+            .iter()
+            .take(2)
+            .map(|range| &input[range.clone()])
+            .collect();
+        let found = table().find(&head)?;
+        if !found.command.name.contains('|') && found.command.subcommands.is_empty() {
+            self.last = Some((name.to_vec(), found));
+        }
+        Some(found)
+    }
+
+    fn prefetch(&self, server: &Server, session: &Session) {
         if self.slots.len() < 2 {
             return;
         }
         for slot in &self.slots {
             if let Some((hash, number)) = slot.key {
-                let bytes = &input[0..0];
-                let key = KeyRef {
-                    bytes,
-                    hash,
-                    slot: number,
-                };
-                server.keyspace.prefetch_entry(session.db, &key);
+                server.keyspace.prefetch_bucket(session.db, number, hash);
+            }
+        }
+        for slot in &self.slots {
+            if let Some((hash, number)) = slot.key {
+                server.keyspace.prefetch_entry(session.db, number, hash);
             }
         }
     }
@@ -259,45 +311,63 @@ enum Outcome {
     Broken(ProtocolError),
 }
 
+/// A request of a batch, about to run.
+struct Asked<'a> {
+    found: Option<Found>,
+    args: &'a [&'a [u8]],
+    raw: Option<&'a [u8]>,
+    key: Option<(u64, u16)>,
+    now_ms: i64,
+}
+
 /// Runs one request with everything around it: MONITOR, CLIENT REPLY, timing.
+/// `clock` is when the request before it ended.
 fn run_one(
     server: &'static Server,
     session: &mut Session,
     reply: &mut ReplyBuffer,
-    found: Option<Found>,
-    args: &[&[u8]],
-    raw: Option<&[u8]>,
-    now_ms: i64,
+    asked: &Asked<'_>,
+    clock: &mut Ticks,
 ) -> Option<(Arc<Waiter>, u64)> {
+    // What was pushed before this command comes before its reply.
+    session.client.take_outbox(&mut reply.buf);
     let mark = reply.len();
-    let found = found.or_else(|| table().find(args));
-    let waiting = match found {
+    let waiting = match asked.found {
         None => {
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
-            reply_error(server, reply, &unknown_command(session, args));
+            reply_error(server, reply, &unknown_command(server, session, asked.args));
             None
         }
         Some(found) => {
-            let started = crate::clock::Ticks::now();
             let request = Request {
                 found,
-                args,
-                raw,
-                now_ms,
+                args: asked.args,
+                raw: asked.raw,
+                key: asked.key,
+                now_ms: asked.now_ms,
             };
-            if server.monitored.load(Ordering::Relaxed) && !found.command.has(flag::SKIP_MONITOR) {
-                crate::monitor::show(server, session, args);
+            session
+                .client
+                .last_command
+                .store(found.number as u32 + 1, Ordering::Relaxed);
+            if server.monitored.load(Ordering::Relaxed) {
+                monitored(server, session, reply, &request)
+            } else {
+                let waiting = dispatch(server, session, reply, &request);
+                let written = reply.len().saturating_sub(mark);
+                crate::clock::account(server, session, &request, clock, written);
+                waiting
             }
-            session.client.active_ms.store(now_ms, Ordering::Relaxed);
-            let waiting = dispatch(server, session, reply, &request);
-            let written = reply.len().saturating_sub(mark);
-            crate::clock::account(server, session, &request, started, written);
-            waiting
         }
     };
-    add(&server.stats.processed, 1);
+    // Only this worker counts a client's commands.
+    let commands = session.client.commands.load(Ordering::Relaxed);
+    session
+        .client
+        .commands
+        .store(commands + 1, Ordering::Relaxed);
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => reply.truncate(mark),
@@ -310,9 +380,32 @@ fn run_one(
     waiting
 }
 
-fn unknown_command(session: &Session, args: &[&[u8]]) -> CommandError {
-    if !session.authenticated {
-        return CommandError::text("NOAUTH Authentication required.");
+/// Runs a request while somebody monitors; it is shown once it has run, so
+/// that EXEC comes behind what it runs. What is only queued is not shown.
+#[cold]
+fn monitored(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> Option<(Arc<Waiter>, u64)> {
+    let (command, db) = (request.found.command, session.db);
+    let runs = gate::check(server, session, command, request.args).is_ok();
+    let mut started = Ticks::now();
+    let mark = reply.len();
+    let waiting = dispatch(server, session, reply, request);
+    let written = reply.len().saturating_sub(mark);
+    crate::clock::account(server, session, request, &mut started, written);
+    let queued = session.transaction.is_some() && command.name != "multi";
+    if runs && !queued {
+        crate::monitor::show(server, session, command, db, request.args);
+    }
+    waiting
+}
+
+fn unknown_command(server: &Server, session: &Session, args: &[&[u8]]) -> CommandError {
+    if !session.authenticated && gate::password_needed(server) {
+        return CommandError::text(gate::NOT_LOGGED_IN);
     }
     let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
     let mut shown = String::new();

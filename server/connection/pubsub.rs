@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use super::client::Client;
 use crate::glob::{Case, matches};
+use crate::settings::OutputLimit;
 
 /// The three kinds of subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,9 +59,15 @@ impl PubSub {
         }
     }
 
-    /// Sends a message; returns how many got it. `limit_bytes` bounds each
-    /// receiver's outbox.
-    pub fn publish(&self, kind: Kind, channel: &[u8], message: &[u8], limit_bytes: u64) -> usize {
+    /// Sends a message; returns how many got it. `limit` bounds each
+    /// receiver's output.
+    pub fn publish(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        message: &[u8],
+        limit: &OutputLimit,
+    ) -> usize {
         let word: &[u8] = if kind == Kind::Shard {
             b"smessage"
         } else {
@@ -69,7 +76,7 @@ impl PubSub {
         let mut receivers = 0;
         if let Some(clients) = self.by_kind[kind as usize].read().get(channel) {
             for client in clients.values() {
-                client.send(limit_bytes, |reply| {
+                client.send(limit, |reply| {
                     reply.push(3);
                     [word, channel, message]
                         .iter()
@@ -84,7 +91,7 @@ impl PubSub {
                     continue;
                 }
                 for client in clients.values() {
-                    client.send(limit_bytes, |reply| {
+                    client.send(limit, |reply| {
                         reply.push(4);
                         let parts: [&[u8]; 4] = [b"pmessage", pattern, channel, message];
                         parts.iter().for_each(|part| reply.bulk(part));

@@ -55,6 +55,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// Close once the replies are out (QUIT, protocol errors).
     pub close_after_reply: bool,
+    /// Counts that are not in the server's counters yet.
+    pub tally: crate::stats::Tally,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
 }
@@ -71,6 +73,7 @@ impl Session {
             subscriptions: Default::default(),
             reply_mode: ReplyMode::On,
             close_after_reply: false,
+            tally: Default::default(),
             replaying: false,
         }
     }

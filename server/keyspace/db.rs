@@ -50,6 +50,9 @@ pub struct Db<'k> {
     physical: u32,
     parity: usize,
     tracking: bool,
+    /// Slot and hash of the key that the dispatcher looked at already, by the
+    /// address of its bytes.
+    hint: Option<(*const [u8], u64, u16)>,
     /// The time that commands see, Unix milliseconds; one for a transaction.
     pub now_ms: i64,
     /// The eviction clock to stamp entries with; None leaves them alone.
@@ -72,10 +75,30 @@ impl<'k> Db<'k> {
             physical: keyspace.physical(index),
             parity: keyspace.parity(),
             tracking: keyspace.is_tracking(),
+            hint: None,
             now_ms,
             access: None,
             expiry_mode: ExpiryMode::Remove,
             recorder: Recorder::default(),
+        }
+    }
+
+    /// Tells slot and hash of a key in advance.
+    #[inline]
+    pub fn hint(&mut self, key: &KeyRef) {
+        self.hint = Some((std::ptr::from_ref(key.bytes), key.hash, key.slot));
+    }
+
+    #[inline]
+    fn key_ref<'b>(&self, key: &'b [u8]) -> KeyRef<'b> {
+        match self.hint {
+            // The hint's bytes outlive the command that it was given for.
+            Some((bytes, hash, slot)) if std::ptr::eq(bytes, key) => KeyRef {
+                bytes: key,
+                hash,
+                slot,
+            },
+            _ => KeyRef::new(key),
         }
     }
 
@@ -210,7 +233,7 @@ impl<'k> Db<'k> {
     /// The entry of a key, without counting it as an access.
     #[inline]
     pub fn peek(&mut self, key: &[u8]) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
-        self.peek_ref(&KeyRef::new(key))
+        self.peek_ref(&self.key_ref(key))
     }
 
     #[inline]
@@ -225,16 +248,31 @@ impl<'k> Db<'k> {
     /// and counts a hit or a miss.
     #[inline]
     pub fn lookup(&mut self, key: &[u8]) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
-        self.lookup_ref(&KeyRef::new(key))
+        self.lookup_ref(&self.key_ref(key))
     }
 
     /// As [`Db::lookup`] for a key whose slot and hash are known.
     #[inline]
     pub fn lookup_ref(&mut self, key: &KeyRef) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
-        self.prepare(key)?;
-        let (now_ms, hide) = (self.now_ms, self.expiry_mode == ExpiryMode::Hide);
         let access = self.access;
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
+        let now_ms = self.now_ms;
+        let share = share_of(self.held.stripe(key.stripe()), self.physical);
+        if let Some(entry) = share.tables[slot].find(key.hash, key.bytes)
+            && entry.expire_at_ms().is_none_or(|at| at > now_ms)
+        {
+            self.recorder.hits += 1;
+            if let Some(access) = access {
+                entry.set_access(access);
+            }
+            // SAFETY: the borrow of the table lasts as long as that of self;
+            // the compiler can't see that the other path returns as well.
+            return Ok(Some(unsafe {
+                std::mem::transmute::<Borrowed<'_, Entry>, Borrowed<'_, Entry>>(entry)
+            }));
+        }
+        self.prepare(key)?;
+        let hide = self.expiry_mode == ExpiryMode::Hide;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
         let found = share.tables[slot].find(key.hash, key.bytes);
         let found = found.filter(|e| !hide || e.expire_at_ms().is_none_or(|at| at > now_ms));
@@ -259,6 +297,24 @@ impl<'k> Db<'k> {
             }
         }
         Ok(found)
+    }
+
+    /// The values of several keys at once, None for those that are absent; a
+    /// key may come twice.
+    pub fn values(&mut self, keys: &[&[u8]]) -> Result<Values<'_>, DbError> {
+        let mut values = Values::with_capacity(keys.len());
+        for key in keys {
+            let value = self.lookup(key)?.map(|entry| {
+                let value = entry_value(&entry);
+                // SAFETY: the value lies behind the entry's own address, which
+                // looking up other keys doesn't change: that may load or
+                // remove those, never this one again, since the clock stands
+                // still. The result keeps `self` borrowed.
+                unsafe { std::mem::transmute::<ValueRef<'_>, ValueRef<'_>>(value) }
+            });
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// Whether the key is there.
@@ -393,7 +449,7 @@ impl<'k> Db<'k> {
         value: &[u8],
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         self.prepare(&key)?;
         if expire_at_ms.is_none() && self.overwrite(&key, value) {
             return Ok(());
@@ -443,7 +499,7 @@ impl<'k> Db<'k> {
         value: Value,
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         self.prepare(&key)?;
         self.store(&key, Entry::new(key.bytes, value, expire_at_ms));
         Ok(())
@@ -451,7 +507,7 @@ impl<'k> Db<'k> {
 
     /// Removes a key; false when there was none.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         self.prepare(&key)?;
         if self.peek_ref(&key)?.is_none() && self.expiry_mode == ExpiryMode::Hide {
             return Ok(false);
@@ -461,7 +517,7 @@ impl<'k> Db<'k> {
 
     /// Takes a key out: its value and expiry.
     pub fn take(&mut self, key: &[u8]) -> Result<Option<(Value, Option<i64>)>, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         if self.peek_ref(&key)?.is_none() {
             return Ok(None);
         }
@@ -505,7 +561,7 @@ impl<'k> Db<'k> {
 
     /// Sets or removes a key's expiry; false when there is no key.
     pub fn set_expiry(&mut self, key: &[u8], expire_at_ms: Option<i64>) -> Result<bool, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         if self.peek_ref(&key)?.is_none() {
             return Ok(false);
         }
@@ -522,7 +578,7 @@ impl<'k> Db<'k> {
     /// The growable bytes of a string, made empty if there is no key; for
     /// APPEND, SETRANGE, SETBIT. The key's expiry stays.
     pub fn string_mut(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         match self.peek_ref(&key)?.map(|e| e.value_type()) {
             None => self.store(&key, Entry::new_string(key.bytes, b"", None)),
             Some(ValueType::String) => self.before_change(&key),
@@ -543,7 +599,7 @@ impl<'k> Db<'k> {
     /// place (INCR); None when there is no key or it is another string.
     #[inline]
     pub fn int_mut(&mut self, key: &[u8]) -> Result<Option<&mut i64>, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         match self
             .peek_ref(&key)?
             .map(|e| matches!(e.value(), ValueRef::Int(_)))
@@ -559,7 +615,7 @@ impl<'k> Db<'k> {
 
     /// Removes the key if its collection is empty; true when it was.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> Result<bool, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         let empty = match self.peek_ref(&key)?.map(|e| is_empty(e.value())) {
             Some(empty) => empty,
             None => return Ok(false),
@@ -574,7 +630,7 @@ impl<'k> Db<'k> {
         project: fn(&mut Entry) -> Option<&mut T>,
         value_type: ValueType,
     ) -> Result<Option<&mut T>, DbError> {
-        let key = KeyRef::new(key);
+        let key = self.key_ref(key);
         match (self.peek_ref(&key)?.map(|e| e.value_type()), make) {
             (Some(found), _) if found != value_type => return Err(DbError::WrongType),
             (Some(_), _) => self.before_change(&key),
@@ -804,6 +860,9 @@ typed!(list, list_mut, list_or_new, List, list_mut);
 typed!(set, set_mut, set_or_new, Set, set_mut);
 typed!(hash, hash_mut, hash_or_new, Hash, hash_mut);
 typed!(zset, zset_mut, zset_or_new, ZSet, zset_mut);
+
+/// The values of several keys, see [`Db::values`].
+pub type Values<'a> = smallvec::SmallVec<[Option<ValueRef<'a>>; 8]>;
 
 /// A string value.
 #[derive(Clone, Copy)]

@@ -78,9 +78,15 @@ pub struct DbMap {
     pub retired: Vec<u32>,
 }
 
+/// Databases whose shares' places are remembered for prefetching.
+const SEEN_DATABASES: usize = 16;
+
 /// All keys.
 pub struct Keyspace {
     stripes: Box<[LockedStripe]>,
+    /// Where each stripe's share of the first databases was seen last: only
+    /// ever prefetched, never followed.
+    seen: Box<[AtomicUsize]>,
     /// Copies of `map.physical` for the hot path; written under all locks.
     physical: Box<[AtomicU32]>,
     map: Mutex<DbMap>,
@@ -103,6 +109,9 @@ impl Keyspace {
     pub fn new(databases: u32) -> Keyspace {
         Keyspace {
             stripes: (0..STRIPES).map(|_| LockedStripe::default()).collect(),
+            seen: (0..STRIPES * SEEN_DATABASES)
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
             physical: (0..databases).map(AtomicU32::new).collect(),
             map: Mutex::new(DbMap {
                 physical: (0..databases).collect(),
@@ -131,9 +140,7 @@ impl Keyspace {
     /// Locks one stripe.
     #[inline]
     pub fn lock_one(&self, stripe: usize) -> Held<'_> {
-        let mut set = StripeSet::default();
-        set.add(stripe);
-        Held::lock(&self.stripes, set)
+        Held::lock_one(&self.stripes, stripe)
     }
 
     /// Locks every stripe, or gives up after `patience`.
@@ -195,33 +202,51 @@ impl Keyspace {
         self.cold_slots.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Fetches ahead what [`Keyspace::prefetch_bucket`] is going to read. Takes
+    /// no lock, which would keep the processor from doing several at once.
+    #[inline]
+    pub fn prefetch_table(&self, db: u32, slot: u16) {
+        let stripe = stripe_of(slot);
+        table::prefetch(std::ptr::from_ref(&self.stripes[stripe]).cast());
+        let physical = self.physical(db) as usize;
+        if physical < SEEN_DATABASES {
+            let seen = self.seen[physical * STRIPES + stripe].load(Ordering::Relaxed);
+            let slot = usize::from(slot) % stripe::SLOTS_PER_STRIPE;
+            table::prefetch(
+                (seen as *const u8).wrapping_add(slot * size_of::<table::Table<Entry>>()),
+            );
+        }
+    }
+
     /// Fetches ahead the bucket that a key falls in. Takes the stripe's lock
     /// for a moment, since another worker may be resizing the table.
     #[inline]
-    pub fn prefetch_bucket(&self, db: u32, key: &KeyRef) {
-        let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) = held
-            .stripe(key.stripe())
-            .dbs
-            .get(self.physical(db) as usize)
-        {
-            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
-                .prefetch_bucket(key.hash);
-        }
+    pub fn prefetch_bucket(&self, db: u32, slot: u16, hash: u64) {
+        let physical = self.physical(db) as usize;
+        Held::with_one(&self.stripes, stripe_of(slot), |stripe| {
+            let Some(Some(share)) = stripe.dbs.get(physical) else {
+                return;
+            };
+            share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE].prefetch_bucket(hash);
+            if physical < SEEN_DATABASES {
+                let place = &self.seen[physical * STRIPES + stripe_of(slot)];
+                let address = share.tables.as_ptr() as usize;
+                if place.load(Ordering::Relaxed) != address {
+                    place.store(address, Ordering::Relaxed);
+                }
+            }
+        });
     }
 
     /// Fetches ahead the entry that a key is likely to have.
     #[inline]
-    pub fn prefetch_entry(&self, db: u32, key: &KeyRef) {
-        let mut held = self.lock_one(key.stripe());
-        if let Some(Some(share)) = held
-            .stripe(key.stripe())
-            .dbs
-            .get(self.physical(db) as usize)
-        {
-            share.tables[usize::from(key.slot) % stripe::SLOTS_PER_STRIPE]
-                .prefetch_element(key.hash);
-        }
+    pub fn prefetch_entry(&self, db: u32, slot: u16, hash: u64) {
+        let physical = self.physical(db) as usize;
+        Held::with_one(&self.stripes, stripe_of(slot), |stripe| {
+            if let Some(Some(share)) = stripe.dbs.get(physical) {
+                share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE].prefetch_element(hash);
+            }
+        });
     }
 
     /// Gives a database that was flushed a fresh physical number. The caller

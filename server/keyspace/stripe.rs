@@ -69,6 +69,14 @@ impl StripeSet {
     /// Every stripe.
     pub const ALL: StripeSet = StripeSet([u64::MAX; STRIPES / 64]);
 
+    /// Just one stripe.
+    #[inline]
+    pub fn one(stripe: usize) -> StripeSet {
+        let mut set = StripeSet::default();
+        set.add(stripe);
+        set
+    }
+
     /// Adds a stripe.
     #[inline]
     pub fn add(&mut self, stripe: usize) {
@@ -79,6 +87,22 @@ impl StripeSet {
     #[inline]
     pub fn has(&self, stripe: usize) -> bool {
         self.0[stripe / 64] & (1 << (stripe % 64)) != 0
+    }
+
+    /// The one stripe of this set, if it has exactly one in its first word's
+    /// reach; cheap to ask.
+    #[inline]
+    fn only(&self) -> Option<usize> {
+        let mut found = None;
+        for (index, &word) in self.0.iter().enumerate() {
+            if word != 0 {
+                if found.is_some() || !word.is_power_of_two() {
+                    return None;
+                }
+                found = Some(index * 64 + word.trailing_zeros() as usize);
+            }
+        }
+        found
     }
 
     /// Adds all stripes of another set.
@@ -117,10 +141,28 @@ impl<'k> Held<'k> {
     /// Locks the stripes of `set`, ascending. The caller holds none.
     #[inline]
     pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
-        for index in set.iter() {
-            std::mem::forget(stripes[index].0.lock());
+        match set.only() {
+            Some(index) => std::mem::forget(stripes[index].0.lock()),
+            None => set
+                .iter()
+                .for_each(|index| std::mem::forget(stripes[index].0.lock())),
         }
         Held { stripes, set }
+    }
+
+    /// Locks one stripe. The caller holds none.
+    #[inline]
+    pub fn lock_one(stripes: &'k [LockedStripe], index: usize) -> Held<'k> {
+        std::mem::forget(stripes[index].0.lock());
+        let mut set = StripeSet::default();
+        set.add(index);
+        Held { stripes, set }
+    }
+
+    /// Runs `f` on one stripe under its lock.
+    #[inline]
+    pub fn with_one<R>(stripes: &[LockedStripe], index: usize, f: impl FnOnce(&Stripe) -> R) -> R {
+        f(&stripes[index].0.lock())
     }
 
     /// Locks all stripes if that takes no longer than `patience`.
@@ -158,6 +200,11 @@ impl<'k> Held<'k> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
+        if let Some(index) = self.set.only() {
+            // SAFETY: as below.
+            unsafe { self.stripes[index].0.force_unlock() };
+            return;
+        }
         for index in self.set.iter() {
             // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
             unsafe { self.stripes[index].0.force_unlock() };

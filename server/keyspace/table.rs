@@ -667,8 +667,9 @@ impl<E: Element> Table<E> {
     }
 }
 
+/// Asks the processor for the line of an address, which may be any.
 #[inline]
-fn prefetch(address: *const u8) {
+pub fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch never faults, whatever the address.
     unsafe {

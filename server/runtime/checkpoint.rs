@@ -74,10 +74,11 @@ pub fn run(server: &'static Server, control: &Control) {
         let tail = end.0 - server.applied.load(Ordering::Relaxed);
         let idle = end == last_end;
         last_end = end;
-        if tail == 0 || storage.log.failure().is_some() || storage.tree.failure().is_some() {
+        if tail == 0 || storage.log.failure().is_some() || storage.failed_checkpoint.get().is_some()
+        {
             continue;
         }
-        let due = (idle || tail >= WORTHWHILE_BYTES) && Instant::now() >= next;
+        let due = idle || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
         if !due && tail < URGENT_BYTES {
             continue;
         }
@@ -92,7 +93,10 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
     match checkpoint(server, storage, patience) {
         Ok(done) => done,
         Err(error) => {
-            tracing::error!("the tree could not take over the log's changes: {error}");
+            tracing::error!(
+                "the tree could not take over the log's changes: {error}. Writes are refused from now on; nothing acknowledged is lost: it is in the log, and a restart takes it over"
+            );
+            let _ = storage.failed_checkpoint.set(error);
             false
         }
     }

@@ -5,15 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::commands::transaction;
-use crate::connection::blocking::{TimeoutReply, Waiter};
+use crate::commands::{pubsub, transaction};
+use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
+use crate::connection::gate;
+use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
-use crate::connection::pubsub::Kind;
 use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
+use crate::settings::OutputLimit;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
@@ -21,6 +23,11 @@ use crate::stats::add;
 const READ_BYTES: usize = 16 << 10;
 /// Buffers larger than this are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
+
+/// A client that has been idle for so long gives back its buffers' room.
+const IDLE_BUFFERS_S: i64 = 2;
+/// What a client that has not logged in may send without its being a request.
+const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
 
 /// Serves a client until it goes, or is made to go.
 pub async fn serve<S>(server: &'static Server, client: Arc<Client>, stream: S, worker: usize)
@@ -73,7 +80,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs what has arrived.
     async fn work(&mut self) -> Result<(), Gone> {
-        self.wait_while_paused().await?;
         let Connection {
             server,
             session,
@@ -95,12 +101,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.wanted = 0;
                 self.flush().await
             }
+            Stop::Paused => {
+                self.wanted = 0;
+                self.flush().await?;
+                self.wait_while_paused().await
+            }
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
                 self.flush().await?;
                 self.wait_blocked(&waiter, timeout_ms).await
             }
             Stop::Close => {
+                self.session.client.closing.store(true, Ordering::Relaxed);
                 self.flush().await?;
                 Err(Gone)
             }
@@ -118,6 +130,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input.drain(..self.start);
         }
         self.start = 0;
+        self.show_query_buffer();
+    }
+
+    fn show_query_buffer(&self) {
+        let client = &self.session.client;
+        let (used, room) = (self.input.len() as u64, self.input.capacity() as u64);
+        client.query_bytes.store(used, Ordering::Relaxed);
+        client
+            .query_free_bytes
+            .store(room - used, Ordering::Relaxed);
+    }
+
+    /// Gives back the room of buffers that nothing is in, or little.
+    fn shrink(&mut self) {
+        if self.start == 0 {
+            self.input.shrink_to_fit();
+            self.show_query_buffer();
+        }
+        if self.reply.is_empty() {
+            self.reply.buf = Vec::new();
+        }
     }
 
     /// Waits for input, or for something to send.
@@ -129,9 +162,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
             self.input.reserve(room);
         }
-        let idle_s = self.server.settings.timeout_s.load(Ordering::Relaxed);
-        let deadline = (idle_s > 0 && !self.session.is_subscriber())
-            .then(|| Instant::now() + Duration::from_secs(idle_s as u64));
         let client = self.session.client.clone();
         tokio::select! {
             biased;
@@ -142,18 +172,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 add(&client.bytes_in, read as u64);
                 add(&self.server.stats.bytes_in, read as u64);
-                let limit = self.server.settings.query_buffer_limit.load(Ordering::Relaxed);
-                if limit != 0 && self.input.len() as u64 > limit {
-                    tracing::warn!(client = client.id, "closing a client beyond client-query-buffer-limit");
-                    return Err(Gone);
-                }
-                client.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
-                Ok(())
+                self.check_query_buffer()
             }
-            () = client.bell.notified() => self.flush().await,
-            () = async { sleep_until(deadline.unwrap_or_else(Instant::now)).await },
-                if deadline.is_some() => Err(Gone),
+            () = client.bell.notified() => {
+                if client.idle_buffers.swap(false, Ordering::Relaxed) {
+                    self.shrink();
+                }
+                self.flush().await
+            }
         }
+    }
+
+    /// Ends a connection that sends too much without its being a request.
+    fn check_query_buffer(&self) -> Result<(), Gone> {
+        let server = self.server;
+        let mut limit = server.settings.query_buffer_limit.load(Ordering::Relaxed);
+        if !self.session.authenticated && gate::password_needed(server) {
+            limit = UNAUTHENTICATED_QUERY_BYTES;
+        }
+        let waiting = (self.input.len() - self.start) as u64;
+        if limit != 0 && waiting > limit {
+            let client = self.session.client.id;
+            tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
+            return Err(Gone);
+        }
+        self.show_query_buffer();
+        Ok(())
     }
 
     /// Sends replies and pushes, once all that they may tell of is durable.
@@ -169,16 +213,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.server.settings.sync_always.load(Ordering::Relaxed) {
             self.wait_synced().await?;
         }
-        let limit = self
-            .server
-            .settings
-            .normal_output_limit
-            .load(Ordering::Relaxed);
-        if limit != 0 && self.reply.len() as u64 > limit {
+        let sent = self.reply.len() as u64;
+        client.unsent_bytes.store(sent, Ordering::Relaxed);
+        client.enforce(output_limit(self.server, &client));
+        if client.killed.load(Ordering::Acquire) {
             return Err(Gone);
         }
-        let sent = self.reply.len() as u64;
         self.write_all().await?;
+        client.unsent_bytes.store(0, Ordering::Relaxed);
         add(&client.bytes_out, sent);
         add(&self.server.stats.bytes_out, sent);
         self.reply.truncate(0);
@@ -204,6 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             return Err(Gone);
                         }
                         written += bytes;
+                        let left = self.reply.buf.len() - written;
+                        client.unsent_bytes.store(left as u64, Ordering::Relaxed);
                         break;
                     }
                     () = client.bell.notified() => {
@@ -212,9 +256,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         }
                     }
                 }
-            }
-            if written < self.reply.buf.len() {
-                continue;
             }
         }
         // A bell that rang for more output meanwhile must not be lost.
@@ -245,17 +286,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Waits for the end of CLIENT PAUSE; what others send goes on.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
+        let (server, client) = (self.server, self.session.client.clone());
+        client.postponed.store(true, Ordering::Relaxed);
+        server.blocked.postpone();
+        let ended = self.wait_for_unpause(server, &client).await;
+        server.blocked.resume();
+        client.postponed.store(false, Ordering::Relaxed);
+        ended
+    }
+
+    async fn wait_for_unpause(
+        &mut self,
+        server: &'static Server,
+        client: &Client,
+    ) -> Result<(), Gone> {
         loop {
-            let until_ms = self.server.pause_until_ms.load(Ordering::Relaxed);
-            let left_ms = until_ms - unix_ms();
-            if left_ms <= 0 || self.server.pause_writes_only.load(Ordering::Relaxed) {
+            let unpaused = server.unpaused.notified();
+            tokio::pin!(unpaused);
+            unpaused.as_mut().enable();
+            let left_ms = server.pause_until_ms.load(Ordering::Relaxed) - unix_ms();
+            if left_ms <= 0 {
                 return Ok(());
             }
-            let unpaused = self.server.unpaused.notified();
-            let _ = timeout(Duration::from_millis(left_ms as u64), unpaused).await;
-            if self.session.client.killed.load(Ordering::Acquire) {
-                return Err(Gone);
+            if self.input.capacity() == self.input.len() {
+                self.input.reserve(READ_BYTES);
+            }
+            tokio::select! {
+                () = unpaused => {}
+                () = sleep(Duration::from_millis(left_ms as u64)) => {}
+                () = client.bell.notified() => self.flush().await?,
+                read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
+                    if !matches!(read, Ok(bytes) if bytes > 0) {
+                        return Err(Gone);
+                    }
+                }
             }
         }
     }
@@ -265,32 +331,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn wait_blocked(&mut self, waiter: &Arc<Waiter>, timeout_ms: u64) -> Result<(), Gone> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(1 << 50));
         let client = self.session.client.clone();
-        let mut gone = false;
         while !waiter.is_done() {
             if self.input.capacity() == self.input.len() {
                 self.input.reserve(READ_BYTES);
             }
+            let mut gone = false;
             tokio::select! {
                 biased;
                 () = client.bell.notified() => {
-                    if client.killed.load(Ordering::Acquire) {
-                        gone = true;
-                    }
+                    gone = client.killed.load(Ordering::Acquire);
                 }
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
-                    gone = !matches!(read, Ok(bytes) if bytes > 0);
+                    let read = read.unwrap_or(0);
+                    gone = read == 0;
+                    add(&client.bytes_in, read as u64);
+                    add(&self.server.stats.bytes_in, read as u64);
                 }
                 () = sleep_until(deadline), if timeout_ms != 0 => {
                     if waiter.take() {
-                        self.give_up(waiter);
+                        self.end_wait(waiter, true);
+                    } else {
+                        // It is being served at this moment.
+                        tokio::task::yield_now().await;
                     }
                 }
             }
             if gone {
-                if waiter.take() {
-                    waiter.finish();
-                    self.server.blocked.remove(waiter);
-                }
+                self.withdraw(waiter).await;
                 return Err(Gone);
             }
         }
@@ -298,34 +365,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.flush().await
     }
 
-    fn give_up(&mut self, waiter: &Arc<Waiter>) {
-        waiter.finish();
-        self.server.blocked.remove(waiter);
-        match waiter.on_timeout {
-            TimeoutReply::Null => self.reply.null(),
-            TimeoutReply::NullArray => self.reply.null_array(),
+    /// Takes a client that is gone out of the queues. If it is being served
+    /// right now, that may yet end with its being put back.
+    async fn withdraw(&mut self, waiter: &Waiter) {
+        while !waiter.is_done() {
+            if waiter.take() {
+                self.end_wait(waiter, false);
+            } else {
+                tokio::task::yield_now().await;
+            }
         }
+    }
+
+    fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
+        self.server.blocked.remove(waiter);
+        if reply && !waiter.silent {
+            waiter.reply_timeout(&mut self.reply);
+        }
+        waiter.finish();
     }
 
     /// Takes the client out of everything it was part of.
     fn farewell(&mut self) {
         let client = self.session.client.clone();
-        transaction::abandon(&self.server, &mut self.session);
-        for (kind, names) in [Kind::Channel, Kind::Pattern, Kind::Shard]
-            .into_iter()
-            .zip(std::mem::take(&mut self.session.subscriptions))
-        {
-            names
-                .iter()
-                .for_each(|name| self.server.pubsub.unsubscribe(kind, name, &client));
-        }
-        if client.monitor.load(Ordering::Relaxed) {
-            let mut monitors = self.server.monitors.write();
-            monitors.retain(|other| other.id != client.id);
-            self.server
-                .monitored
-                .store(!monitors.is_empty(), Ordering::Relaxed);
-        }
+        transaction::abandon(self.server, &mut self.session);
+        pubsub::leave_all(self.server, &mut self.session);
+        crate::monitor::leave(self.server, &client);
         self.server.clients.remove(client.id);
+    }
+}
+
+/// The limit on what a client has not taken yet.
+fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
+    if client.is_subscriber() {
+        &server.settings.pubsub_output_limit
+    } else {
+        &server.settings.normal_output_limit
+    }
+}
+
+/// What is done about clients once a second: those that were idle for longer
+/// than `timeout` or have too much unsent output are closed, and idle ones
+/// give back their buffers' room.
+pub async fn tend(server: &'static Server) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let now_ms = unix_ms();
+        let timeout_s = server.settings.timeout_s.load(Ordering::Relaxed);
+        for client in server.clients.all() {
+            let idle_s = idle_s(&client, now_ms);
+            let held = client.is_subscriber()
+                || client.monitor.load(Ordering::Relaxed)
+                || client.is_blocked();
+            if timeout_s > 0 && idle_s > timeout_s && !held {
+                tracing::debug!(client = client.id, "closing an idle client");
+                client.kill();
+            }
+            if client.output_bytes() != 0 {
+                client.enforce(output_limit(server, &client));
+            }
+            let room = client.query_free_bytes.load(Ordering::Relaxed);
+            if idle_s >= IDLE_BUFFERS_S && room != 0 {
+                client.idle_buffers.store(true, Ordering::Relaxed);
+                client.bell.notify_one();
+            }
+        }
     }
 }

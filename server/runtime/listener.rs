@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use super::connection::serve;
+use super::connection::{serve, tend};
 use crate::config::{Config, id};
 use crate::connection::client::Client;
 use crate::state::{Server, unix_ms};
@@ -160,6 +160,9 @@ fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, work
         .expect("a runtime needs only an epoll descriptor");
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
+        if worker == 0 {
+            tokio::task::spawn_local(tend(server));
+        }
         while let Some(accepted) = receiver.recv().await {
             if let Err(error) = admit(server, accepted, worker) {
                 tracing::debug!("a connection could not be set up: {error}");
@@ -199,7 +202,8 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
             }
             stream.set_nonblocking(true)?;
             let path = format!("{}:0", server.config.read().string(id("unixsocket")));
-            let client = Client::new(path.clone(), path, stream.as_raw_fd(), unix_ms());
+            let mut client = Client::new(path.clone(), path, stream.as_raw_fd(), unix_ms());
+            client.unix = true;
             let client = server.clients.add(client);
             let stream = tokio::net::UnixStream::from_std(stream)?;
             tokio::task::spawn_local(serve(server, client, stream, worker));

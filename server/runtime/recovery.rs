@@ -84,6 +84,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let storage = Storage {
         log: Arc::new(log),
         tree: Arc::new(tree),
+        failed_checkpoint: std::sync::OnceLock::new(),
     };
     Ok(Opened {
         storage,
@@ -229,6 +230,7 @@ impl Replayer {
             found,
             args,
             raw: None,
+            key: None,
             now_ms: self.server.started_ms,
         };
         call(self.server, &mut self.session, &mut self.reply, &request);

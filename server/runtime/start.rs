@@ -26,6 +26,9 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
+/// How long a shutdown waits for commands that are under way.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Threads and handles that a shutdown winds up.
 struct Running {
     server: &'static Server,
@@ -71,9 +74,14 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     if let Some(listener) = unix {
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }
+    let pid_file = write_pid_file(&server.config.read());
     announce(server, &dir, count);
     wait_for_end(server)?;
-    running.wind_up()
+    let result = running.wind_up();
+    if let Some(path) = pid_file {
+        let _ = std::fs::remove_file(path);
+    }
+    result
 }
 
 /// Makes `dir` the working directory, as a Redis server does.
@@ -158,6 +166,36 @@ fn announce(server: &Server, dir: &Path, workers: usize) {
     tracing::info!("{workers} workers, {what} {}", dir.display());
     tracing::info!("Connect with: redis-cli -p {port}");
     tracing::info!("Ready to accept connections tcp");
+    tell_supervisor();
+}
+
+/// Tells systemd that the server is ready, if it asked (`sd_notify(3)`).
+fn tell_supervisor() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let sent = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(b"READY=1\n", Path::new(&path)));
+    if let Err(error) = sent {
+        tracing::warn!("the supervisor could not be told: {error}");
+    }
+}
+
+/// Writes `pidfile`, if there is one to write.
+fn write_pid_file(config: &Config) -> Option<PathBuf> {
+    let named = config.string(id("pidfile")).into_owned();
+    let path = match (named.is_empty(), config.bool(id("daemonize"))) {
+        (false, _) => PathBuf::from(named),
+        (true, true) => PathBuf::from("/var/run/redoubt.pid"),
+        (true, false) => return None,
+    };
+    match std::fs::write(&path, format!("{}\n", std::process::id())) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            tracing::warn!("can't write {}: {error}", path.display());
+            None
+        }
+    }
 }
 
 /// Waits for SIGTERM, SIGINT or SHUTDOWN.
@@ -187,12 +225,8 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
-        // Commands that run from here on are not acknowledged: all stripes
-        // stay locked until the process ends.
-        let held = self
-            .server
-            .keyspace
-            .try_lock_all(std::time::Duration::from_secs(10));
+        // A command that is under way may end first.
+        let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {
             let end = storage.log.end();
             storage
@@ -202,6 +236,9 @@ impl Running {
             drop(held);
             self.checkpoints.stop(how == Shutdown::Clean);
             let _ = self.checkpoint_thread.join();
+            // From here on nothing is logged any more, so nothing may be run
+            // and acknowledged: the stripes stay locked until the end.
+            std::mem::forget(self.server.keyspace.try_lock_all(LOCK_PATIENCE));
             storage
                 .log
                 .close()

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     since: "1.0.0",
     summary: "Goes on in another database.",
     arity: 2,
-    flags: flag::LOADING | flag::STALE | flag::FAST,
+    flags: flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY,
     acl: acl::CONNECTION,
     locks: Locks::None,
     args: &[Arg::integer("index")],

@@ -1,6 +1,25 @@
-//! Pub/sub: channels, patterns, shard channels.
+//! Pub/sub: channels, patterns, shard channels. Source: the Pub/Sub
+//! documentation.
+
+mod psubscribe;
+mod publish;
+mod pubsub;
+mod ssubscribe;
+mod subscribe;
+mod subscription;
 
 use super::command::Command;
+pub use subscription::leave_all;
 
 /// This family's commands.
-pub const COMMANDS: &[&Command] = &[];
+pub const COMMANDS: &[&Command] = &[
+    &psubscribe::PSUBSCRIBE,
+    &psubscribe::PUNSUBSCRIBE,
+    &publish::PUBLISH,
+    &publish::SPUBLISH,
+    &pubsub::COMMAND,
+    &ssubscribe::SSUBSCRIBE,
+    &ssubscribe::SUNSUBSCRIBE,
+    &subscribe::SUBSCRIBE,
+    &subscribe::UNSUBSCRIBE,
+];

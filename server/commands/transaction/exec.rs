@@ -121,17 +121,21 @@ fn execute(
         ctx.db.recorder.dirty = 0;
         match gate::check(server, ctx.session, found.command, &args) {
             Ok(()) => {
-                let started = crate::clock::Ticks::now();
+                let mut started = crate::clock::Ticks::now();
                 let mark = ctx.reply.len();
                 run_command(&mut ctx, found, &args);
                 let request = crate::connection::dispatch::Request {
                     found,
                     args: &args,
                     raw: None,
+                    key: None,
                     now_ms,
                 };
                 let written = ctx.reply.len().saturating_sub(mark);
-                crate::clock::account(server, ctx.session, &request, started, written);
+                crate::clock::account(server, ctx.session, &request, &mut started, written);
+                if server.monitored.load(Ordering::Relaxed) {
+                    crate::monitor::show(server, ctx.session, found.command, index, &args);
+                }
             }
             Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
         }

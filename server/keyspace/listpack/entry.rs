@@ -21,7 +21,7 @@ pub type IntBuffer = itoa::Buffer;
 
 /// The value of an entry. A string that is the canonical decimal form of an
 /// `i64` is stored as that integer, and reads back as the same string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry<'a> {
     Int(i64),
     Str(&'a [u8]),

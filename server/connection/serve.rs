@@ -1,0 +1,168 @@
+//! Serving blocked clients: whoever changed a key runs the commands of those
+//! who wait for it, first come first, once its own command is in the log and
+//! its locks are gone. What that changes in turn is looked at afterwards, in
+//! order, so that chains of BLMOVE work.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::blocking::Waiter;
+use super::client::Client;
+use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
+use super::gate;
+use super::session::Session;
+use crate::commands::command::{Command, Group};
+use crate::commands::context::Context;
+use crate::commands::effects::Effects;
+use crate::commands::error::CommandError;
+use crate::commands::table::table;
+use crate::keyspace::entry::ValueType;
+use crate::keyspace::recorder::Change;
+use crate::resp::reply::ReplyBuffer;
+use crate::state::{Server, unix_ms};
+use crate::stats::add;
+
+/// What became of an attempt to serve a waiter.
+enum Attempt {
+    /// It was answered; these keys changed.
+    Answered(Vec<Change>),
+    /// There is nothing for it under this key, perhaps for another waiter.
+    Waits,
+    /// There is no such key any more, so nothing for anybody.
+    KeyIsGone,
+}
+
+/// Serves the clients that wait for changed keys, and those that wait for
+/// what that changes in turn.
+pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
+    let waited_for = |changes: Vec<Change>| {
+        changes
+            .into_iter()
+            .filter(|change| change.changed && server.blocked.waits_for(change.db, &change.key))
+            .map(|change| (change.db, change.key))
+    };
+    let mut ready: VecDeque<(u32, Box<[u8]>)> = waited_for(changes).collect();
+    if ready.is_empty() {
+        return;
+    }
+    let _turn = server.blocked.turn();
+    while let Some((db, key)) = ready.pop_front() {
+        let mut last = 0;
+        while let Some(waiter) = server.blocked.next(db, &key, last) {
+            last = waiter.number();
+            if !waiter.take() {
+                continue;
+            }
+            match serve(server, &waiter, &key) {
+                Attempt::Answered(changes) => ready.extend(waited_for(changes)),
+                Attempt::Waits => waiter.put_back(),
+                Attempt::KeyIsGone => {
+                    waiter.put_back();
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The type that a blocking command of a family waits for; None when it looks
+/// at the key whatever it is.
+fn wanted_type(command: &Command) -> Option<ValueType> {
+    match command.group {
+        Group::List => Some(ValueType::List),
+        Group::SortedSet => Some(ValueType::ZSet),
+        _ => None,
+    }
+}
+
+/// Tries a claimed waiter's command again, because of `key`.
+fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
+    let mut session = Session::new(waiter.client.clone(), true);
+    session.db = waiter.db;
+    let mut reply = ReplyBuffer::new(waiter.client.protocol());
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    let Some(found) = table().find(&args) else {
+        return Attempt::Waits;
+    };
+    let request = Request {
+        found,
+        args: &args,
+        raw: None,
+        key: None,
+        now_ms: unix_ms(),
+    };
+    let stripes = stripes_of(waiter.command, &args);
+    let mut db = open_db(server, &session, stripes, request.now_ms);
+    // A key of another type is none of the waiter's business, even if its
+    // command would call that an error.
+    let unfit = wanted_type(waiter.command).and_then(|wanted| match db.type_of(key) {
+        Ok(None) => Some(Attempt::KeyIsGone),
+        Ok(Some(found)) if found != wanted => Some(Attempt::Waits),
+        _ => None,
+    });
+    let mut ctx = Context {
+        server,
+        session: &mut session,
+        db,
+        reply: &mut reply,
+        effects: Effects::default(),
+        in_transaction: false,
+        holds_all: false,
+        block: None,
+    };
+    let mut failed = false;
+    if unfit.is_none() {
+        failed = match gate::check(server, ctx.session, found.command, &args) {
+            Ok(()) => run(&mut ctx, found, &args),
+            Err(error) => {
+                reply_error(server, ctx.reply, &error);
+                true
+            }
+        };
+    }
+    let waits = unfit.or(ctx.block.take().map(|_| Attempt::Waits));
+    let Context { db, effects, .. } = ctx;
+    let recorder = conclude(server, &session, db, &effects, failed, &request);
+    add(&server.stats.hits, recorder.hits);
+    add(&server.stats.misses, recorder.misses);
+    add(&server.stats.dirty, recorder.dirty);
+    notify(server, &recorder.changes);
+    if let Some(waits) = waits {
+        return waits;
+    }
+    answer(server, waiter, &reply.buf);
+    Attempt::Answered(recorder.changes)
+}
+
+/// Ends a claimed waiter's wait with a reply.
+fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
+    server.blocked.remove(waiter);
+    *waiter.client.waiter.lock() = None;
+    if !waiter.silent {
+        waiter
+            .client
+            .send_bytes(&crate::settings::NO_OUTPUT_LIMIT, reply);
+    }
+    waiter.finish();
+    waiter.client.bell.notify_one();
+}
+
+/// Ends a client's wait before its time (CLIENT UNBLOCK): with the reply of a
+/// timeout, or with an error. False when it does not wait.
+pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
+    let Some(waiter) = client.waiter.lock().clone() else {
+        return false;
+    };
+    if !waiter.take() {
+        return false;
+    }
+    let mut reply = ReplyBuffer::new(client.protocol());
+    if with_error {
+        let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        reply_error(server, &mut reply, &error);
+    } else {
+        waiter.reply_timeout(&mut reply);
+    }
+    answer(server, &waiter, &reply.buf);
+    true
+}

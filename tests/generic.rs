@@ -1,0 +1,240 @@
+//! Keys of any type and databases as wholes, and how they come back after a crash.
+
+mod support;
+
+use std::collections::HashSet;
+use support::{Client, Reply, Server};
+
+fn run(client: &mut Client, line: &str) -> Reply {
+    client.command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn expect(client: &mut Client, table: &[(&str, Reply)]) {
+    for (line, reply) in table {
+        assert_eq!(run(client, line), *reply, "{line}");
+    }
+}
+
+fn integer(reply: Reply) -> i64 {
+    match reply {
+        Reply::Integer(integer) => integer,
+        other => panic!("{other:?} is no integer"),
+    }
+}
+
+/// Keys of a whole SCAN, and how many calls it took.
+fn scan(client: &mut Client, options: &str) -> (HashSet<Vec<u8>>, usize) {
+    let (mut keys, mut calls, mut cursor) = (HashSet::new(), 0, "0".to_string());
+    loop {
+        let Reply::Array(parts) = run(client, &format!("SCAN {cursor}{options}")) else {
+            panic!("SCAN answers with an array");
+        };
+        calls += 1;
+        cursor = parts[0].text().expect("a cursor");
+        let Reply::Array(found) = &parts[1] else {
+            panic!("the keys are an array");
+        };
+        keys.extend(found.iter().map(|key| match key {
+            Reply::Bulk(key) => key.clone(),
+            other => panic!("{other:?} is no key"),
+        }));
+        if cursor == "0" {
+            return (keys, calls);
+        }
+    }
+}
+
+#[test]
+fn an_expiry_set_in_any_unit_is_the_same_moment_after_a_crash() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    for key in ["a", "b", "c", "d", "gone", "kept"] {
+        run(&mut client, &format!("SET {key} 1"));
+    }
+    expect(
+        &mut client,
+        &[
+            ("EXPIRE a 1000", Reply::Integer(1)),
+            ("PEXPIRE b 1000000", Reply::Integer(1)),
+            ("EXPIREAT c 4000000000", Reply::Integer(1)),
+            ("PEXPIREAT d 4000000000123", Reply::Integer(1)),
+            ("EXPIRE gone -1", Reply::Integer(1)),
+            ("EXPIRE kept 1000", Reply::Integer(1)),
+            ("PERSIST kept", Reply::Integer(1)),
+        ],
+    );
+    let moments = |client: &mut Client| -> Vec<i64> {
+        ["a", "b", "c", "d", "gone", "kept"]
+            .map(|key| integer(run(client, &format!("PEXPIRETIME {key}"))))
+            .to_vec()
+    };
+    let before = moments(&mut client);
+    assert_eq!(
+        before[2..],
+        [4_000_000_000_000, 4_000_000_000_123, -2, -1],
+        "{before:?}"
+    );
+    server.kill();
+    server.restart();
+    assert_eq!(moments(&mut server.client()), before);
+}
+
+#[test]
+fn moved_renamed_copied_and_swapped_keys_are_where_they_were_after_a_crash() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    expect(
+        &mut client,
+        &[
+            ("SET from value PXAT 4000000000000", Reply::ok()),
+            ("RENAME from to", Reply::ok()),
+            ("COPY to copied", Reply::Integer(1)),
+            ("COPY to copied DB 3", Reply::Integer(1)),
+            ("MOVE to 2", Reply::Integer(1)),
+            ("MOVE to 2", Reply::Integer(0)),
+            ("SWAPDB 3 4", Reply::ok()),
+            ("SELECT 5", Reply::ok()),
+            ("SET lost 1", Reply::ok()),
+            ("FLUSHDB", Reply::ok()),
+            ("SET found 1", Reply::ok()),
+        ],
+    );
+    server.kill();
+    server.restart();
+    expect(
+        &mut server.client(),
+        &[
+            ("KEYS *", Reply::Array(vec![Reply::bulk("copied")])),
+            ("PEXPIRETIME copied", Reply::Integer(4_000_000_000_000)),
+            ("SELECT 2", Reply::ok()),
+            ("GET to", Reply::bulk("value")),
+            ("SELECT 3", Reply::ok()),
+            ("DBSIZE", Reply::Integer(0)),
+            ("SELECT 4", Reply::ok()),
+            ("GET copied", Reply::bulk("value")),
+            ("SELECT 5", Reply::ok()),
+            ("KEYS *", Reply::Array(vec![Reply::bulk("found")])),
+            ("FLUSHALL", Reply::ok()),
+        ],
+    );
+    server.kill();
+    server.restart();
+    assert_eq!(scan(&mut server.client(), "").0.len(), 0);
+}
+
+#[test]
+fn a_dump_is_restored_under_its_ttl_and_a_damaged_one_changes_nothing() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    run(&mut client, "SET source some-text");
+    let Reply::Bulk(dump) = run(&mut client, "DUMP source") else {
+        panic!("DUMP answers with bytes");
+    };
+    let mut restore = |args: &[&[u8]], dump: &[u8]| {
+        let mut command: Vec<&[u8]> = vec![b"RESTORE"];
+        command.extend_from_slice(&args[..2]);
+        command.push(dump);
+        command.extend_from_slice(&args[2..]);
+        client.command(&command)
+    };
+    assert_eq!(restore(&[b"target", b"1000000"], &dump), Reply::ok());
+    let busy = restore(&[b"target", b"0"], &dump);
+    assert_eq!(busy.error_code(), Some("BUSYKEY"));
+    let mut damaged = dump.clone();
+    damaged[3] ^= 1;
+    let refused = restore(&[b"target", b"0", b"REPLACE"], &damaged);
+    assert_eq!(refused.error_code(), Some("ERR"));
+    let past = restore(&[b"past", b"1", b"ABSTTL"], &dump);
+    assert_eq!(past, Reply::ok());
+    let moment = run(&mut client, "PEXPIRETIME target");
+    server.kill();
+    server.restart();
+    expect(
+        &mut server.client(),
+        &[
+            ("GET target", Reply::bulk("some-text")),
+            ("PEXPIRETIME target", moment),
+            ("EXISTS past", Reply::Integer(0)),
+        ],
+    );
+}
+
+#[test]
+fn a_scan_meets_every_key_and_an_almost_empty_one_ends_soon() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "SET only 1");
+    let (keys, calls) = scan(&mut client, "");
+    assert_eq!((keys.len(), calls), (1, 1));
+    for n in 0..3000 {
+        run(&mut client, &format!("SET key:{n} 1"));
+        run(&mut client, &format!("SET {{tag}}:{n} 1"));
+    }
+    let (keys, calls) = scan(&mut client, " COUNT 100");
+    assert_eq!(keys.len(), 6001);
+    assert!((30..=61).contains(&calls), "{calls} calls");
+    let (keys, _) = scan(&mut client, " COUNT 10 MATCH key:1?");
+    assert_eq!(keys.len(), 10);
+    // A pattern with a whole tag stays in the tag's slot.
+    let (keys, calls) = scan(&mut client, " COUNT 10000 MATCH {tag}*");
+    assert_eq!((keys.len(), calls), (3000, 1));
+    assert_eq!(scan(&mut client, " TYPE hash").0.len(), 0);
+}
+
+#[test]
+fn what_sort_stores_is_there_after_a_crash() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    expect(
+        &mut client,
+        &[
+            ("SADD numbers 3 10 2", Reply::Integer(3)),
+            ("SET weight_3 1", Reply::ok()),
+            ("SET weight_10 2", Reply::ok()),
+            ("SET weight_2 3", Reply::ok()),
+            (
+                "SORT numbers BY weight_* GET # STORE sorted",
+                Reply::Integer(3),
+            ),
+            ("SORT numbers STORE sorted2", Reply::Integer(3)),
+            ("SORT nokey STORE sorted2", Reply::Integer(0)),
+        ],
+    );
+    let by_weight = Reply::Array(["3", "10", "2"].map(Reply::bulk).to_vec());
+    server.kill();
+    server.restart();
+    expect(
+        &mut server.client(),
+        &[
+            ("SORT sorted BY nosort", by_weight),
+            ("EXISTS sorted2", Reply::Integer(0)),
+        ],
+    );
+}
+
+#[test]
+fn a_flush_or_a_swap_breaks_the_watch_of_a_key_that_exists() {
+    let server = Server::start(&[]);
+    let (mut client, mut watcher) = (server.client(), server.client());
+    let mut broken = |present: bool, line: &str| {
+        run(&mut client, "FLUSHALL");
+        if present {
+            run(&mut client, "SET key 1");
+        }
+        run(&mut watcher, "WATCH key");
+        run(&mut client, line);
+        run(&mut watcher, "MULTI");
+        run(&mut watcher, "PING");
+        run(&mut watcher, "EXEC") == Reply::Null
+    };
+    for line in [
+        "FLUSHALL",
+        "FLUSHDB ASYNC",
+        "SWAPDB 0 1",
+        "RENAME key other",
+    ] {
+        assert!(broken(true, line), "{line}");
+        assert!(!broken(false, line), "{line}");
+    }
+    assert!(!broken(true, "SWAPDB 1 2"));
+}
