@@ -52,7 +52,9 @@ const SLOWLOG_GET: Command = Command {
             let count = count_of(count)?;
             entries(ctx, &ctx.server.stats.slow, count)
         }
-        _ => Err(CommandError::Arity("slowlog|get".into())),
+        _ => Err(CommandError::err(
+            "unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
+        )),
     },
     ..BASE
 };

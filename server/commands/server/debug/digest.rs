@@ -105,7 +105,9 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
             for (member, score) in zset.iter() {
                 let mut pair = Digest::default();
                 pair.mix_item(member);
-                pair.mix(shortest_g17(score).as_bytes());
+                let mut text = Vec::new();
+                crate::number::format_f64(score, &mut text);
+                pair.mix(&text);
                 digest.xor(&pair.0);
             }
         }
@@ -113,24 +115,4 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
     if entry.expire_at_ms().is_some() {
         digest.xor(b"!!expire!!");
     }
-}
-
-/// A double as C's `%.17g` writes it.
-fn shortest_g17(value: f64) -> String {
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.into();
-    }
-    let scientific = format!("{value:.16e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    if (-4..17).contains(&exponent) {
-        let digits = (16 - exponent).max(0) as usize;
-        return trim(&format!("{value:.digits$}"));
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
 }
