@@ -2,14 +2,16 @@
 //! commandstats, and the slow log.
 
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use crate::commands::command::flag;
+use crate::commands::effects::encoded_len;
+use crate::config::{self, id};
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::SlowEntry;
+use crate::stats::{CommandLog, SlowEntry};
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -53,29 +55,87 @@ fn nanos_per_tick() -> f64 {
     })
 }
 
-/// Counts a finished command, and keeps it if it was slow. `clock` is when it
-/// began, and is moved on: one reading of the counter serves two commands.
+/// Counts a finished command, and keeps it if it was slow, or its request or
+/// its reply of `reply_bytes` large. `clock` is when it began, and is moved
+/// on: one reading of the counter serves two commands.
 #[inline]
-pub fn account(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) {
+pub fn account(
+    server: &Server,
+    session: &mut Session,
+    request: &Request,
+    clock: &mut Ticks,
+    reply_bytes: usize,
+) {
     let now = Ticks::now();
     let nanos = (now.0.saturating_sub(clock.0) as f64 * nanos_per_tick()) as u64;
     *clock = now;
     session
         .tally
         .count(&server.stats, request.found.number, nanos);
-    let slower_us = server.settings.slowlog_slower_us.load(Ordering::Relaxed);
-    if slower_us >= 0 && (nanos / 1000) as i64 >= slower_us {
-        keep_slow(server, session, request, nanos / 1000);
+    let settings = &server.settings;
+    let reaches = |limit: &AtomicI64, amount: u64| {
+        let limit = limit.load(Ordering::Relaxed);
+        limit >= 0 && amount >= limit as u64
+    };
+    if reaches(&settings.slowlog_slower_us, nanos / 1000) {
+        keep(server, session, request, &server.stats.slow, nanos / 1000);
+    }
+    let request_bytes = match request.raw {
+        Some(raw) => raw.len(),
+        None => encoded_len(request.args),
+    } as u64;
+    if reaches(&settings.request_larger, request_bytes) {
+        let log = &server.stats.large_requests;
+        keep(server, session, request, log, request_bytes);
+    }
+    if reaches(&settings.reply_larger, reply_bytes as u64) {
+        let log = &server.stats.large_replies;
+        keep(server, session, request, log, reply_bytes as u64);
+    }
+    let threshold_ms = settings.latency_threshold_ms.load(Ordering::Relaxed);
+    if threshold_ms > 0 && nanos / 1_000_000 >= threshold_ms as u64 {
+        let event = match request.found.command.has(flag::FAST) {
+            true => "fast-command",
+            false => "command",
+        };
+        let monitor = &server.stats.latency;
+        monitor.add(event, request.now_ms / 1000, nanos / 1_000_000);
     }
 }
 
+/// Puts a command into one of the logs.
 #[cold]
-fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64) {
-    const SHOWN_ARGS: usize = 32;
-    const SHOWN_BYTES: usize = 128;
+fn keep(server: &Server, session: &Session, request: &Request, log: &CommandLog, amount: u64) {
     if request.found.command.has(flag::SKIP_COMMANDLOG) {
         return;
     }
+    let stats = &server.stats;
+    let max_len = if std::ptr::eq(log, &raw const stats.slow) {
+        id("commandlog-slow-execution-max-len")
+    } else if std::ptr::eq(log, &raw const stats.large_requests) {
+        id("commandlog-large-request-max-len")
+    } else {
+        id("commandlog-large-reply-max-len")
+    };
+    let keep = server.config.read().integer(max_len).max(0) as usize;
+    let entry = SlowEntry {
+        id: log.next_id(),
+        at_s: request.now_ms / 1000,
+        amount,
+        args: shown_args(request),
+        address: session.client.address.clone(),
+        name: session.client.info.lock().name.clone(),
+    };
+    let mut entries = log.entries.lock();
+    entries.push_front(entry);
+    entries.truncate(keep);
+}
+
+/// A command's arguments for a log: long ones cut, the rest of many left out,
+/// secrets hidden.
+fn shown_args(request: &Request) -> Vec<Vec<u8>> {
+    const SHOWN_ARGS: usize = 32;
+    const SHOWN_BYTES: usize = 128;
     let mut args: Vec<Vec<u8>> = Vec::new();
     for (index, arg) in request.args.iter().enumerate() {
         if index == SHOWN_ARGS - 1 && request.args.len() > SHOWN_ARGS {
@@ -83,7 +143,9 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
             args.push(format!("... ({more} more arguments)").into_bytes());
             break;
         }
-        if arg.len() > SHOWN_BYTES {
+        if is_secret(request, index) {
+            args.push(b"(redacted)".to_vec());
+        } else if arg.len() > SHOWN_BYTES {
             let mut shown = arg[..SHOWN_BYTES].to_vec();
             let more = format!("... ({} more bytes)", arg.len() - SHOWN_BYTES);
             shown.extend_from_slice(more.as_bytes());
@@ -92,20 +154,27 @@ fn keep_slow(server: &Server, session: &Session, request: &Request, micros: u64)
             args.push(arg.to_vec());
         }
     }
-    let entry = SlowEntry {
-        id: server.stats.slow.next_id(),
-        at_s: request.now_ms / 1000,
-        amount: micros,
-        args,
-        address: session.client.address.clone(),
-        name: session.client.info.lock().name.clone(),
+    args
+}
+
+/// Whether an argument may be a password.
+fn is_secret(request: &Request, index: usize) -> bool {
+    let follows = |word: &str, distance: usize| {
+        index
+            .checked_sub(distance)
+            .is_some_and(|at| at > 0 && request.args[at].eq_ignore_ascii_case(word.as_bytes()))
     };
-    let keep = server
-        .config
-        .read()
-        .integer(crate::config::id("commandlog-slow-execution-max-len"))
-        .max(0) as usize;
-    let mut slow = server.stats.slow.entries.lock();
-    slow.push_front(entry);
-    slow.truncate(keep);
+    match request.found.command.name {
+        "auth" => index > 0,
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => index > 1,
+        "hello" => follows("auth", 1) || follows("auth", 2),
+        "migrate" => follows("auth", 1) || follows("auth2", 1) || follows("auth2", 2),
+        "config|set" => {
+            index >= 3
+                && index % 2 == 1
+                && config::table::find(request.args[index - 1])
+                    .is_some_and(|id| id.directive().traits.has(config::Traits::SENSITIVE))
+        }
+        _ => false,
+    }
 }

@@ -16,6 +16,10 @@ pub struct Event {
     pub samples: Vec<(i64, u64)>,
     /// The worst ever, milliseconds.
     pub worst_ms: u64,
+    /// All together, milliseconds.
+    pub sum_ms: u64,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// All events.
@@ -30,6 +34,8 @@ impl Monitor {
         let mut events = self.events.lock();
         let event = events.entry(name.to_string()).or_default();
         event.worst_ms = event.worst_ms.max(took_ms);
+        event.sum_ms += took_ms;
+        event.count += 1;
         match event.samples.last_mut() {
             Some((last_s, worst)) if *last_s == at_s => *worst = (*worst).max(took_ms),
             _ => event.samples.push((at_s, took_ms)),

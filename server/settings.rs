@@ -55,6 +55,10 @@ pub struct Settings {
     pub sync_always: AtomicBool,
     /// `slowlog-log-slower-than` in microseconds, -1: off.
     pub slowlog_slower_us: AtomicI64,
+    /// `commandlog-request-larger-than` in bytes, -1: off.
+    pub request_larger: AtomicI64,
+    /// `commandlog-reply-larger-than` in bytes, -1: off.
+    pub reply_larger: AtomicI64,
     /// `latency-monitor-threshold` in milliseconds, 0: off.
     pub latency_threshold_ms: AtomicI64,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -85,6 +89,14 @@ impl Settings {
         set_i64(
             &self.slowlog_slower_us,
             config.integer(id("commandlog-execution-slower-than")),
+        );
+        set_i64(
+            &self.request_larger,
+            config.integer(id("commandlog-request-larger-than")),
+        );
+        set_i64(
+            &self.reply_larger,
+            config.integer(id("commandlog-reply-larger-than")),
         );
         set_i64(
             &self.latency_threshold_ms,

@@ -354,7 +354,8 @@ fn run_one(
                 monitored(server, session, reply, &request)
             } else {
                 let waiting = dispatch(server, session, reply, &request);
-                crate::clock::account(server, session, &request, clock);
+                let written = reply.len().saturating_sub(mark);
+                crate::clock::account(server, session, &request, clock, written);
                 waiting
             }
         }
@@ -386,8 +387,10 @@ fn monitored(
     let (command, db) = (request.found.command, session.db);
     let runs = gate::check(server, session, command, request.args).is_ok();
     let mut started = Ticks::now();
+    let mark = reply.len();
     let waiting = dispatch(server, session, reply, request);
-    crate::clock::account(server, session, request, &mut started);
+    let written = reply.len().saturating_sub(mark);
+    crate::clock::account(server, session, request, &mut started, written);
     let queued = session.transaction.is_some() && command.name != "multi";
     if runs && !queued {
         crate::monitor::show(server, session, command, db, request.args);

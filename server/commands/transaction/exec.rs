@@ -126,6 +126,7 @@ fn execute(
         match gate::check_in_exec(server, ctx.session, found.command, &args) {
             Ok(()) => {
                 let mut started = crate::clock::Ticks::now();
+                let mark = ctx.reply.len();
                 run_command(&mut ctx, found, &args);
                 let request = crate::connection::dispatch::Request {
                     found,
@@ -134,7 +135,8 @@ fn execute(
                     key: None,
                     now_ms,
                 };
-                crate::clock::account(server, ctx.session, &request, &mut started);
+                let written = ctx.reply.len().saturating_sub(mark);
+                crate::clock::account(server, ctx.session, &request, &mut started, written);
                 if server.monitored.load(Ordering::Relaxed) {
                     crate::monitor::show(server, ctx.session, found.command, index, &args);
                 }

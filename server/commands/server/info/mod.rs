@@ -4,7 +4,8 @@ mod process;
 mod sections;
 mod statistics;
 
-pub use process::human_bytes;
+use process::human_bytes;
+pub use process::resident_bytes;
 
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};

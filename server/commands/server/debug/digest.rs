@@ -1,0 +1,118 @@
+//! DEBUG DIGEST and DIGEST-VALUE: hashes of values and of the whole dataset
+//! that don't depend on how values are held, so that two servers, of any make,
+//! can be compared.
+//!
+//! Ordered things are mixed (`SHA1(digest xor SHA1(data))`), unordered ones
+//! xored (`digest xor SHA1(data)`). A value is its type's number mixed in,
+//! then its elements; a key with an expiry xors in a mark.
+
+use sha1_smol::Sha1;
+
+use super::keys;
+use crate::commands::context::Context;
+use crate::commands::error::CommandResult;
+use crate::keyspace::entry::{Entry, ValueRef};
+use crate::keyspace::listpack::{Entry as Item, IntBuffer};
+
+/// A SHA-1 sum under construction.
+#[derive(Clone, Copy, Default)]
+struct Digest([u8; 20]);
+
+impl Digest {
+    /// Adds data whose order doesn't matter.
+    fn xor(&mut self, data: &[u8]) {
+        let sum = Sha1::from(data).digest().bytes();
+        self.0
+            .iter_mut()
+            .zip(sum)
+            .for_each(|(mine, byte)| *mine ^= byte);
+    }
+
+    /// Adds data whose order matters.
+    fn mix(&mut self, data: &[u8]) {
+        self.xor(data);
+        self.0 = Sha1::from(self.0).digest().bytes();
+    }
+
+    fn mix_item(&mut self, item: Item<'_>) {
+        self.mix(item.bytes(&mut IntBuffer::new()));
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// DEBUG DIGEST
+pub fn dataset(ctx: &mut Context<'_>) -> CommandResult {
+    let mut total = Digest::default();
+    for db in 0..ctx.server.keyspace.databases() {
+        if ctx.server.keyspace.key_count(db) == 0 {
+            continue;
+        }
+        total.mix(&db.to_be_bytes());
+        keys::each_entry(ctx, db, &mut |entry| {
+            let mut digest = Digest::default();
+            digest.mix(entry.key());
+            add_value(&mut digest, entry);
+            total.xor(&digest.0);
+        })?;
+    }
+    ctx.reply.simple(&total.hex());
+    Ok(())
+}
+
+/// DEBUG DIGEST-VALUE
+pub fn values(ctx: &mut Context<'_>, names: &[&[u8]]) -> CommandResult {
+    ctx.reply.array(names.len());
+    for key in names {
+        let mut digest = Digest::default();
+        keys::with_entry(ctx, key, |entry| {
+            if let Some(entry) = entry {
+                add_value(&mut digest, entry);
+            }
+        })?;
+        ctx.reply.simple(&digest.hex());
+    }
+    Ok(())
+}
+
+fn add_value(digest: &mut Digest, entry: &Entry) {
+    let number: u32 = match entry.value() {
+        ValueRef::Int(_) | ValueRef::Bytes(_) => 0,
+        ValueRef::List(_) => 1,
+        ValueRef::Set(_) => 2,
+        ValueRef::ZSet(_) => 3,
+        ValueRef::Hash(_) => 4,
+    };
+    digest.mix(&number.to_be_bytes());
+    match entry.value() {
+        ValueRef::Int(int) => digest.mix_item(Item::Int(int)),
+        ValueRef::Bytes(bytes) => digest.mix(bytes),
+        ValueRef::List(list) => list.iter().for_each(|item| digest.mix_item(item)),
+        ValueRef::Set(set) => set
+            .iter()
+            .for_each(|item| digest.xor(item.bytes(&mut IntBuffer::new()))),
+        ValueRef::Hash(hash) => {
+            for (field, value) in hash.iter() {
+                let mut pair = Digest::default();
+                pair.mix_item(field);
+                pair.mix_item(value);
+                digest.xor(&pair.0);
+            }
+        }
+        ValueRef::ZSet(zset) => {
+            for (member, score) in zset.iter() {
+                let mut pair = Digest::default();
+                pair.mix_item(member);
+                let mut text = Vec::new();
+                crate::number::format_f64(score, &mut text);
+                pair.mix(&text);
+                digest.xor(&pair.0);
+            }
+        }
+    }
+    if entry.expire_at_ms().is_some() {
+        digest.xor(b"!!expire!!");
+    }
+}

@@ -1,0 +1,148 @@
+//! DEBUG: for tests and for people who look into the server.
+
+mod digest;
+mod keys;
+mod protocol;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{config, help};
+use crate::commands::args as arguments;
+use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::context::Context;
+use crate::commands::error::{CommandError, CommandResult};
+use crate::config::id;
+use crate::number;
+
+/// DEBUG subcommand [arg …]
+pub const COMMAND: Command = Command {
+    name: "debug",
+    group: Group::Server,
+    summary: "Helps to test and look into the server.",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    flags: flag::ADMIN | flag::LOADING | flag::NOSCRIPT | flag::STALE,
+    locks: Locks::None,
+    args: &[
+        Arg::string("subcommand"),
+        Arg::string("arg").optional().multiple(),
+    ],
+    run,
+    ..Command::BASE
+};
+
+const HELP: &[&str] = &[
+    "CHANGE-REPL-ID",
+    "    Take a fresh replication id.",
+    "DIGEST",
+    "    Show a hash of the whole dataset.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Show a hash of each key's value.",
+    "ERROR <text>",
+    "    Reply this error.",
+    "HTSTATS <db> [full]",
+    "    Tell how full the tables of a database are.",
+    "HTSTATS-KEY <key> [full]",
+    "    The same of one value.",
+    "LISTPACK <key>",
+    "    Check that a value is packed.",
+    "LOADAOF",
+    "    Sync the log.",
+    "LOG <text>",
+    "    Write a line to the server's log.",
+    "OBJECT <key>",
+    "    Tell how a value is held.",
+    "PROTOCOL <type>",
+    "    Reply an example of this type.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Accepted, without effect.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Encode every value as it is stored, and read it back.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Stop or go on removing keys that nobody asks for.",
+    "SLEEP <seconds>",
+    "    Hold up this connection's worker.",
+];
+
+fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    let setting = ctx
+        .server
+        .config
+        .read()
+        .string(id("enable-debug-command"))
+        .into_owned();
+    if !config::allowed(&setting, ctx) {
+        return Err(CommandError::err(
+            "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+        ));
+    }
+    let subcommand = args[1].to_ascii_lowercase();
+    match (subcommand.as_slice(), &args[2..]) {
+        (b"help", []) => help::reply(ctx, "DEBUG", HELP),
+        (b"digest", []) => digest::dataset(ctx),
+        (b"digest-value", keys) => digest::values(ctx, keys),
+        (b"object", [key, ..]) => keys::object(ctx, key),
+        (b"reload" | b"loadaof", _) => keys::reload(ctx),
+        (b"listpack", [key]) => keys::listpack(ctx, key),
+        (b"sdslen", [key]) => keys::string_lengths(ctx, key),
+        (b"htstats", [db, ..]) => keys::tables(ctx, db),
+        (b"htstats-key", [key, ..]) => keys::table_of(ctx, key),
+        (b"protocol", [kind]) => protocol::example(ctx, kind),
+        (b"error", [text]) => {
+            let text: String = String::from_utf8_lossy(text)
+                .chars()
+                .map(|c| if c == '\r' || c == '\n' { ' ' } else { c })
+                .collect();
+            Err(CommandError::text(text))
+        }
+        _ => simple(ctx, &subcommand, args),
+    }
+}
+
+/// The subcommands that reply OK.
+fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandResult {
+    match (subcommand, &args[2..]) {
+        (b"sleep", [seconds]) => {
+            let seconds = number::parse_f64(seconds).unwrap_or(0.0);
+            if let Ok(time) = Duration::try_from_secs_f64(seconds) {
+                std::thread::sleep(time.min(Duration::from_secs(3600)));
+            }
+        }
+        (b"set-active-expire", [on]) => {
+            let on = arguments::integer(on).unwrap_or(0) != 0;
+            ctx.server
+                .settings
+                .active_expire
+                .store(on, Ordering::Relaxed);
+        }
+        (b"change-repl-id", []) => {
+            *ctx.server.replication_id.lock() = crate::state::random_id();
+        }
+        (b"log", [text]) => tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text)),
+        (b"jmap", []) => {}
+        (
+            b"quicklist-packed-threshold"
+            | b"set-disable-deny-scripts"
+            | b"dict-resizing"
+            | b"pause-cron"
+            | b"client-enforce-reply-list"
+            | b"delay-rdb-client-free-seconds"
+            | b"close-cluster-link-on-packet-drop"
+            | b"drop-cluster-packet-filter"
+            | b"oom-score"
+            | b"stringmatch-len"
+            | b"replybuffer"
+            | b"hexpire",
+            [_, ..],
+        ) => {}
+        _ => {
+            let name = String::from_utf8_lossy(args[1]);
+            return Err(CommandError::err(format!(
+                "unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+            )));
+        }
+    }
+    ctx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! TIME, LOLWUT, ROLE, SHUTDOWN and REPLICAOF.
+
+use crate::commands::args;
+use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::context::Context;
+use crate::commands::error::{CommandError, CommandResult};
+use crate::state::Shutdown;
+
+const BASE: Command = Command {
+    group: Group::Server,
+    locks: Locks::None,
+    ..Command::BASE
+};
+
+/// TIME
+pub const TIME: Command = Command {
+    name: "time",
+    since: "2.6.0",
+    summary: "Tells the server's time: Unix seconds, and microseconds of the second.",
+    arity: 1,
+    flags: flag::LOADING | flag::STALE | flag::FAST,
+    run: |ctx, _| {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        ctx.reply.array(2);
+        ctx.reply.bulk_integer(now.as_secs() as i64);
+        ctx.reply.bulk_integer(i64::from(now.subsec_micros()));
+        Ok(())
+    },
+    ..BASE
+};
+
+/// LOLWUT [VERSION version [arg …]]
+pub const LOLWUT: Command = Command {
+    name: "lolwut",
+    since: "5.0.0",
+    summary: "Draws something, and tells the version.",
+    arity: -1,
+    flags: flag::READONLY | flag::FAST,
+    args: &[Arg::integer("version").after("VERSION").optional()],
+    run: lolwut,
+    ..BASE
+};
+
+fn lolwut(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if let [_, word, rest @ ..] = args
+        && args::is(word, "version")
+    {
+        for number in rest {
+            args::integer(number)?;
+        }
+    }
+    let text = format!(
+        "  |\"\"| |\"\"| |\"\"|\n  |  |_|  |_|  |\n  |     __     |\n  |    |  |    |\n ~~~~~~~~~~~~~~~~\n\nA keep with a moat, and the keys inside. Redoubt ver. {}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// ROLE
+pub const ROLE: Command = Command {
+    name: "role",
+    since: "2.8.12",
+    summary: "Tells the server's part in replication.",
+    arity: 1,
+    flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    run: |ctx, _| {
+        let offset = ctx.server.log().map_or(0, |log| log.end().0);
+        ctx.reply.array(3);
+        ctx.reply.bulk(b"master");
+        ctx.reply.integer(offset as i64);
+        ctx.reply.array(0);
+        Ok(())
+    },
+    ..BASE
+};
+
+/// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [SAFE] [FAILOVER] [ABORT]
+pub const SHUTDOWN: Command = Command {
+    name: "shutdown",
+    summary: "Makes everything durable and ends the server.",
+    complexity: "O(N) where N is the number of changes that the tree has yet to take over.",
+    arity: -1,
+    flags: flag::ADMIN
+        | flag::NOSCRIPT
+        | flag::LOADING
+        | flag::STALE
+        | flag::NO_MULTI
+        | flag::ALLOW_BUSY,
+    args: &[
+        Arg::one_of(
+            "save-selector",
+            &[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")],
+        )
+        .optional(),
+        Arg::word("now", "NOW").optional().since("7.0.0"),
+        Arg::word("force", "FORCE").optional().since("7.0.0"),
+        Arg::word("safe", "SAFE").optional().since("9.0.0"),
+        Arg::word("failover", "FAILOVER").optional().since("9.0.0"),
+        Arg::word("abort", "ABORT").optional().since("7.0.0"),
+    ],
+    run: shutdown,
+    ..BASE
+};
+
+fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    let (mut save, mut nosave, mut now, mut abort, mut other) = (false, false, false, false, false);
+    for arg in &args[1..] {
+        match arg.to_ascii_lowercase().as_slice() {
+            b"save" => save = true,
+            b"nosave" => nosave = true,
+            b"now" => now = true,
+            b"abort" => abort = true,
+            b"force" | b"safe" | b"failover" => other = true,
+            _ => return Err(CommandError::Syntax),
+        }
+    }
+    if (abort && (save || nosave || now || other)) || (save && nosave) {
+        return Err(CommandError::Syntax);
+    }
+    if abort {
+        return Err(CommandError::err("No shutdown in progress."));
+    }
+    let how = match nosave || now {
+        true => Shutdown::Now,
+        false => Shutdown::Clean,
+    };
+    ctx.server.request_shutdown(how);
+    ctx.session.close_after_reply = true;
+    Ok(())
+}
+
+/// REPLICAOF host port
+pub const REPLICAOF: Command = Command {
+    name: "replicaof",
+    since: "5.0.0",
+    summary: "Makes the server a replica, or a primary again.",
+    arity: 3,
+    flags: flag::ADMIN | flag::NOSCRIPT | flag::STALE | flag::NO_ASYNC_LOADING,
+    args: REPLICAOF_ARGS,
+    run: replicaof,
+    ..BASE
+};
+
+/// SLAVEOF host port
+pub const SLAVEOF: Command = Command {
+    name: "slaveof",
+    since: "1.0.0",
+    ..REPLICAOF
+};
+
+const REPLICAOF_ARGS: &[Arg] = &[Arg::one_of(
+    "args",
+    &[
+        Arg::block("host-port", &[Arg::string("host"), Arg::integer("port")]),
+        Arg::block("no-one", &[Arg::word("no", "NO"), Arg::word("one", "ONE")]),
+    ],
+)];
+
+fn replicaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if args::is(args[1], "no") && args::is(args[2], "one") {
+        ctx.reply.ok();
+        return Ok(());
+    }
+    let port = args::integer(args[2]).ok();
+    if !port.is_some_and(|port| (0..=65535).contains(&port)) {
+        return Err(CommandError::err("Invalid master port"));
+    }
+    Err(CommandError::err("replication is not there yet"))
+}
