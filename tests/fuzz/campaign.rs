@@ -18,6 +18,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// An input that has not come back by then never will.
 const HANG_LIMIT: Duration = Duration::from_secs(20);
 
+/// What is done with an input and a number.
+pub type Run = Box<dyn Fn(&[u8], u64)>;
+
 /// Something that reads bytes.
 pub struct Target {
     /// For reports and for the files with failing inputs.
@@ -30,7 +33,7 @@ pub struct Target {
     pub max_memory_bytes: usize,
     /// Must return for any bytes; panics if a promise is broken. The number is drawn anew for
     /// each input, for decisions of its own.
-    pub run: Box<dyn Fn(&[u8], u64)>,
+    pub run: Run,
 }
 
 /// The memory of the whole process is measured, so campaigns take turns.
