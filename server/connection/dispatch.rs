@@ -263,7 +263,7 @@ fn log_effects(
     // effects it named, if any, stand.
     let _ = failed;
     match (effects.explicit(), request.raw) {
-        (Some(explicit), _) if explicit.is_empty() => {}
+        (Some([]), _) => {}
         (Some(explicit), _) => {
             log.append(index, explicit, index);
         }

@@ -8,10 +8,13 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 
+/// Clients by database and key.
+type Watchers = HashMap<(u32, Box<[u8]>), Vec<Arc<Client>>>;
+
 /// Watched keys with their watchers.
 #[derive(Default)]
 pub struct Watches {
-    by_key: Mutex<HashMap<(u32, Box<[u8]>), Vec<Arc<Client>>>>,
+    by_key: Mutex<Watchers>,
     count: AtomicUsize,
 }
 

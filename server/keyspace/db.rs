@@ -410,7 +410,6 @@ impl<'k> Db<'k> {
                 if old.is_in_tree() || frozen {
                     entry.set_in_tree();
                 }
-                drop(old);
                 if tracking {
                     entry.set_dirty(parity, true);
                 }
@@ -490,7 +489,6 @@ impl<'k> Db<'k> {
         if let Some(access) = access {
             entry.set_access(access);
         }
-        drop(entry);
         let mut done = false;
         place.update(|mut entry| {
             done = entry.overwrite(value);

@@ -86,10 +86,14 @@ struct Header {
 /// Size of the header in memory.
 const HEADER: usize = 16;
 
+/// A growable string, boxed so that its pointer is thin.
+#[expect(clippy::box_collection, reason = "an entry has room for one word")]
+type Big = Box<Vec<u8>>;
+
 #[repr(C)]
 union Payload {
     int: i64,
-    big: ManuallyDrop<Box<Vec<u8>>>,
+    big: ManuallyDrop<Big>,
     list: ManuallyDrop<List>,
     set: ManuallyDrop<Set>,
     hash: ManuallyDrop<Hash>,
@@ -334,7 +338,7 @@ impl Entry {
                     ))
                 }
                 Kind::Int => ValueRef::Int(payload.cast::<i64>().read()),
-                Kind::Big => ValueRef::Bytes(&*payload.cast::<Box<Vec<u8>>>()),
+                Kind::Big => ValueRef::Bytes(&*payload.cast::<Big>()),
                 Kind::List => ValueRef::List(&*payload.cast()),
                 Kind::Set => ValueRef::Set(&*payload.cast()),
                 Kind::Hash => ValueRef::Hash(&*payload.cast()),
@@ -395,7 +399,7 @@ impl Entry {
     pub fn big_mut(&mut self) -> Option<&mut Vec<u8>> {
         // SAFETY: as in `list_mut`.
         (self.header().kind == Kind::Big)
-            .then(|| unsafe { (*self.payload_ptr().cast::<Box<Vec<u8>>>()).as_mut() })
+            .then(|| unsafe { (*self.payload_ptr().cast::<Big>()).as_mut() })
     }
 
     /// The same string in growable form, for APPEND, SETRANGE, SETBIT. Not a
@@ -411,11 +415,7 @@ impl Entry {
         };
         let mut big = Entry::allocate(self.key(), Kind::Big, 0, self.expire_at_ms());
         // SAFETY: room for this kind's payload was allocated.
-        unsafe {
-            big.payload_ptr()
-                .cast::<Box<Vec<u8>>>()
-                .write(Box::new(bytes))
-        };
+        unsafe { big.payload_ptr().cast::<Big>().write(Box::new(bytes)) };
         big.copy_state_from(&self);
         big.header_mut().flags |= CHANGED_IN_PLACE;
         big
@@ -480,7 +480,7 @@ impl Entry {
             kind => unsafe {
                 let payload = self.payload_ptr();
                 match kind {
-                    Kind::Big => Value::Bytes(*payload.cast::<Box<Vec<u8>>>().read()),
+                    Kind::Big => Value::Bytes(*payload.cast::<Big>().read()),
                     Kind::List => Value::List(payload.cast::<List>().read()),
                     Kind::Set => Value::Set(payload.cast::<Set>().read()),
                     Kind::Hash => Value::Hash(payload.cast::<Hash>().read()),
@@ -629,7 +629,7 @@ impl Drop for Entry {
             let payload = self.payload_ptr();
             match self.header().kind {
                 Kind::Int | Kind::Inline => {}
-                Kind::Big => payload.cast::<Box<Vec<u8>>>().drop_in_place(),
+                Kind::Big => payload.cast::<Big>().drop_in_place(),
                 Kind::List => payload.cast::<List>().drop_in_place(),
                 Kind::Set => payload.cast::<Set>().drop_in_place(),
                 Kind::Hash => payload.cast::<Hash>().drop_in_place(),

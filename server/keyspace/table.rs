@@ -272,7 +272,7 @@ impl Buckets {
 
     /// The first position that lies behind bucket `index`; 2^32 for the last.
     fn end_of(&self, index: usize) -> u64 {
-        (((index as u64 + 1) << 32) + u64::from(self.count) - 1) / u64::from(self.count)
+        ((index as u64 + 1) << 32).div_ceil(u64::from(self.count))
     }
 
     #[inline]

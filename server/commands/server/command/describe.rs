@@ -57,7 +57,7 @@ pub fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
             _ => None,
         });
     if let [_] = specs {
-        return ranges.last().unwrap_or((0, 0, 0));
+        return ranges.next_back().unwrap_or((0, 0, 0));
     }
     let mut joined: Option<(i64, i64)> = None;
     for (first, last, step) in ranges {

@@ -153,7 +153,10 @@ fn list(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
-fn filter_of(kind: &[u8], value: &[u8]) -> Result<Box<dyn Fn(&Command) -> bool>, CommandError> {
+/// Whether a command is wanted.
+type Filter = Box<dyn Fn(&Command) -> bool>;
+
+fn filter_of(kind: &[u8], value: &[u8]) -> Result<Filter, CommandError> {
     if args::is(kind, "module") {
         return Ok(Box::new(|_| false));
     }

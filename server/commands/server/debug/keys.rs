@@ -129,7 +129,6 @@ fn reload_stripe(
         payload.clear();
         codec::encode_payload(entry.value(), &mut payload);
         let expire_at_ms = entry.expire_at_ms();
-        drop(entry);
         let value = codec::decode_payload(&payload)
             .map_err(|error| CommandError::Storage(error.to_string()))?;
         db.set_value(&key, value, expire_at_ms)?;
