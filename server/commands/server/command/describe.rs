@@ -45,7 +45,7 @@ pub fn words(reply: &mut ReplyBuffer, words: Vec<&'static str>) {
 /// First key, last key and step, for clients that know no key specs: neighbouring
 /// ranges are joined, others left out. A negative last key counts from the end.
 pub fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
-    let ranges = specs
+    let mut ranges = specs
         .iter()
         .filter_map(|spec| match (spec.begin, spec.find) {
             (Begin::Index(first), Find::Range { last, step, .. }) => {
