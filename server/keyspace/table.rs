@@ -21,8 +21,8 @@
 //! lies below it was returned, what lies above will be. And a table can move
 //! to another size bit by bit: positions below a watermark live in the new
 //! array, the rest in the old one, and a find looks at one array only. The
-//! number of buckets need not be a power of two, so a table grows by a third
-//! and never wastes half of itself.
+//! number of buckets need not be a power of two, so a table grows by a half or
+//! a third and never wastes half of itself.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -464,11 +464,7 @@ impl<E: Element> Table<E> {
         self.move_some();
         if self.leaving.is_none() && self.len >= self.buckets.count as usize * MAX_FILL {
             let count = self.buckets.count as usize;
-            self.resize(if count < 4 {
-                count + 1
-            } else {
-                count + count / 3
-            });
+            self.resize(next_count(count));
         }
         let word = (tag_of(hash) << 48) | address(element);
         // SAFETY: the home bucket is the table's own, borrowed mutably.
@@ -485,7 +481,8 @@ impl<E: Element> Table<E> {
         self.move_some();
         let count = self.buckets.count as usize;
         if self.leaving.is_none() && self.len < count / MIN_FILL_BUCKETS && count > 4 {
-            self.resize((self.len / (MAX_FILL - 1)).max(1));
+            let wanted = (self.len / (MAX_FILL - 1)).max(1);
+            self.resize(next_count(wanted - 1));
         }
     }
 
@@ -626,6 +623,16 @@ impl<E: Element> Table<E> {
 impl<E: Element> Drop for Table<E> {
     fn drop(&mut self) {
         self.drain(drop);
+    }
+}
+
+/// The number of buckets after `count`: powers of two and one and a half times
+/// those, whose sizes in bytes are size classes of the allocator.
+fn next_count(count: usize) -> usize {
+    match count {
+        0 => 1,
+        count if count.is_power_of_two() => count + count.div_ceil(2),
+        count => count.next_power_of_two(),
     }
 }
 
