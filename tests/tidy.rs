@@ -97,7 +97,7 @@ fn check_file(path: &str, source: &str, breaches: &mut Vec<Breach>) {
     }
     let code = code_only(source);
     let tests_at = code.find("mod tests {").unwrap_or(code.len());
-    let is_test = path.starts_with("tests/") || path.ends_with("/tests.rs");
+    let is_test = path.starts_with("tests/") || path.ends_with("tests.rs");
     let lines = code[..tests_at].lines().count();
     if lines > FILE_LINES && !is_test {
         breach("file length", format!("{lines} lines"));
