@@ -26,7 +26,7 @@ Without arguments: port 6379, data in the current directory (log/ and tree/).
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> = std::env::args_os()
         .skip(1)
-        .map(|word| std::os::unix::ffi::OsStringExt::into_vec(word))
+        .map(std::os::unix::ffi::OsStringExt::into_vec)
         .collect();
     match arguments.first().map(Vec::as_slice) {
         Some(b"--help" | b"-h") => {

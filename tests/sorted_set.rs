@@ -5,7 +5,7 @@ mod support;
 use support::{Client, Reply, Server};
 
 fn bulks(texts: &[&str]) -> Reply {
-    Reply::Array(texts.iter().map(|text| Reply::bulk(text)).collect())
+    Reply::Array(texts.iter().map(Reply::bulk).collect())
 }
 
 fn run(client: &mut Client, line: &str) -> Reply {

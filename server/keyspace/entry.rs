@@ -68,7 +68,6 @@ struct Header {
 const HEADER: usize = 16;
 
 /// A growable string, boxed so that its pointer is thin.
-#[expect(clippy::box_collection, reason = "an entry has room for one word")]
 type Big = Box<Vec<u8>>;
 
 #[repr(C)]

@@ -105,9 +105,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
             for (member, score) in zset.iter() {
                 let mut pair = Digest::default();
                 pair.mix_item(member);
-                let mut text = Vec::new();
-                crate::number::format_f64(score, &mut text);
-                pair.mix(&text);
+                pair.mix(shortest(score).as_bytes());
                 digest.xor(&pair.0);
             }
         }
@@ -115,4 +113,26 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
     if entry.expire_at_ms().is_some() {
         digest.xor(b"!!expire!!");
     }
+}
+
+/// The fewest digits that read back as the same double; with an exponent
+/// where plain decimals would need many zeros.
+fn shortest(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "inf" } else { "-inf" }.into();
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
+    let last = exponent + 1 - digits;
+    let plain = match last >= 0 {
+        true => exponent < digits + 7,
+        false => last > -7 || exponent.abs() < 4,
+    };
+    if plain {
+        return format!("{value}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{}", exponent.abs())
 }

@@ -11,7 +11,7 @@ pub fn example(ctx: &mut Context<'_>, kind: &[u8]) -> CommandResult {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
-        b"double" => reply.double(3.141_f64),
+        b"double" => reply.double(f64::from(3141) / 1000.0),
         b"null" => reply.null(),
         b"array" | b"set" => {
             if kind.eq_ignore_ascii_case(b"set") {
