@@ -22,11 +22,23 @@ const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// What may break a rule: (path, rule, reason).
-const EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "tests/tidy.rs",
-    "forbidden",
-    "names the forbidden words to forbid them",
-)];
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
+    (
+        "tests/tidy.rs",
+        "forbidden",
+        "names the forbidden words to forbid them",
+    ),
+    (
+        "server/commands/server/info/sections.rs",
+        "function length",
+        "a section of INFO is a plain list of fields, in the order that clients see",
+    ),
+    (
+        "server/commands/server/info/statistics.rs",
+        "function length",
+        "as above",
+    ),
+];
 
 /// A breach of a rule, with where and what.
 struct Breach {
