@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FOLDERS: [&str; 4] = ["server", "cluster", "persistence", "tests"];
-const TOP_LEVEL: [&str; 9] = [
+const FOLDERS: [&str; 5] = ["server", "cluster", "persistence", "tests", "benches"];
+/// `data` is where `scripts/start` keeps its keys.
+const TOP_LEVEL: [&str; 10] = [
     "server",
     "cluster",
     "persistence",
@@ -17,6 +18,7 @@ const TOP_LEVEL: [&str; 9] = [
     ".ci",
     ".git",
     "target",
+    "data",
 ];
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
