@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FOLDERS: [&str; 4] = ["server", "cluster", "persistence", "tests"];
-const TOP_LEVEL: [&str; 9] = [
+const FOLDERS: [&str; 5] = ["server", "cluster", "persistence", "tests", "benches"];
+/// `data` is where `scripts/start` keeps its keys.
+const TOP_LEVEL: [&str; 10] = [
     "server",
     "cluster",
     "persistence",
@@ -17,16 +18,29 @@ const TOP_LEVEL: [&str; 9] = [
     ".ci",
     ".git",
     "target",
+    "data",
 ];
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// What may break a rule: (path, rule, reason).
-const EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "tests/tidy.rs",
-    "forbidden",
-    "names the forbidden words to forbid them",
-)];
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
+    (
+        "tests/tidy.rs",
+        "forbidden",
+        "names the forbidden words to forbid them",
+    ),
+    (
+        "server/commands/server/info/sections.rs",
+        "function length",
+        "a section of INFO is a plain list of fields, in the order that clients see",
+    ),
+    (
+        "server/commands/server/info/statistics.rs",
+        "function length",
+        "as above",
+    ),
+];
 
 /// A breach of a rule, with where and what.
 struct Breach {
@@ -97,7 +111,7 @@ fn check_file(path: &str, source: &str, breaches: &mut Vec<Breach>) {
     }
     let code = code_only(source);
     let tests_at = code.find("mod tests {").unwrap_or(code.len());
-    let is_test = path.starts_with("tests/") || path.ends_with("/tests.rs");
+    let is_test = path.starts_with("tests/") || path.ends_with("tests.rs");
     let lines = code[..tests_at].lines().count();
     if lines > FILE_LINES && !is_test {
         breach("file length", format!("{lines} lines"));

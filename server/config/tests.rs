@@ -1,3 +1,5 @@
+//! The configuration as file, command line and CONFIG see it.
+
 use super::file::{load, options_from_arguments};
 use super::rewrite::rewritten;
 use super::*;

@@ -11,6 +11,10 @@
 //! A GET of a short string so costs two cache lines, and 10 million of them
 //! no allocation but this one.
 
+mod measure;
+mod state;
+mod value;
+
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -21,10 +25,10 @@ use super::set::Set;
 use super::table::Element;
 use super::zset::ZSet;
 
+pub use value::{Value, ValueRef, ValueType};
+
 /// Strings up to this many bytes lie inside the entry.
 const INLINE_LIMIT: usize = 4096;
-/// Up to this length a string that was never changed in place is "embstr".
-const EMBSTR_LIMIT: usize = 44;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -36,29 +40,6 @@ enum Kind {
     Set,
     Hash,
     ZSet,
-}
-
-/// The types a client can see (TYPE).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ValueType {
-    String,
-    List,
-    Set,
-    Hash,
-    ZSet,
-}
-
-impl ValueType {
-    /// The name TYPE answers with.
-    pub fn name(self) -> &'static str {
-        match self {
-            ValueType::String => "string",
-            ValueType::List => "list",
-            ValueType::Set => "set",
-            ValueType::Hash => "hash",
-            ValueType::ZSet => "zset",
-        }
-    }
 }
 
 /// Flag: the entry has an expiry.
@@ -97,39 +78,6 @@ union Payload {
     set: ManuallyDrop<Set>,
     hash: ManuallyDrop<Hash>,
     zset: ManuallyDrop<ZSet>,
-}
-
-/// A value on its own, on its way into or out of an entry.
-pub enum Value {
-    /// A string that is the canonical decimal of this integer.
-    Int(i64),
-    /// A string.
-    Bytes(Vec<u8>),
-    /// A list.
-    List(List),
-    /// A set.
-    Set(Set),
-    /// A hash.
-    Hash(Hash),
-    /// A sorted set.
-    ZSet(ZSet),
-}
-
-/// A value seen in its entry.
-#[derive(Clone, Copy)]
-pub enum ValueRef<'a> {
-    /// A string held as an integer.
-    Int(i64),
-    /// A string.
-    Bytes(&'a [u8]),
-    /// A list.
-    List(&'a List),
-    /// A set.
-    Set(&'a Set),
-    /// A hash.
-    Hash(&'a Hash),
-    /// A sorted set.
-    ZSet(&'a ZSet),
 }
 
 /// One key with its value; a thin owned pointer.
@@ -501,71 +449,6 @@ impl Entry {
         std::mem::forget(self);
     }
 
-    /// The name OBJECT ENCODING answers with.
-    pub fn encoding(&self) -> &'static str {
-        match self.value() {
-            ValueRef::Int(_) => "int",
-            ValueRef::Bytes(bytes) => {
-                let changed = self.header().flags & CHANGED_IN_PLACE != 0;
-                if changed || bytes.len() > EMBSTR_LIMIT {
-                    "raw"
-                } else {
-                    "embstr"
-                }
-            }
-            ValueRef::List(list) => list.encoding(),
-            ValueRef::Set(set) => set.encoding(),
-            ValueRef::Hash(hash) => hash.encoding(),
-            ValueRef::ZSet(zset) => zset.encoding(),
-        }
-    }
-
-    /// Bytes that the entry and its value hold (MEMORY USAGE).
-    pub fn memory_bytes(&self) -> usize {
-        let header = self.header();
-        let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);
-        let own = Entry::layout(header.kind, header.flags, key_len, value_len).size();
-        own + match self.value() {
-            ValueRef::Int(_) => 0,
-            ValueRef::Bytes(bytes) if header.kind == Kind::Big => bytes.len() + 24,
-            ValueRef::Bytes(_) => 0,
-            ValueRef::List(list) => list.memory_bytes(),
-            ValueRef::Set(set) => set.memory_bytes(),
-            ValueRef::Hash(hash) => hash.memory_bytes(),
-            ValueRef::ZSet(zset) => zset.memory_bytes(),
-        }
-    }
-
-    /// Whether dropping the value takes long enough to be worth a thread.
-    pub fn is_costly_to_free(&self) -> bool {
-        match self.value() {
-            ValueRef::Int(_) => false,
-            ValueRef::Bytes(bytes) => bytes.len() > 1 << 20,
-            ValueRef::List(list) => list.len() > 4096,
-            ValueRef::Set(set) => set.len() > 512,
-            ValueRef::Hash(hash) => hash.len() > 512,
-            ValueRef::ZSet(zset) => zset.len() > 512,
-        }
-    }
-
-    /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
-    #[inline]
-    pub fn access(&self) -> u32 {
-        self.header().access
-    }
-
-    /// Sets the eviction clock; the line is written only when it changes.
-    ///
-    /// The write goes through a shared borrow: callers hold the stripe's lock.
-    #[inline]
-    pub fn set_access(&self, access: u32) {
-        if self.header().access != access {
-            // SAFETY: the stripe's lock gives this thread the entry alone;
-            // no reference to the field itself is ever handed out.
-            unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
-        }
-    }
-
     /// Overwrites an inline string with one of the same length, keeping the
     /// expiry; false when it doesn't fit.
     #[inline]
@@ -584,39 +467,6 @@ impl Entry {
             std::ptr::copy_nonoverlapping(value.as_ptr(), to, value.len());
         }
         true
-    }
-
-    /// Whether the tree has, or is about to have, a row for the key.
-    #[inline]
-    pub fn is_in_tree(&self) -> bool {
-        self.header().flags & IN_TREE != 0
-    }
-
-    /// Notes that the tree has, or is about to have, a row for the key.
-    #[inline]
-    pub fn set_in_tree(&self) {
-        let flags = self.header().flags | IN_TREE;
-        // SAFETY: as in `set_access`.
-        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(flags) };
-    }
-
-    /// Whether the key is in the set of changed keys of this parity's epoch.
-    #[inline]
-    pub fn is_dirty(&self, parity: usize) -> bool {
-        self.header().flags & DIRTY[parity] != 0
-    }
-
-    /// Marks the key as being, or no longer being, in that set.
-    #[inline]
-    pub fn set_dirty(&self, parity: usize, dirty: bool) {
-        let flags = self.header().flags;
-        let new = if dirty {
-            flags | DIRTY[parity]
-        } else {
-            flags & !DIRTY[parity]
-        };
-        // SAFETY: as in `set_access`.
-        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(new) };
     }
 }
 

@@ -24,11 +24,17 @@
 //! number of buckets need not be a power of two, so a table grows by a half or
 //! a third and never wastes half of itself.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+mod bucket;
+mod place;
+
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
 use std::ptr::NonNull;
+
+use bucket::{Bucket, Buckets};
+use place::address;
+
+pub use place::{Borrowed, Place};
 
 /// Words in a bucket.
 const WORDS: usize = 7;
@@ -60,241 +66,6 @@ pub unsafe trait Element: Sized {
     /// # Safety
     /// `raw` came from `into_raw` and is not used again.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
-}
-
-/// An element seen in its table; it stays the table's.
-pub struct Borrowed<'a, E: Element> {
-    element: ManuallyDrop<E>,
-    life: PhantomData<&'a E>,
-}
-
-impl<E: Element> Borrowed<'_, E> {
-    fn of(word: u64) -> Self {
-        let raw =
-            NonNull::new((word & ADDRESS_MASK) as *mut u8).expect("a used word has an address");
-        // SAFETY: the word was made by `into_raw`; ManuallyDrop keeps the
-        // table's ownership intact.
-        let element = ManuallyDrop::new(unsafe { E::from_raw(raw) });
-        Self {
-            element,
-            life: PhantomData,
-        }
-    }
-}
-
-impl<E: Element> Deref for Borrowed<'_, E> {
-    type Target = E;
-    #[inline]
-    fn deref(&self) -> &E {
-        &self.element
-    }
-}
-
-impl<'a, E: Element> Borrowed<'a, E> {
-    /// The element with the table's lifetime.
-    #[inline]
-    pub fn get<R: ?Sized>(&self, project: impl FnOnce(&'a E) -> &'a R) -> &'a R {
-        // SAFETY: the element lives as long as the table's borrow 'a, for it
-        // is a thin pointer whose target the table owns; `project` may only
-        // reach through it.
-        project(unsafe { &*std::ptr::from_ref::<E>(&self.element) })
-    }
-}
-
-/// The place of a found element: it can be read, replaced or taken out.
-pub struct Place<'a, E: Element> {
-    word: *mut u64,
-    table: &'a mut Table<E>,
-}
-
-impl<E: Element> Place<'_, E> {
-    /// The element.
-    #[inline]
-    pub fn get(&self) -> Borrowed<'_, E> {
-        // SAFETY: `word` points into a bucket that the table, borrowed
-        // mutably by this place, owns.
-        Borrowed::of(unsafe { *self.word })
-    }
-
-    /// Runs `change` on the owned element and stores what it returns, which
-    /// must have the same key.
-    #[inline]
-    pub fn update(&mut self, change: impl FnOnce(E) -> E) {
-        // SAFETY: as in `get`; the old element's ownership goes to `change`
-        // and the word is overwritten before anything can read it.
-        unsafe {
-            let word = *self.word;
-            let raw = NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8);
-            let changed = change(E::from_raw(raw));
-            *self.word = (word & !ADDRESS_MASK) | address(changed);
-        }
-    }
-
-    /// Swaps in another element with the same key and gives back the old one.
-    #[inline]
-    pub fn replace(&mut self, element: E) -> E {
-        // SAFETY: as in `update`.
-        unsafe {
-            let word = *self.word;
-            *self.word = (word & !ADDRESS_MASK) | address(element);
-            E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
-        }
-    }
-
-    /// A part of the element, to change it for as long as the table is
-    /// borrowed. `project` may only reach through the element's pointer.
-    #[inline]
-    pub fn into_part<'b, R>(
-        self,
-        project: impl FnOnce(&mut E) -> Option<&mut R>,
-    ) -> Option<&'b mut R>
-    where
-        Self: 'b,
-    {
-        // SAFETY: as in `get`; the part lies behind the thin pointer, which
-        // the table owns and keeps borrowed mutably for 'b.
-        unsafe {
-            let raw = NonNull::new_unchecked((*self.word & ADDRESS_MASK) as *mut u8);
-            let mut element = ManuallyDrop::new(E::from_raw(raw));
-            project(&mut element).map(|part| &mut *std::ptr::from_mut(part))
-        }
-    }
-
-    /// Takes the element out of the table.
-    pub fn remove(self) -> E {
-        // SAFETY: as in `update`; the word is emptied.
-        let element = unsafe {
-            let word = *self.word;
-            *self.word = 0;
-            E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
-        };
-        self.table.len -= 1;
-        self.table.after_removal();
-        element
-    }
-}
-
-fn address<E: Element>(element: E) -> u64 {
-    let raw = element.into_raw().as_ptr() as u64;
-    debug_assert_eq!(raw & !ADDRESS_MASK, 0);
-    raw
-}
-
-#[repr(C, align(64))]
-struct Bucket {
-    words: [u64; WORDS],
-    next: *mut Bucket,
-}
-
-impl Bucket {
-    fn new_overflow() -> *mut Bucket {
-        Box::into_raw(Box::new(Bucket {
-            words: [0; WORDS],
-            next: std::ptr::null_mut(),
-        }))
-    }
-
-    /// Stores a word in the first free place of the chain.
-    fn push(&mut self, word: u64) {
-        let mut bucket = self;
-        loop {
-            for place in &mut bucket.words {
-                if *place == 0 {
-                    *place = word;
-                    return;
-                }
-            }
-            if bucket.next.is_null() {
-                bucket.next = Bucket::new_overflow();
-            }
-            // SAFETY: overflow buckets are owned by their chain, and the
-            // chain is borrowed mutably.
-            bucket = unsafe { &mut *bucket.next };
-        }
-    }
-
-    fn for_each(&self, mut f: impl FnMut(u64)) {
-        let mut bucket = self;
-        loop {
-            for &word in &bucket.words {
-                if word != 0 {
-                    f(word);
-                }
-            }
-            if bucket.next.is_null() {
-                return;
-            }
-            // SAFETY: as in `push`, shared.
-            bucket = unsafe { &*bucket.next };
-        }
-    }
-
-    /// Frees the overflow chain, not its elements.
-    fn free_overflow(&mut self) {
-        let mut next = std::mem::replace(&mut self.next, std::ptr::null_mut());
-        while !next.is_null() {
-            // SAFETY: made by `new_overflow`, reachable from here only.
-            let bucket = unsafe { Box::from_raw(next) };
-            next = bucket.next;
-        }
-    }
-}
-
-/// An array of buckets; owns the buckets, not the elements.
-struct Buckets {
-    first: *mut Bucket,
-    count: u32,
-}
-
-impl Buckets {
-    const NONE: Buckets = Buckets {
-        first: std::ptr::null_mut(),
-        count: 0,
-    };
-
-    fn new(count: usize) -> Self {
-        let layout = Layout::array::<Bucket>(count).expect("a table's size fits the address space");
-        // SAFETY: the layout is not empty, and zeroes are a valid empty bucket.
-        let first = unsafe { alloc_zeroed(layout) }.cast::<Bucket>();
-        if first.is_null() {
-            handle_alloc_error(layout);
-        }
-        Self {
-            first,
-            count: u32::try_from(count).expect("fewer than 2^32 buckets"),
-        }
-    }
-
-    #[inline]
-    fn index(&self, position: u32) -> usize {
-        ((u64::from(position) * u64::from(self.count)) >> 32) as usize
-    }
-
-    /// The first position that lies behind bucket `index`; 2^32 for the last.
-    fn end_of(&self, index: usize) -> u64 {
-        ((index as u64 + 1) << 32).div_ceil(u64::from(self.count))
-    }
-
-    #[inline]
-    fn bucket(&self, index: usize) -> *mut Bucket {
-        debug_assert!(index < self.count as usize);
-        // SAFETY: within the array, as `index` gives and callers keep.
-        unsafe { self.first.add(index) }
-    }
-
-    fn free(&mut self) {
-        if self.count == 0 {
-            return;
-        }
-        for index in 0..self.count as usize {
-            // SAFETY: within the array, borrowed mutably.
-            unsafe { (*self.bucket(index)).free_overflow() };
-        }
-        let layout = Layout::array::<Bucket>(self.count as usize).expect("it was allocated");
-        // SAFETY: allocated by `new` with this layout.
-        unsafe { dealloc(self.first.cast(), layout) };
-        *self = Buckets::NONE;
-    }
 }
 
 /// The array that a resize is leaving.
@@ -698,5 +469,4 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

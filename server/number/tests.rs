@@ -1,3 +1,5 @@
+//! Numbers as clients write and read them.
+
 use super::*;
 
 fn shown(value: f64) -> String {

@@ -1,3 +1,5 @@
+//! Replies of both protocol versions, read back by another implementation.
+
 use super::*;
 use proptest::prelude::*;
 use redis_protocol::resp2::{decode as resp2, types::OwnedFrame as Frame2};

@@ -1,3 +1,5 @@
+//! Requests, whole, torn and wrong, against another implementation.
+
 use super::*;
 use proptest::prelude::*;
 use redis_protocol::resp2::{decode::decode, types::OwnedFrame};

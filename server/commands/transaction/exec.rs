@@ -14,6 +14,7 @@ use crate::connection::dispatch::{
 use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::KeyRef;
+use crate::keyspace::db::Db;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -87,16 +88,7 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
-    // Watched keys that have expired by now count as changed.
-    for (index, key) in session.watched.clone() {
-        db.select(index);
-        let _ = db.exists(&key);
-    }
-    db.select(session.db);
-    if !db.recorder.expired.is_empty() {
-        break_watches(server, &db.recorder);
-    }
-    if session.client.watch_broken.load(Ordering::Acquire) {
+    if !watches_hold(server, session, &mut db) {
         append_expired(server, &db.recorder);
         drop(db);
         reply.null_array();
@@ -123,26 +115,7 @@ fn execute(
             block: None,
         };
         ctx.db.recorder.dirty = 0;
-        match gate::check_in_exec(server, ctx.session, found.command, &args) {
-            Ok(()) => {
-                let mut started = crate::clock::Ticks::now();
-                let mark = ctx.reply.len();
-                run_command(&mut ctx, found, &args);
-                let request = crate::connection::dispatch::Request {
-                    found,
-                    args: &args,
-                    raw: None,
-                    key: None,
-                    now_ms,
-                };
-                let written = ctx.reply.len().saturating_sub(mark);
-                crate::clock::account(server, ctx.session, &request, &mut started, written);
-                if server.monitored.load(Ordering::Relaxed) {
-                    crate::monitor::show(server, ctx.session, found.command, index, &args);
-                }
-            }
-            Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
-        }
+        run_queued(&mut ctx, found, &args, now_ms);
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
             if log_db != index {
@@ -170,6 +143,44 @@ fn execute(
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// Whether no watched key has changed; one that has expired by now counts as changed.
+fn watches_hold(server: &Server, session: &Session, db: &mut Db<'_>) -> bool {
+    for (index, key) in &session.watched {
+        db.select(*index);
+        let _ = db.exists(key);
+    }
+    db.select(session.db);
+    if !db.recorder.expired.is_empty() {
+        break_watches(server, &db.recorder);
+    }
+    !session.client.watch_broken.load(Ordering::Acquire)
+}
+
+/// Runs one queued command, unless it is refused after all.
+fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
+    let (server, index) = (ctx.server, ctx.db.index());
+    match gate::check_in_exec(server, ctx.session, found.command, args) {
+        Ok(()) => {
+            let mut started = crate::clock::Ticks::now();
+            let mark = ctx.reply.len();
+            run_command(ctx, found, args);
+            let request = crate::connection::dispatch::Request {
+                found,
+                args,
+                raw: None,
+                key: None,
+                now_ms,
+            };
+            let written = ctx.reply.len().saturating_sub(mark);
+            crate::clock::account(server, ctx.session, &request, &mut started, written);
+            if server.monitored.load(Ordering::Relaxed) {
+                crate::monitor::show(server, ctx.session, found.command, index, args);
+            }
+        }
+        Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+    }
 }
 
 /// Appends a transaction's effects in one piece.

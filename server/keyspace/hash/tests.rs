@@ -1,3 +1,5 @@
+//! Hashes in both encodings against a map.
+
 use super::*;
 use crate::keyspace::listpack::validate;
 use std::collections::BTreeMap;

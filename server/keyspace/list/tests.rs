@@ -1,3 +1,5 @@
+//! Lists in both encodings against a `Vec`.
+
 use super::*;
 use crate::keyspace::listpack::{tests::sample, validate};
 
@@ -27,6 +29,28 @@ fn value(rng: &mut fastrand::Rng) -> Vec<u8> {
         1..20 => vec![b'm'; rng.usize(500..3000)],
         _ => sample(rng),
     }
+}
+
+/// LREM on the model: how many elements went.
+fn remove_from(model: &mut Vec<Vec<u8>>, count: i64, value: &[u8]) -> usize {
+    let most = if count == 0 {
+        usize::MAX
+    } else {
+        count.unsigned_abs() as usize
+    };
+    if count < 0 {
+        model.reverse();
+    }
+    let mut removed = 0;
+    model.retain(|element| {
+        let goes = element == value && removed < most;
+        removed += usize::from(goes);
+        !goes
+    });
+    if count < 0 {
+        model.reverse();
+    }
+    removed
 }
 
 fn step(rng: &mut fastrand::Rng, list: &mut List, model: &mut Vec<Vec<u8>>, growing: bool) {
@@ -75,27 +99,7 @@ fn step(rng: &mut fastrand::Rng, list: &mut List, model: &mut Vec<Vec<u8>>, grow
         }
         12 => {
             let count = rng.i64(-2..3);
-            let mut kept = Vec::new();
-            let most = if count == 0 {
-                usize::MAX
-            } else {
-                count.unsigned_abs() as usize
-            };
-            if count < 0 {
-                model.reverse();
-            }
-            let mut removed = 0;
-            for element in model.drain(..) {
-                if element == value && removed < most {
-                    removed += 1;
-                } else {
-                    kept.push(element);
-                }
-            }
-            if count < 0 {
-                kept.reverse();
-            }
-            *model = kept;
+            let removed = remove_from(model, count, &value);
             assert_eq!(list.remove(count, &value), removed);
         }
         _ if rng.u8(0..8) == 0 => {

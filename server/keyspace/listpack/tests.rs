@@ -1,3 +1,5 @@
+//! Listpacks against a `Vec`, and bytes that are no listpack.
+
 use super::*;
 
 /// Strings of all encodings, among them the bounds of each.

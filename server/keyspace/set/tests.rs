@@ -1,3 +1,5 @@
+//! Sets in all encodings against a `BTreeSet`.
+
 use super::*;
 use crate::keyspace::listpack::validate;
 use std::collections::BTreeSet;

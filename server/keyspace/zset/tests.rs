@@ -1,3 +1,5 @@
+//! Sorted sets in both encodings against a sorted `Vec`.
+
 use super::*;
 use crate::keyspace::listpack::validate;
 

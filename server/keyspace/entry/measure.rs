@@ -1,0 +1,56 @@
+//! An entry as OBJECT ENCODING and MEMORY USAGE see it, and what freeing it
+//! costs.
+
+use super::{CHANGED_IN_PLACE, Entry, Kind, ValueRef};
+
+/// Up to this length a string that was never changed in place is "embstr".
+const EMBSTR_LIMIT: usize = 44;
+
+impl Entry {
+    /// The name OBJECT ENCODING answers with.
+    pub fn encoding(&self) -> &'static str {
+        match self.value() {
+            ValueRef::Int(_) => "int",
+            ValueRef::Bytes(bytes) => {
+                let changed = self.header().flags & CHANGED_IN_PLACE != 0;
+                if changed || bytes.len() > EMBSTR_LIMIT {
+                    "raw"
+                } else {
+                    "embstr"
+                }
+            }
+            ValueRef::List(list) => list.encoding(),
+            ValueRef::Set(set) => set.encoding(),
+            ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::ZSet(zset) => zset.encoding(),
+        }
+    }
+
+    /// Bytes that the entry and its value hold (MEMORY USAGE).
+    pub fn memory_bytes(&self) -> usize {
+        let header = self.header();
+        let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);
+        let own = Entry::layout(header.kind, header.flags, key_len, value_len).size();
+        own + match self.value() {
+            ValueRef::Int(_) => 0,
+            ValueRef::Bytes(bytes) if header.kind == Kind::Big => bytes.len() + 24,
+            ValueRef::Bytes(_) => 0,
+            ValueRef::List(list) => list.memory_bytes(),
+            ValueRef::Set(set) => set.memory_bytes(),
+            ValueRef::Hash(hash) => hash.memory_bytes(),
+            ValueRef::ZSet(zset) => zset.memory_bytes(),
+        }
+    }
+
+    /// Whether dropping the value takes long enough to be worth a thread.
+    pub fn is_costly_to_free(&self) -> bool {
+        match self.value() {
+            ValueRef::Int(_) => false,
+            ValueRef::Bytes(bytes) => bytes.len() > 1 << 20,
+            ValueRef::List(list) => list.len() > 4096,
+            ValueRef::Set(set) => set.len() > 512,
+            ValueRef::Hash(hash) => hash.len() > 512,
+            ValueRef::ZSet(zset) => zset.len() > 512,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What an entry knows of its own use: when it was accessed, and what of it
+//! the tree has. Written through shared borrows, under the stripe's lock.
+
+use super::{DIRTY, Entry, IN_TREE};
+
+impl Entry {
+    /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
+    #[inline]
+    pub fn access(&self) -> u32 {
+        self.header().access
+    }
+
+    /// Sets the eviction clock; the line is written only when it changes.
+    ///
+    /// The write goes through a shared borrow: callers hold the stripe's lock.
+    #[inline]
+    pub fn set_access(&self, access: u32) {
+        if self.header().access != access {
+            // SAFETY: the stripe's lock gives this thread the entry alone;
+            // no reference to the field itself is ever handed out.
+            unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
+        }
+    }
+
+    /// Whether the tree has, or is about to have, a row for the key.
+    #[inline]
+    pub fn is_in_tree(&self) -> bool {
+        self.header().flags & IN_TREE != 0
+    }
+
+    /// Notes that the tree has, or is about to have, a row for the key.
+    #[inline]
+    pub fn set_in_tree(&self) {
+        let flags = self.header().flags | IN_TREE;
+        // SAFETY: as in `set_access`.
+        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(flags) };
+    }
+
+    /// Whether the key is in the set of changed keys of this parity's epoch.
+    #[inline]
+    pub fn is_dirty(&self, parity: usize) -> bool {
+        self.header().flags & DIRTY[parity] != 0
+    }
+
+    /// Marks the key as being, or no longer being, in that set.
+    #[inline]
+    pub fn set_dirty(&self, parity: usize, dirty: bool) {
+        let flags = self.header().flags;
+        let new = if dirty {
+            flags | DIRTY[parity]
+        } else {
+            flags & !DIRTY[parity]
+        };
+        // SAFETY: as in `set_access`.
+        unsafe { (&raw mut (*self.0.as_ptr()).flags).write(new) };
+    }
+}
