@@ -14,7 +14,7 @@ use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encoded_len};
-use crate::commands::error::CommandError;
+use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
@@ -209,7 +209,11 @@ pub fn call(
 /// Returns whether it failed.
 pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let mark = ctx.reply.len();
-    match (found.command.run)(ctx, args) {
+    let ready = match found.command.has(flag::WRITE) && ctx.server.keyspace.is_warming() {
+        true => warm_keys(ctx, found.command, args),
+        false => Ok(()),
+    };
+    match ready.and_then(|()| (found.command.run)(ctx, args)) {
         Ok(()) => false,
         Err(error) => {
             ctx.reply.truncate(mark);
@@ -218,6 +222,21 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
             true
         }
     }
+}
+
+/// Brings a command's cold keys into RAM before it changes anything, so that a
+/// tree that can't be read doesn't stop it half way.
+#[cold]
+fn warm_keys(ctx: &mut Context, command: &'static Command, args: &[&[u8]]) -> CommandResult {
+    let mut result = Ok(());
+    if command.locks == Locks::Keys {
+        each_key(command, args, |at, _| {
+            if result.is_ok() {
+                result = ctx.db.exists(args[at]).map(|_| ());
+            }
+        });
+    }
+    Ok(result?)
 }
 
 /// Puts a command's effects into the log and breaks WATCHes, then unlocks.
@@ -259,9 +278,15 @@ fn log_effects(
     if recorder.dirty == 0 {
         return;
     }
-    // A command that failed half way has changed nothing by contract; the
-    // effects it named, if any, stand.
-    let _ = failed;
+    // A command that fails has changed nothing, by contract. Should one have,
+    // what it named or else the command itself is logged: replay, which takes
+    // errors from such a command only, then ends in the same state.
+    if failed {
+        tracing::warn!(
+            "{} failed after it had changed something",
+            request.found.command.name
+        );
+    }
     match (effects.explicit(), request.raw) {
         (Some([]), _) => {}
         (Some(explicit), _) => {

@@ -290,7 +290,7 @@ impl Keyspace {
             *self.map.lock() = map;
         }
         for &(physical, keys) in key_counts.iter().filter(|(_, keys)| *keys > 0) {
-            let Some(db) = self.logical(physical) else {
+            let Some(db) = self.logical(physical).filter(|db| *db < self.databases()) else {
                 continue;
             };
             let keys = i64::try_from(keys).unwrap_or(i64::MAX);

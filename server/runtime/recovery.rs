@@ -126,6 +126,7 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     let Some(storage) = &server.storage else {
         return Ok(0);
     };
+    check_databases(server.keyspace.databases(), meta)?;
     server
         .keyspace
         .attach_tree(storage.tree.clone(), decode_map(meta), &meta.key_counts);
@@ -160,6 +161,25 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     }
     storage.log.force_select_next();
     Ok(replayer.commands)
+}
+
+/// Refuses a number of databases under which keys of the tree would be out of
+/// reach.
+fn check_databases(databases: u32, meta: &Meta) -> Result<(), String> {
+    let Some(map) = decode_map(meta) else {
+        return Ok(());
+    };
+    let has_keys = |physical: &u32| {
+        let mut counts = meta.key_counts.iter();
+        counts.any(|(db, keys)| db == physical && *keys > 0)
+    };
+    match map.physical.iter().rposition(has_keys) {
+        Some(last) if last >= databases as usize => Err(format!(
+            "database {last} holds keys, but `databases` is {databases}: it must be at least {}",
+            last + 1
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the log's commands.
@@ -233,8 +253,13 @@ impl Replayer {
             key: None,
             now_ms: self.server.started_ms,
         };
+        let dirty = self.session.tally.dirty;
         call(self.server, &mut self.session, &mut self.reply, &request);
-        if self.reply.buf.first() == Some(&b'-') {
+        // A command that failed after it had changed something was logged for
+        // that, and does the same here. One that now changes nothing was
+        // logged in another state than this.
+        let changed = self.session.tally.dirty != dirty;
+        if !changed && self.reply.buf.first() == Some(&b'-') {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
             return Err(format!("replaying {} failed: {error}", name()));
         }

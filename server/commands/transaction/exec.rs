@@ -18,6 +18,7 @@ use crate::keyspace::db::Db;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
+use crate::stats::add;
 
 /// EXEC
 pub const COMMAND: Command = Command {
@@ -88,8 +89,9 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
-    if !watches_hold(server, session, &mut db) {
-        append_expired(server, &db.recorder);
+    let hold = watches_hold(server, session, &mut db);
+    append_expired(server, &db.recorder);
+    if !hold {
         drop(db);
         reply.null_array();
         return;
@@ -99,6 +101,8 @@ fn execute(
     let mut log = Vec::new();
     let mut log_db = first_db;
     let mut dirty = 0;
+    let mut expired_logged = db.recorder.expired.len();
+    let expired_before = expired_logged;
     for Queued { command, args } in queued {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let found = table().find(&args).unwrap_or(Found { command, number: 0 });
@@ -116,15 +120,17 @@ fn execute(
         };
         ctx.db.recorder.dirty = 0;
         run_queued(&mut ctx, found, &args, now_ms);
+        // What this command found expired goes before its own effects, and
+        // after those of the commands before: a SWAPDB among them would give
+        // the key another database.
+        for (index, key) in &ctx.db.recorder.expired[expired_logged..] {
+            select(&mut log, &mut log_db, *index);
+            encode(&mut log, &[b"DEL", key]);
+        }
+        expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
-            if log_db != index {
-                encode(
-                    &mut log,
-                    &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()],
-                );
-                log_db = index;
-            }
+            select(&mut log, &mut log_db, index);
             match ctx.effects.explicit() {
                 Some(explicit) => log.extend_from_slice(explicit),
                 None => encode(&mut log, &args),
@@ -135,8 +141,11 @@ fn execute(
     db.recorder.dirty = dirty;
     let recorder = std::mem::take(&mut db.recorder);
     if !session.replaying {
-        append_expired(server, &recorder);
-        append(server, first_db, log_db, &log, queued.len());
+        let expired = recorder.expired.len() - expired_before;
+        if server.log().is_some() {
+            add(&server.stats.expired, expired as u64);
+        }
+        append(server, first_db, log_db, &log, queued.len() + expired);
         if server.watches.any() {
             break_watches(server, &recorder);
         }
@@ -180,6 +189,17 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
             }
         }
         Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+    }
+}
+
+/// Has what follows take effect in database `index`.
+fn select(log: &mut Vec<u8>, selected: &mut u32, index: u32) {
+    if *selected != index {
+        encode(
+            log,
+            &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()],
+        );
+        *selected = index;
     }
 }
 
