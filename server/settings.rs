@@ -181,6 +181,7 @@ fn load_limits(config: &Config) {
         b"zset-max-listpack-entries",
     );
     set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
+    set(&LIMITS.list_compress_depth, b"list-compress-depth");
     let list = config.integer(id("list-max-listpack-size"));
     LIMITS
         .list_max_listpack_size

@@ -6,7 +6,7 @@ use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::keyspace::entry::ValueType;
+use crate::keyspace::entry::{Entry, ValueType};
 use crate::number::parse_u64;
 use crate::resp::reply::ReplyBuffer;
 
@@ -39,6 +39,16 @@ struct Options<'a> {
     count: u64,
     /// None: any; Some(None): a type that no key here can have.
     value_type: Option<Option<ValueType>>,
+}
+
+impl Options<'_> {
+    fn want(&self, entry: &Entry) -> bool {
+        let of_type = match self.value_type {
+            None => true,
+            Some(wanted) => wanted == Some(entry.value_type()),
+        };
+        of_type && self.pattern.matches(entry.key())
+    }
 }
 
 fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
@@ -117,7 +127,7 @@ fn walk_some(
     slots.start = (cursor >> 32) as u32;
     let (mut visited, mut next) = (0, 0);
     for stripe in walk::stripes_of_slots(&slots) {
-        walk::remove_due(ctx, stripe);
+        walk::remove_due(ctx, stripe, |entry| options.want(entry));
         ctx.each_stripe(std::iter::once(stripe), |db, stripe, _| {
             if !db.stripe_may_have_keys(stripe) {
                 return Ok(true);
@@ -128,11 +138,7 @@ fn walk_some(
                 while let Some(position) = at {
                     at = db.scan_slot(position, |entry| {
                         visited += 1;
-                        let wanted = match options.value_type {
-                            None => true,
-                            Some(wanted) => wanted == Some(entry.value_type()),
-                        };
-                        if wanted && options.pattern.matches(entry.key()) {
+                        if options.want(entry) {
                             found(entry.key());
                         }
                     })?;

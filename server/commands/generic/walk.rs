@@ -95,22 +95,23 @@ pub fn each_of_slot(db: &mut Db<'_>, slot: u32, mut f: impl FnMut(&Entry)) -> Re
     Ok(())
 }
 
-/// Removes what is due in a stripe before it is walked through.
-pub fn remove_due(ctx: &mut Context<'_>, stripe: usize) {
+/// Removes what is due in a stripe, as far as it is `wanted`, before it is
+/// walked through.
+pub fn remove_due(ctx: &mut Context<'_>, stripe: usize, wanted: impl Fn(&Entry) -> bool) {
     if ctx.db.expiry_mode != ExpiryMode::Remove
         || ctx.server.keyspace.expires_count(ctx.db.index()) == 0
     {
         return;
     }
     if ctx.holds_all {
-        ctx.db.remove_due(stripe, REMOVED_PER_VISIT);
+        ctx.db.remove_due_where(stripe, REMOVED_PER_VISIT, wanted);
         return;
     }
     let server = ctx.server;
     let mut set = StripeSet::default();
     set.add(stripe);
     let mut db = open_db(server, ctx.session, set, ctx.db.now_ms);
-    if db.remove_due(stripe, REMOVED_PER_VISIT) == 0 {
+    if db.remove_due_where(stripe, REMOVED_PER_VISIT, wanted) == 0 {
         return;
     }
     let recorder = std::mem::take(&mut db.recorder);

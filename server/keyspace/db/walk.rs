@@ -1,6 +1,8 @@
 //! What concerns a database as a whole, or its slots and stripes one after
 //! another: counts, FLUSHALL, SCAN, random keys, keys that are due.
 
+use std::ops::Bound;
+
 use super::{Db, DbError, ExpiryMode};
 use crate::keyspace::KeyRef;
 use crate::keyspace::entry::Entry;
@@ -91,26 +93,47 @@ impl Db<'_> {
     /// first; returns how many. Nothing happens unless expired keys are to be
     /// removed at all.
     pub fn remove_due(&mut self, stripe: usize, limit: usize) -> usize {
-        let mut removed = 0;
+        self.remove_due_where(stripe, limit, |_| true)
+    }
+
+    /// As [`Db::remove_due`], leaving the entries that are not `wanted`; at
+    /// most `limit` of those are passed by.
+    pub fn remove_due_where(
+        &mut self,
+        stripe: usize,
+        limit: usize,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> usize {
+        let (mut removed, mut passed) = (0, 0);
+        let mut from = Bound::Unbounded;
         let first_slot = stripe * SLOTS_PER_STRIPE;
-        while removed < limit && self.expiry_mode == ExpiryMode::Remove {
+        while removed < limit && passed < limit && self.expiry_mode == ExpiryMode::Remove {
             let (now_ms, physical) = (self.now_ms, self.physical as usize);
             let Some(Some(share)) = self.held.stripe(stripe).dbs.get_mut(physical) else {
                 break;
             };
-            let Some(&(at_ms, slot, hash)) = share.expiries.first() else {
+            let next = share.expiries.range((from, Bound::Unbounded)).next();
+            let Some(&(at_ms, slot, hash)) = next else {
                 break;
             };
             if at_ms > now_ms {
                 break;
             }
-            share.expiries.remove(&(at_ms, slot, hash));
-            let mut due = Vec::new();
+            let (mut due, mut kept) = (Vec::new(), false);
             share.tables[usize::from(slot)].with_hash(hash, |entry| {
                 if entry.expire_at_ms() == Some(at_ms) {
-                    due.push(entry.key().to_vec());
+                    match wanted(entry) {
+                        true => due.push(entry.key().to_vec()),
+                        false => kept = true,
+                    }
                 }
             });
+            if kept {
+                from = Bound::Excluded((at_ms, slot, hash));
+                passed += 1;
+            } else {
+                share.expiries.remove(&(at_ms, slot, hash));
+            }
             for key in due {
                 let key = KeyRef::new(&key);
                 debug_assert_eq!(usize::from(key.slot), first_slot + usize::from(slot));

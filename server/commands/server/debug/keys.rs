@@ -6,8 +6,10 @@ use crate::commands::error::{CommandError, CommandResult};
 use crate::keyspace::KeyRef;
 use crate::keyspace::codec;
 use crate::keyspace::entry::{Entry, ValueRef};
+use crate::keyspace::limits::LIMITS;
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
 use crate::state::unix_ms;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Shows a key's entry to `f`, or None.
 pub fn with_entry(
@@ -75,8 +77,11 @@ fn describe(entry: &Entry, now_s: i64) -> String {
     {
         let nodes = list.nodes().count();
         let average = list.len() as f64 / nodes.max(1) as f64;
+        // The two limits are shown as they are set, not as this list met them.
+        let max = LIMITS.list_max_listpack_size.load(Relaxed);
+        let compressed = u8::from(LIMITS.list_compress_depth.load(Relaxed) > 0);
         line.push_str(&format!(
-            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:-2 ql_compressed:0 ql_uncompressed_size:{}",
+            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:{max} ql_compressed:{compressed} ql_uncompressed_size:{}",
             list.memory_bytes()
         ));
     }
