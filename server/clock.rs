@@ -66,12 +66,33 @@ pub fn account(
     clock: &mut Ticks,
     reply_bytes: usize,
 ) {
+    let nanos = count(server, session, request, clock);
+    keep_if_notable(server, session, request, nanos, reply_bytes);
+}
+
+/// Counts a command that ran, or one that is blocked now: what it took is
+/// looked at once it is answered. Returns its time in nanoseconds.
+#[inline]
+pub fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) -> u64 {
     let now = Ticks::now();
     let nanos = (now.0.saturating_sub(clock.0) as f64 * nanos_per_tick()) as u64;
     *clock = now;
     session
         .tally
         .count(&server.stats, request.found.number, nanos);
+    nanos
+}
+
+/// Keeps an answered command for SLOWLOG, COMMANDLOG and LATENCY if it was
+/// slow, or its request or its reply of `reply_bytes` large.
+#[inline]
+pub fn keep_if_notable(
+    server: &Server,
+    session: &Session,
+    request: &Request,
+    nanos: u64,
+    reply_bytes: usize,
+) {
     let settings = &server.settings;
     let reaches = |limit: &AtomicI64, amount: u64| {
         let limit = limit.load(Ordering::Relaxed);

@@ -146,6 +146,9 @@ impl Traits {
     /// Accepted, stored, without effect here.
     pub const NO_MEANING_HERE: Self = Self(32);
 
+    /// Shown by CONFIG GET only when asked for by its full name.
+    pub const HIDDEN: Self = Self(64);
+
     /// Both sets of marks.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -129,10 +129,11 @@ impl Config {
     /// CONFIG GET: name and value of all directives whose name or alias
     /// matches one of the patterns, each once, under the name that matched.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
-        let wanted = |name: &str| {
-            patterns
-                .iter()
-                .any(|p| glob::matches(p, name.as_bytes(), Case::Insensitive))
+        let wanted = |name: &str, hidden: bool| {
+            patterns.iter().any(|pattern| match hidden {
+                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
+                false => glob::matches(pattern, name.as_bytes(), Case::Insensitive),
+            })
         };
         let mut found = Vec::new();
         for (at, directive) in DIRECTIVES.iter().enumerate() {
@@ -140,7 +141,7 @@ impl Config {
                 .into_iter()
                 .flatten()
             {
-                if wanted(name) {
+                if wanted(name, directive.traits.has(Traits::HIDDEN)) {
                     found.push((name, self.render(DirectiveId::new(at))));
                 }
             }

@@ -355,7 +355,11 @@ fn run_one(
             } else {
                 let waiting = dispatch(server, session, reply, &request);
                 let written = reply.len().saturating_sub(mark);
-                crate::clock::account(server, session, &request, clock, written);
+                if waiting.is_some() {
+                    crate::clock::count(server, session, &request, clock);
+                } else {
+                    crate::clock::account(server, session, &request, clock, written);
+                }
                 waiting
             }
         }
@@ -390,7 +394,11 @@ fn monitored(
     let mark = reply.len();
     let waiting = dispatch(server, session, reply, request);
     let written = reply.len().saturating_sub(mark);
-    crate::clock::account(server, session, request, &mut started, written);
+    if waiting.is_some() {
+        crate::clock::count(server, session, request, &mut started);
+    } else {
+        crate::clock::account(server, session, request, &mut started, written);
+    }
     let queued = session.transaction.is_some() && command.name != "multi";
     if runs && !queued {
         crate::monitor::show(server, session, command, db, request.args);

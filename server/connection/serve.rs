@@ -11,6 +11,7 @@ use super::client::Client;
 use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
+use crate::clock::{Ticks, keep_if_notable};
 use crate::commands::command::{Command, Group};
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
@@ -91,6 +92,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         key: None,
         now_ms: unix_ms(),
     };
+    let started = Ticks::now();
     let stripes = stripes_of(waiter.command, &args);
     let mut db = open_db(server, &session, stripes, request.now_ms);
     // A key of another type is none of the waiter's business, even if its
@@ -130,6 +132,8 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     if let Some(waits) = waits {
         return waits;
     }
+    let nanos = started.elapsed_nanos();
+    keep_if_notable(server, &session, &request, nanos, reply.buf.len());
     answer(server, waiter, &reply.buf);
     Attempt::Answered(recorder.changes)
 }

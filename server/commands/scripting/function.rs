@@ -1,9 +1,10 @@
-//! FUNCTION FLUSH and LIST: there are no libraries to remove or to list.
+//! FUNCTION FLUSH, HELP and LIST: there are no libraries to remove or to list.
 
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::server::help;
 
 /// FUNCTION
 pub const COMMAND: Command = Command {
@@ -14,7 +15,7 @@ pub const COMMAND: Command = Command {
     complexity: "Depends on subcommand.",
     arity: -2,
     locks: Locks::None,
-    subcommands: &[&FLUSH, &LIST],
+    subcommands: &[&FLUSH, &HELP, &LIST],
     ..Command::BASE
 };
 
@@ -35,6 +36,32 @@ const FLUSH: Command = Command {
     )
     .optional()],
     run: flush,
+    ..Command::BASE
+};
+
+/// FUNCTION HELP
+const HELP: Command = Command {
+    name: "function|help",
+    group: Group::Scripting,
+    since: "7.0.0",
+    summary: "Explains the subcommands.",
+    complexity: "O(1)",
+    arity: 2,
+    flags: flag::LOADING | flag::STALE,
+    acl: acl::SCRIPTING,
+    locks: Locks::None,
+    run: |ctx, _| {
+        help::reply(
+            ctx,
+            "FUNCTION",
+            &[
+                "FLUSH [ASYNC|SYNC]",
+                "    Remove all libraries; there are never any.",
+                "LIST [LIBRARYNAME <pattern>] [WITHCODE]",
+                "    List the libraries; there are never any.",
+            ],
+        )
+    },
     ..Command::BASE
 };
 

@@ -5,7 +5,7 @@ mod command;
 mod commandlog;
 mod config;
 mod debug;
-mod help;
+pub mod help;
 mod info;
 mod latency;
 mod memory;

@@ -203,4 +203,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Traits::NONE,
         "Seconds to wait for replicas at shutdown.",
     ),
+    declare(
+        "key-load-delay",
+        None,
+        Integer {
+            min: i32::MIN as i128,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Microseconds to wait for each key that is loaded, for tests.",
+    ),
 ];
