@@ -45,6 +45,8 @@ pub struct Settings {
     pub normal_output_limit: OutputLimit,
     /// `maxmemory`, 0: none.
     pub maxmemory: AtomicU64,
+    /// `min-replicas-to-write`, 0: none, as with a `min-replicas-max-lag` of 0.
+    pub min_replicas: AtomicU64,
     /// Whether `maxmemory-policy` is `noeviction`.
     pub noeviction: AtomicBool,
     /// `timeout` in seconds, 0: none.
@@ -85,6 +87,12 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
+        let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
+        let min_replicas = config.integer(id("min-replicas-to-write"));
+        set_u64(
+            &self.min_replicas,
+            if lag_counts { min_replicas } else { 0 },
+        );
         set_i64(&self.timeout_s, config.integer(id("timeout")));
         set_i64(
             &self.slowlog_slower_us,

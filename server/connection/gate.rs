@@ -18,6 +18,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("nested transaction", no_multi),
     ("memory", memory),
     ("storage", storage),
+    ("replicas", replicas),
     ("loading", loading),
     ("subscriber", subscriber),
 ];
@@ -26,6 +27,7 @@ const CHECKS: &[(&str, Check)] = &[
 const CHECKS_IN_EXEC: &[(&str, Check)] = &[
     ("memory", memory),
     ("storage", storage),
+    ("replicas", replicas),
     ("loading", loading),
 ];
 
@@ -63,7 +65,8 @@ pub fn check_writes(
     command: &'static Command,
 ) -> Result<(), CommandError> {
     memory(server, session, command, &[])?;
-    storage(server, session, command, &[])
+    storage(server, session, command, &[])?;
+    replicas(server, session, command, &[])
 }
 
 fn arity(
@@ -159,6 +162,21 @@ fn storage(
         )));
     }
     Ok(())
+}
+
+/// No replica can be connected yet, so none counts.
+fn replicas(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if !command.has(flag::WRITE) || server.settings.min_replicas.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "NOREPLICAS Not enough good replicas to write.",
+    ))
 }
 
 fn loading(
