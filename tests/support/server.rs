@@ -137,6 +137,16 @@ impl Server {
         }
     }
 
+    /// As [`restart_refused`](Self::restart_refused), with directives that hold for this one start.
+    pub fn restart_refused_with(&mut self, directives: &[&str]) -> String {
+        let usual = self.directives.clone();
+        let further = directives.iter().map(|text| text.to_string());
+        self.directives.extend(further);
+        let refusal = self.restart_refused();
+        self.directives = usual;
+        refusal
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.pid()).expect("a pid fits an i32");
