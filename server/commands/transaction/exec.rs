@@ -120,13 +120,8 @@ fn execute(
         };
         ctx.db.recorder.dirty = 0;
         run_queued(&mut ctx, found, &args, now_ms);
-        // What this command found expired goes before its own effects, and
-        // after those of the commands before: a SWAPDB among them would give
-        // the key another database.
-        for (index, key) in &ctx.db.recorder.expired[expired_logged..] {
-            select(&mut log, &mut log_db, *index);
-            encode(&mut log, &[b"DEL", key]);
-        }
+        let expired = &ctx.db.recorder.expired[expired_logged..];
+        remove_expired(&mut log, &mut log_db, expired);
         expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
@@ -189,6 +184,15 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
             }
         }
         Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+    }
+}
+
+/// What a command found expired goes before its own effects, and after those of
+/// the commands before: a SWAPDB among them would give the key another database.
+fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[(u32, Box<[u8]>)]) {
+    for (index, key) in expired {
+        select(log, selected, *index);
+        encode(log, &[b"DEL", key]);
     }
 }
 
