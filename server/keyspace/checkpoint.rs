@@ -25,8 +25,6 @@ pub struct Frozen {
     parity: usize,
     /// The databases' numbers.
     pub map: DbMap,
-    /// How many keys each logical database has.
-    pub key_counts: Vec<u64>,
 }
 
 /// One row that the tree is to take over.
@@ -118,16 +116,6 @@ impl Rows {
             payload: span.payload.map(|(from, to)| &self.bytes[from..to]),
         })
     }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
 }
 
 impl Keyspace {
@@ -151,23 +139,10 @@ impl Keyspace {
         let frozen = Frozen {
             parity,
             map: self.map.lock().clone(),
-            key_counts: (0..self.databases()).map(|db| self.key_count(db)).collect(),
         };
         let result = at_cut();
         drop(held);
         Some((frozen, result))
-    }
-
-    /// How many keys changed in the current epoch, roughly.
-    pub fn changed_keys(&self) -> usize {
-        let parity = self.parity();
-        (0..STRIPES)
-            .map(|index| {
-                let mut held = self.lock_one(index);
-                let shares = held.stripe(index).dbs.iter().flatten();
-                shares.map(|share| share.dirty.len(parity)).sum::<usize>()
-            })
-            .sum()
     }
 
     /// Collects the frozen rows of one stripe of one physical database.

@@ -68,11 +68,6 @@ impl DirtyKeys {
             .iter()
             .any(|set| !set.is_empty() && set.contains(key))
     }
-
-    /// How many keys wait for the tree.
-    pub fn len(&self, parity: usize) -> usize {
-        self.changed[parity].len() + self.removed[parity].len()
-    }
 }
 
 #[cfg(test)]
