@@ -394,8 +394,17 @@ fn parse_addresses(words: &[Vec<u8>]) -> Result<Value, Reason> {
     {
         return Ok(Value::Addresses(Vec::new()));
     }
-    let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
-    Ok(Value::Addresses(words.iter().map(text).collect()))
+    let addresses: Result<Vec<String>, Reason> = words.iter().map(|word| host_name(word)).collect();
+    addresses.map(Value::Addresses)
+}
+
+/// A host's name or address: one word, without quotes, as it will stand in the file again.
+fn host_name(word: &[u8]) -> Result<String, Reason> {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
+    if word.is_empty() || !word.iter().all(plain) {
+        return Err("argument must be a host name or an address".into());
+    }
+    Ok(String::from_utf8_lossy(word).into_owned())
 }
 
 fn parse_replicaof(words: &[Vec<u8>]) -> Result<Value, Reason> {
@@ -408,8 +417,7 @@ fn parse_replicaof(words: &[Vec<u8>]) -> Result<Value, Reason> {
     }
     let port = lenient(port).and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or("Invalid primary port")?;
-    let host = String::from_utf8_lossy(host).into_owned();
-    Ok(Value::ReplicaOf(Some((host, port))))
+    Ok(Value::ReplicaOf(Some((host_name(host)?, port))))
 }
 
 fn parse_percentiles(words: &[Vec<u8>]) -> Result<Value, Reason> {
