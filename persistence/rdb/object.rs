@@ -269,7 +269,8 @@ fn check_members<'a>(
     }
 }
 
-fn unsupported(type_byte: u8) -> RdbError {
+/// The refusal of a type that is not read here, by name.
+pub(super) fn unsupported(type_byte: u8) -> RdbError {
     let name = match type_byte {
         6 | 7 => "module",
         value_type::STREAM_LISTPACKS
