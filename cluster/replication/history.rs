@@ -3,26 +3,47 @@
 
 use super::ReplicationId;
 
+/// Former names that are remembered. The wire shows only the last one, but any
+/// of them is good for a resync.
+const FORMER_NAMES: usize = 16;
+
 /// The names of a server's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// Its name now.
     pub id: ReplicationId,
-    /// What it was called before the last promotion, and the offset at which
-    /// that name ended.
-    pub before: Option<(ReplicationId, u64)>,
+    /// What it was called before, oldest first, and the offset at which each
+    /// name ended: at a promotion, or when a primary was restarted.
+    pub before: Vec<(ReplicationId, u64)>,
 }
 
 impl History {
     /// A history that begins.
     pub fn new(id: ReplicationId) -> History {
-        History { id, before: None }
+        History {
+            id,
+            before: Vec::new(),
+        }
     }
 
     /// From `end` on the history is called `id`; up to there both names hold.
     pub fn rename(&mut self, id: ReplicationId, end: u64) {
-        self.before = Some((self.id, end));
+        if self.before.len() == FORMER_NAMES {
+            self.before.remove(0);
+        }
+        self.before.push((self.id, end));
         self.id = id;
+    }
+
+    /// What to ask a primary to go on from, having everything up to `end`. A
+    /// name under which nothing was written yet is known to nobody else, so
+    /// the former one is told.
+    pub fn position(&self, end: u64) -> Position {
+        let former = self.before.last().filter(|(_, ended)| *ended == end);
+        Position {
+            id: former.map_or(self.id, |(id, _)| *id),
+            offset: end,
+        }
     }
 }
 
@@ -84,10 +105,10 @@ pub fn decide(history: &History, retained: Retained, asked: Option<Position>) ->
         return Answer::Full(Refusal::NothingYet);
     };
     if id != history.id {
-        match history.before {
-            Some((before, _)) if before != id => return Answer::Full(Refusal::OtherHistory),
+        let former = history.before.iter().rev().find(|(name, _)| *name == id);
+        match former {
             None => return Answer::Full(Refusal::OtherHistory),
-            Some((_, end)) if offset > end => return Answer::Full(Refusal::BeyondRename),
+            Some((_, end)) if offset > *end => return Answer::Full(Refusal::BeyondRename),
             Some(_) => {}
         }
     }
@@ -148,6 +169,20 @@ mod tests {
             Answer::Full(Refusal::BeyondRename)
         );
         assert_eq!(ask(&history, b'b', 180), Answer::Continue);
+    }
+
+    #[test]
+    fn older_names_hold_too_and_an_unused_name_is_not_told() {
+        let mut history = History::new(id(b'a'));
+        history.rename(id(b'b'), 120);
+        history.rename(id(b'c'), 150);
+        assert_eq!(ask(&history, b'a', 120), Answer::Continue);
+        assert_eq!(
+            ask(&history, b'a', 130),
+            Answer::Full(Refusal::BeyondRename)
+        );
+        assert_eq!(history.position(150).id, id(b'b'));
+        assert_eq!(history.position(151).id, id(b'c'));
     }
 
     #[test]

@@ -96,10 +96,7 @@ impl Node {
     }
 
     fn follow(&mut self, primary: usize) {
-        let position = Position {
-            id: self.history.id,
-            offset: self.end(),
-        };
+        let position = self.history.position(self.end());
         let identity = Identity {
             user: Vec::new(),
             password: Vec::new(),
@@ -130,10 +127,11 @@ impl Node {
     }
 
     /// What a restart leaves: log and history.
-    fn restart(&mut self) {
+    fn restart(&mut self, id: ReplicationId) {
         self.drop_followers();
-        if let Some(primary) = self.follows {
-            self.follow(primary);
+        match self.follows {
+            Some(primary) => self.follow(primary),
+            None => self.promote(id),
         }
     }
 
@@ -354,7 +352,8 @@ fn disturb(nodes: &mut [Node; 3], primary: usize, chance: &mut Chance) -> usize 
     match chance.below(200) {
         0..4 => hang_up(&mut nodes[at], 0),
         4 | 5 => {
-            nodes[at].restart();
+            let id = chance.id();
+            nodes[at].restart(id);
             for other in nodes.iter_mut().filter(|n| n.follows == Some(at)) {
                 hang_up(other, 0);
             }
