@@ -69,6 +69,10 @@ pub struct Settings {
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
+    /// `replica-read-only`.
+    pub replica_read_only: AtomicBool,
+    /// `replica-serve-stale-data`.
+    pub serve_stale: AtomicBool,
     /// Whether `requirepass` is set.
     pub password_needed: AtomicBool,
 }
@@ -113,6 +117,12 @@ impl Settings {
         set_i64(&self.maxclients, config.integer(id("maxclients")));
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
+        self.replica_read_only
+            .store(config.bool(id("replica-read-only")), Ordering::Relaxed);
+        self.serve_stale.store(
+            config.bool(id("replica-serve-stale-data")),
+            Ordering::Relaxed,
+        );
         let password = !config.string(id("requirepass")).is_empty();
         self.password_needed.store(password, Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";

@@ -242,6 +242,34 @@ impl Log {
         Offset(end)
     }
 
+    /// Appends a command that is of no database, such as PING; what is selected
+    /// stays so.
+    pub fn append_aside(&self, bytes: &[u8]) -> Offset {
+        let mut group = self.shared.group.lock();
+        if group.refused {
+            return Offset(group.end);
+        }
+        let wake = group.push(bytes);
+        let end = group.end;
+        self.shared.end.store(end, Release);
+        drop(group);
+        if wake {
+            self.shared.hurry_writer();
+        }
+        Offset(end)
+    }
+
+    /// Has what was appended written soon, rather than when the group's
+    /// interval is over. Does not wait.
+    pub fn write_soon(&self) {
+        self.shared.hurry_writer();
+    }
+
+    /// Has everything below `offset` made durable soon. Does not wait.
+    pub fn sync_soon(&self, offset: Offset) {
+        self.shared.request_sync(offset);
+    }
+
     /// The end of what was appended.
     #[inline]
     pub fn end(&self) -> Offset {

@@ -16,6 +16,7 @@ pub mod hash;
 pub mod keys;
 pub mod list;
 pub mod pubsub;
+pub mod replication;
 pub mod sample;
 pub mod scan;
 pub mod scripting;
@@ -37,6 +38,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         hash::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,
+        replication::COMMANDS,
         scripting::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::blocking::Waiter;
+use super::blocking::{TimeoutReply, Waiter};
 use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
@@ -139,11 +139,13 @@ pub fn open_db(
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
     db.access = touches.then_some(((now_ms / 1000) & 0xff_ffff) as u32);
-    db.recorder.observed = !session.replaying && is_observed(server);
+    let seen = !session.replaying || session.following.is_some();
+    db.recorder.observed = seen && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
-    } else if super::pause::is_on(server, now_ms) {
-        // Nothing changes during CLIENT PAUSE, not by expiry either.
+    } else if super::pause::is_on(server, now_ms) || server.replication.is_replica() {
+        // Nothing changes during CLIENT PAUSE, not by expiry either; and what
+        // a replica has is removed when its primary says so.
         db.expiry_mode = ExpiryMode::Hide;
     }
     db
@@ -172,6 +174,9 @@ pub fn call(
     if let Some(key) = &hint {
         db.hint(key);
     }
+    if session.is_outdated(server) {
+        return None;
+    }
     let mut ctx = Context {
         server,
         session,
@@ -191,6 +196,10 @@ pub fn call(
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
+        if let TimeoutReply::Acks(_) = waiter.on_timeout {
+            server.replication.replicas.await_acks(waiter.clone());
+            server.replication.log_bell.ring();
+        }
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
         waiting = Some((waiter, timeout_ms));
     }
@@ -250,16 +259,24 @@ pub(super) fn conclude(
 ) -> Recorder {
     let mut db = db;
     let recorder = std::mem::take(&mut db.recorder);
-    if !session.replaying {
-        if recorder.dirty != 0 || !recorder.expired.is_empty() {
-            log_effects(server, session.db, &recorder, effects, failed, request);
-        }
-        if server.watches.any() {
-            break_watches(server, &recorder);
-        }
+    if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
+        log_effects(server, session.db, &recorder, effects, failed, request);
+    } else if session.following.is_some() && db.holds_any() {
+        log_stream(server, session);
+    }
+    if server.watches.any() && (!session.replaying || session.following.is_some()) {
+        break_watches(server, &recorder);
     }
     drop(db);
     recorder
+}
+
+/// Puts what came from our primary into our log, byte for byte. A stripe is
+/// locked by the caller.
+pub fn log_stream(server: &Server, session: &Session) {
+    if let (Some(part), Some(log)) = (session.stream_part.take(), server.log()) {
+        log.append_raw_selected(&part, session.db);
+    }
 }
 
 #[inline]
@@ -271,7 +288,7 @@ fn log_effects(
     failed: bool,
     request: &Request,
 ) {
-    let Some(log) = server.log() else { return };
+    let Some(log) = server.own_log() else { return };
     if !recorder.expired.is_empty() {
         append_expired(server, recorder);
     }
@@ -305,7 +322,7 @@ fn log_effects(
 
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
-    let Some(log) = server.log() else { return };
+    let Some(log) = server.own_log() else { return };
     add(&server.stats.expired, recorder.expired.len() as u64);
     for (db, key) in &recorder.expired {
         let mut bytes = Vec::new();
@@ -330,7 +347,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     if server.log().is_none() && !recorder.expired.is_empty() {
         add(&server.stats.expired, recorder.expired.len() as u64);
     }
-    if session.replaying {
+    if session.replaying && session.following.is_none() {
         return;
     }
     if !recorder.changes.is_empty() {

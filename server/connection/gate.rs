@@ -19,8 +19,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
+    ("read-only replica", read_only),
     ("loading", loading),
     ("subscriber", subscriber),
+    ("stale replica", stale),
 ];
 
 /// Those of them that EXEC makes again, for each command that was queued.
@@ -28,7 +30,9 @@ const CHECKS_IN_EXEC: &[(&str, Check)] = &[
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
+    ("read-only replica", read_only),
     ("loading", loading),
+    ("stale replica", stale),
 ];
 
 /// Runs all checks.
@@ -52,6 +56,9 @@ pub fn check_in_exec(
     command: &'static Command,
     args: &[&[u8]],
 ) -> Result<(), CommandError> {
+    if session.replaying {
+        return Ok(());
+    }
     CHECKS_IN_EXEC
         .iter()
         .try_for_each(|(_, check)| check(server, session, command, args))
@@ -64,9 +71,13 @@ pub fn check_writes(
     session: &Session,
     command: &'static Command,
 ) -> Result<(), CommandError> {
+    if session.replaying {
+        return Ok(());
+    }
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])?;
-    replicas(server, session, command, &[])
+    replicas(server, session, command, &[])?;
+    read_only(server, session, command, &[])
 }
 
 fn arity(
@@ -148,7 +159,7 @@ fn storage(
     if !command.has(flag::WRITE) {
         return Ok(());
     }
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.any_storage() else {
         return Ok(());
     };
     if let Some(failure) = storage.log.failure() {
@@ -164,19 +175,57 @@ fn storage(
     Ok(())
 }
 
-/// No replica can be connected yet, so none counts.
 fn replicas(
     server: &Server,
     _: &Session,
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if !command.has(flag::WRITE) || server.settings.min_replicas.load(Ordering::Relaxed) == 0 {
+    let wanted = server.settings.min_replicas.load(Ordering::Relaxed);
+    if wanted == 0 || !command.has(flag::WRITE) || server.replication.is_replica() {
+        return Ok(());
+    }
+    if server.replication.replicas.good() as u64 >= wanted {
         return Ok(());
     }
     Err(CommandError::text(
         "NOREPLICAS Not enough good replicas to write.",
     ))
+}
+
+fn read_only(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let forbidden = server.replication.is_replica()
+        && command.has(flag::WRITE)
+        && server.settings.replica_read_only.load(Ordering::Relaxed);
+    match forbidden {
+        false => Ok(()),
+        true => Err(CommandError::text(
+            "READONLY You can't write against a read only replica.",
+        )),
+    }
+}
+
+fn stale(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let refused = server.replication.is_replica()
+        && !server.settings.serve_stale.load(Ordering::Relaxed)
+        && !command.has(flag::STALE)
+        && !server.replication.link.is_up();
+    match refused {
+        false => Ok(()),
+        true => Err(CommandError::text(
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        )),
+    }
 }
 
 fn loading(

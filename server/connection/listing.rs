@@ -34,7 +34,11 @@ impl ClientType {
 
     /// The class of a client.
     pub fn of(client: &Client) -> ClientType {
-        if client.is_subscriber() {
+        if client.primary.load(Ordering::Relaxed) {
+            ClientType::Primary
+        } else if client.replica.load(Ordering::Relaxed) {
+            ClientType::Replica
+        } else if client.is_subscriber() {
             ClientType::Pubsub
         } else {
             ClientType::Normal
@@ -50,6 +54,8 @@ pub const FLAG_LETTERS: &str = "OSMPxbtRBdcuAUreTIN";
 /// | letter | the client |
 /// |---|---|
 /// | `O` | is a monitor |
+/// | `S` | is a replica |
+/// | `M` | is our primary |
 /// | `P` | listens to channels |
 /// | `x` | is in MULTI |
 /// | `b` | waits in a blocking command or for the end of CLIENT PAUSE |
@@ -65,6 +71,8 @@ pub fn flags(client: &Client) -> String {
     let is = |flag: &std::sync::atomic::AtomicBool| flag.load(Ordering::Relaxed);
     let letters = [
         ('O', is(&client.monitor)),
+        ('S', is(&client.replica)),
+        ('M', is(&client.primary)),
         ('P', client.is_subscriber()),
         ('x', client.queued.load(Ordering::Relaxed) >= 0),
         ('b', client.is_blocked()),

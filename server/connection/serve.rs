@@ -139,7 +139,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
 }
 
 /// Ends a claimed waiter's wait with a reply.
-fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
+pub fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     server.blocked.remove(waiter);
     *waiter.client.waiter.lock() = None;
     if !waiter.silent {

@@ -105,6 +105,11 @@ impl<'k> Db<'k> {
         self.keyspace
     }
 
+    /// Whether any stripe is locked.
+    pub fn holds_any(&self) -> bool {
+        self.held.holds_any()
+    }
+
     /// The logical database's number.
     #[inline]
     pub fn index(&self) -> u32 {

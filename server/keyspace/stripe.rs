@@ -188,6 +188,11 @@ impl<'k> Held<'k> {
         self.set.has(stripe)
     }
 
+    /// Whether any stripe is held.
+    pub fn holds_any(&self) -> bool {
+        self.set != StripeSet::default()
+    }
+
     /// A held stripe.
     #[inline]
     pub fn stripe(&mut self, index: usize) -> &mut Stripe {

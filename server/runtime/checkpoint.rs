@@ -32,11 +32,15 @@ const URGENT_BYTES: u64 = 4 << 30;
 /// How long a checkpoint's beginning may hold up commands.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Asks the checkpoint thread to end, after a last checkpoint if wanted.
+/// What others ask of the checkpoint thread: to end, after a last checkpoint
+/// if wanted, or to make one now.
 #[derive(Default)]
 pub struct Control {
     state: Mutex<(bool, bool)>,
     bell: Condvar,
+    /// Checkpoints asked for, and made on request, by number.
+    requests: Mutex<(u64, u64)>,
+    made: Condvar,
 }
 
 impl Control {
@@ -46,9 +50,41 @@ impl Control {
         self.bell.notify_all();
     }
 
+    /// Asks for a checkpoint that begins from now on, so that what follows it
+    /// in the log selects its database anew. Gives a number to wait for.
+    pub fn request(&self) -> u64 {
+        let mut requests = self.requests.lock();
+        requests.0 += 1;
+        let number = requests.0;
+        drop(requests);
+        // Under the lock, so that the thread is not between look and wait.
+        drop(self.state.lock());
+        self.bell.notify_all();
+        number
+    }
+
+    /// Waits for a while for the checkpoint of this number; whether it is made.
+    pub fn wait_made(&self, number: u64, time: Duration) -> bool {
+        let mut requests = self.requests.lock();
+        if requests.1 < number {
+            self.made.wait_for(&mut requests, time);
+        }
+        requests.1 >= number
+    }
+
+    fn requested(&self) -> Option<u64> {
+        let requests = self.requests.lock();
+        (requests.0 > requests.1).then_some(requests.0)
+    }
+
+    fn fulfil(&self, number: u64) {
+        self.requests.lock().1 = number;
+        self.made.notify_all();
+    }
+
     fn wait(&self, time: Duration) -> (bool, bool) {
         let mut state = self.state.lock();
-        if !state.0 {
+        if !state.0 && self.requested().is_none() {
             self.bell.wait_for(&mut state, time);
         }
         *state
@@ -56,10 +92,8 @@ impl Control {
 }
 
 /// The thread's body.
-pub fn run(server: &'static Server, control: &Control) {
-    let Some(storage) = &server.storage else {
-        return;
-    };
+pub fn run(server: &'static Server, storage: &'static Storage) {
+    let control = &storage.checkpoints;
     let mut next = Instant::now();
     let mut last_end = storage.log.end();
     loop {
@@ -70,12 +104,19 @@ pub fn run(server: &'static Server, control: &Control) {
             }
             return;
         }
+        if let Some(number) = control.requested() {
+            if broken(storage) {
+                std::thread::sleep(TICK);
+            } else if attempt(server, storage, PATIENCE) {
+                control.fulfil(number);
+            }
+            continue;
+        }
         let end = storage.log.end();
         let tail = end.0 - server.applied.load(Ordering::Relaxed);
         let idle = end == last_end;
         last_end = end;
-        if tail == 0 || storage.log.failure().is_some() || storage.failed_checkpoint.get().is_some()
-        {
+        if tail == 0 || broken(storage) {
             continue;
         }
         let due = idle || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
@@ -87,6 +128,10 @@ pub fn run(server: &'static Server, control: &Control) {
             next = Instant::now() + (began.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE);
         }
     }
+}
+
+fn broken(storage: &Storage) -> bool {
+    storage.log.failure().is_some() || storage.failed_checkpoint.get().is_some()
 }
 
 fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bool {
@@ -108,9 +153,15 @@ fn checkpoint(
     storage: &Storage,
     patience: Duration,
 ) -> Result<bool, String> {
-    let cut = server
-        .keyspace
-        .begin_checkpoint(patience, || storage.log.position());
+    let _turn = storage.tree_turn.lock();
+    // A replica's stream may not be added to; there the number is known.
+    let fresh = storage.checkpoints.requested().is_some() && !server.replication.is_replica();
+    let cut = server.keyspace.begin_checkpoint(patience, || {
+        if fresh {
+            storage.log.force_select_next();
+        }
+        storage.log.position()
+    });
     let Some((frozen, (offset, selected_db))) = cut else {
         return Ok(false);
     };
@@ -118,7 +169,6 @@ fn checkpoint(
         offset: offset.0,
         term: storage.log.term().0,
         selected_db,
-        replication_id: server.replication_id.lock().clone(),
         ..Meta::default()
     };
     // Retired databases leave the tree with this transaction.
@@ -126,7 +176,8 @@ fn checkpoint(
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
     let text = |e: &dyn std::fmt::Display| e.to_string();
-    let mut batch = storage.tree.begin().map_err(|e| text(&e))?;
+    let tree = storage.tree.get();
+    let mut batch = tree.begin().map_err(|e| text(&e))?;
     let mut physical: Vec<u32> = frozen.map.physical.clone();
     physical.sort_unstable();
     let mut rows = Rows::default();
@@ -152,12 +203,12 @@ fn checkpoint(
     }
     // The tree must never be ahead of the log on disk.
     storage.log.sync_to(offset).map_err(|e| text(&e))?;
+    server.replication.identity().stamp(&mut meta);
     batch.commit(&meta).map_err(|e| text(&e))?;
     server.keyspace.finish_checkpoint(&frozen);
     server.applied.store(offset.0, Ordering::Relaxed);
-    storage
-        .log
-        .trim_below(Offset(offset.0.saturating_sub(retention_bytes(server))));
+    let kept = offset.0.saturating_sub(retention_bytes(server));
+    storage.log.trim_below(Offset(kept.min(storage.held_log())));
     Ok(true)
 }
 

@@ -7,4 +7,5 @@ pub mod checkpoint;
 pub mod connection;
 pub mod listener;
 pub mod recovery;
+pub mod replication;
 pub mod start;

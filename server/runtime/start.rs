@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery};
+use super::{background, checkpoint, recovery, replication};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -50,14 +50,20 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         false => None,
     };
     let count = worker_count(&config);
-    let (storage, meta, lock) = match opened {
-        Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
-        None => (None, None, None),
+    let (storage, meta, lock, identity) = match opened {
+        Some(opened) => (
+            Some(opened.storage),
+            Some(opened.meta),
+            Some(opened.lock),
+            opened.identity,
+        ),
+        None => (None, None, None, None),
     };
     // The server lives as long as the process.
     let server: &'static Server =
         Box::leak(Box::new(Server::new(config, config_file, storage, count)));
     tracing::info!("Server initialized");
+    replication::prepare(server, &dir, identity)?;
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
         let replayed = recovery::replay(server, meta)?;
@@ -75,9 +81,11 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }
     let pid_file = write_pid_file(&server.config.read());
+    replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     announce(server, &dir, count);
     wait_for_end(server)?;
     let result = running.wind_up();
+    replication::clean_up(server);
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
     }
@@ -109,10 +117,12 @@ fn raise_descriptor_limit(maxclients: i64) {
     }
 }
 
-/// Under `always`, each sync of the log wakes the replies that wait for it.
+/// Each write and sync of the log wakes those who feed replicas, and under
+/// `always` the replies that wait for it.
 fn wake_on_sync(server: &'static Server) {
     let Some(log) = server.log() else { return };
     log.on_synced(Box::new(move |_| {
+        server.replication.log_bell.ring();
         if server.settings.sync_always.load(Ordering::Relaxed) {
             server
                 .synced_bells
@@ -126,15 +136,22 @@ fn spawn_threads(
     server: &'static Server,
     lock: Option<redoubt_persistence::disk::DirectoryLock>,
 ) -> std::io::Result<Running> {
-    let checkpoints = Arc::new(Control::default());
+    let checkpoints = match &server.storage {
+        Some(storage) => storage.checkpoints.clone(),
+        None => Arc::new(Control::default()),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(body)
     };
-    let (theirs, control) = (server, checkpoints.clone());
+    let theirs = server;
     let checkpoint_thread = spawn(
         "tree-writer",
-        Box::new(move || checkpoint::run(theirs, &control)),
+        Box::new(move || {
+            if let Some(storage) = &theirs.storage {
+                checkpoint::run(theirs, storage);
+            }
+        }),
     )?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(

@@ -14,6 +14,9 @@ mod simple;
 
 use super::command::Command;
 
+/// The version of the protocol that clients and replicas are promised.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// This family's commands.
 pub const COMMANDS: &[&Command] = &[
     &command::COMMAND,
@@ -34,9 +37,6 @@ pub const COMMANDS: &[&Command] = &[
     &absent::READWRITE,
     &debug::COMMAND,
     &simple::LOLWUT,
-    &simple::REPLICAOF,
-    &simple::ROLE,
     &simple::SHUTDOWN,
-    &simple::SLAVEOF,
     &simple::TIME,
 ];

@@ -89,6 +89,9 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
+    if session.is_outdated(server) {
+        return;
+    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold {
@@ -135,15 +138,17 @@ fn execute(
     }
     db.recorder.dirty = dirty;
     let recorder = std::mem::take(&mut db.recorder);
-    if !session.replaying {
+    if session.following.is_some() {
+        crate::connection::dispatch::log_stream(server, session);
+    } else if !session.replaying {
         let expired = recorder.expired.len() - expired_before;
         if server.log().is_some() {
             add(&server.stats.expired, expired as u64);
         }
         append(server, first_db, log_db, &log, queued.len() + expired);
-        if server.watches.any() {
-            break_watches(server, &recorder);
-        }
+    }
+    if server.watches.any() {
+        break_watches(server, &recorder);
     }
     drop(db);
     after(server, session, recorder);
@@ -209,7 +214,7 @@ fn select(log: &mut Vec<u8>, selected: &mut u32, index: u32) {
 
 /// Appends a transaction's effects in one piece.
 fn append(server: &Server, first_db: u32, last_db: u32, effects: &[u8], commands: usize) {
-    let Some(log) = server.log() else { return };
+    let Some(log) = server.own_log() else { return };
     if effects.is_empty() {
         return;
     }
