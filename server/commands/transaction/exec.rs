@@ -9,7 +9,7 @@ use crate::commands::effects::{Effects, encode};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::dispatch::{
-    after, append_expired, break_watches, open_db, run as run_command, stripes_of,
+    after, append_expired, break_watches, log_stream, open_db, run as run_command, stripes_of,
 };
 use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
@@ -89,13 +89,9 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
-    if session.is_outdated(server) {
-        return;
-    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
-    if !hold {
-        drop(db);
+    if !hold || session.is_outdated(server) {
         reply.null_array();
         return;
     }
@@ -139,7 +135,7 @@ fn execute(
     db.recorder.dirty = dirty;
     let recorder = std::mem::take(&mut db.recorder);
     if session.following.is_some() {
-        crate::connection::dispatch::log_stream(server, session);
+        log_stream(server, session);
     } else if !session.replaying {
         let expired = recorder.expired.len() - expired_before;
         if server.log().is_some() {

@@ -12,6 +12,7 @@ use redoubt_cluster::replication::history::Position;
 use redoubt_cluster::replication::link::{Failure, Identity, Input, Link, Output, Phase};
 
 use super::apply::Applier;
+use super::transfer::Source;
 use super::{install, progress};
 use crate::config::id;
 use crate::connection::client::Client;
@@ -55,16 +56,17 @@ pub fn run(server: &'static Server) {
     }
 }
 
-struct Follower {
-    server: &'static Server,
+/// The link of one generation.
+pub(super) struct Follower {
+    pub(super) server: &'static Server,
     storage: &'static Storage,
     target: Target,
     generation: u64,
-    link: Link,
+    pub(super) link: Link,
     socket: Option<TcpStream>,
-    client: Option<Arc<Client>>,
+    pub(super) client: Option<Arc<Client>>,
     applier: Option<Applier>,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 impl Follower {
@@ -90,11 +92,11 @@ impl Follower {
         }
     }
 
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.server.replication.generation() == self.generation
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.server.replication.now_ms()
     }
 
@@ -132,7 +134,7 @@ impl Follower {
     }
 
     /// Waits for bytes, for a moment.
-    fn receive(&mut self) -> Received {
+    pub(super) fn receive(&mut self) -> Received {
         let status = &self.server.replication.link;
         let Some(socket) = &mut self.socket else {
             let seen = self.server.replication.target_bell.rings();
@@ -225,7 +227,7 @@ impl Follower {
         self.applier = None;
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(super) fn send(&mut self, bytes: &[u8]) {
         let sent = match &mut self.socket {
             Some(socket) => socket.write_all(bytes),
             None => return,
@@ -314,20 +316,14 @@ impl Follower {
         replication.link.loaded_bytes.store(0, Ordering::Relaxed);
         let began = std::time::Instant::now();
         let (server, storage, generation) = (self.server, self.storage, self.generation);
-        let mut source = Source {
-            follower: self,
-            ready: Vec::new(),
-            at: 0,
-            complete: false,
-        };
-        let loaded =
-            install::load(server, storage, &mut source).and_then(|incoming| match source.drain() {
-                Ok(()) => Ok(incoming),
-                Err(error) => {
-                    incoming.discard();
-                    Err(error.to_string())
-                }
-            });
+        let mut source = Source::new(self);
+        let loaded = install::load(server, &mut source).and_then(|incoming| match source.drain() {
+            Ok(()) => Ok(incoming),
+            Err(error) => {
+                incoming.discard();
+                Err(error.to_string())
+            }
+        });
         let installed = loaded.and_then(|incoming| {
             let keys = incoming.keys;
             if !incoming.functions.is_empty() {
@@ -357,97 +353,11 @@ impl Follower {
     }
 }
 
-enum Received {
+/// What a read gave.
+pub(super) enum Received {
     Nothing,
     Bytes(usize),
     End,
-}
-
-/// The primary's RDB file, as it arrives.
-struct Source<'f> {
-    follower: &'f mut Follower,
-    ready: Vec<u8>,
-    at: usize,
-    complete: bool,
-}
-
-impl Source<'_> {
-    /// Gets more of the file.
-    fn refill(&mut self) -> io::Result<()> {
-        self.ready.clear();
-        self.at = 0;
-        let mut pinged_ms = self.follower.now_ms();
-        while self.ready.is_empty() && !self.complete {
-            self.receive()?;
-            if self.follower.now_ms() > pinged_ms + RETRY_MS {
-                pinged_ms = self.follower.now_ms();
-                self.follower.send(b"\n");
-            }
-            self.take_outputs()?;
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self) -> io::Result<()> {
-        let follower = &mut *self.follower;
-        let lost = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        let killed = |client: &Arc<Client>| client.killed.load(Ordering::Acquire);
-        if !follower.is_current() || follower.client.as_ref().is_none_or(killed) {
-            return lost();
-        }
-        follower.link.handle(follower.now_ms(), Input::Tick);
-        match follower.receive() {
-            Received::Nothing => {}
-            Received::End => return lost(),
-            Received::Bytes(count) => {
-                let bytes = std::mem::take(&mut follower.buffer);
-                let now_ms = follower.now_ms();
-                follower.link.handle(now_ms, Input::Bytes(&bytes[..count]));
-                follower.buffer = bytes;
-            }
-        }
-        Ok(())
-    }
-
-    fn take_outputs(&mut self) -> io::Result<()> {
-        let status = &self.follower.server.replication.link;
-        while !self.complete
-            && let Some(output) = self.follower.link.poll_output()
-        {
-            match output {
-                Output::Snapshot(bytes) => {
-                    add(&status.loaded_bytes, bytes.len() as u64);
-                    self.ready.extend_from_slice(&bytes);
-                }
-                Output::SnapshotEnds => self.complete = true,
-                Output::Disconnect(failure) => {
-                    return Err(io::Error::other(failure.to_string()));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what is behind the file's end.
-    fn drain(&mut self) -> io::Result<()> {
-        while !self.complete {
-            self.refill()?;
-        }
-        Ok(())
-    }
-}
-
-impl Read for Source<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.ready.len() && !self.complete {
-            self.refill()?;
-        }
-        let count = into.len().min(self.ready.len() - self.at);
-        into[..count].copy_from_slice(&self.ready[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
-    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {

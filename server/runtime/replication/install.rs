@@ -6,17 +6,19 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redoubt_cluster::replication::history::{History, Position};
 use redoubt_cluster::slots::Slot;
-use redoubt_persistence::log::UNKNOWN_DB;
+use redoubt_persistence::log::{Offset, Term, UNKNOWN_DB};
 use redoubt_persistence::rdb::file::{FileReader, KeyRecord, ReadOptions, Record};
 use redoubt_persistence::rdb::object::Object;
 use redoubt_persistence::rdb::{Limits, RdbError, value_type};
-use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
+use redoubt_persistence::tree::{Meta, Tree, TreeError, TreeOptions};
 
 use crate::keyspace::entry::Entry;
+use crate::keyspace::stripe::Held;
 use crate::keyspace::{DbMap, codec};
 use crate::replication::identity::{INCOMING, remove_dir};
 use crate::runtime::recovery::encode_map;
@@ -63,8 +65,8 @@ impl Drop for Abandoned {
 }
 
 /// Loads an RDB file into a tree of its own, to the last byte of the file.
-pub fn load(server: &Server, storage: &Storage, input: impl Read) -> Result<Incoming, String> {
-    let parent = parent_of(server, storage);
+pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
+    let parent = parent_of(server);
     let dir = (0..u32::MAX)
         .map(|number| parent.join(format!("{INCOMING}{number}")))
         .find(|dir| !dir.exists())
@@ -147,7 +149,7 @@ fn row_payload(key: &KeyRecord<'_>) -> Result<Option<Vec<u8>>, RdbError> {
 
 impl Incoming {
     fn write(&mut self, rows: &mut Vec<Row>) -> Result<(), String> {
-        let text = |error: redoubt_persistence::tree::TreeError| error.to_string();
+        let text = |error: TreeError| error.to_string();
         rows.sort_unstable_by(|a, b| (a.db, a.slot, &a.key).cmp(&(b.db, b.slot, &b.key)));
         let mut batch = self.tree.begin().map_err(text)?;
         for row in rows.iter() {
@@ -160,6 +162,26 @@ impl Incoming {
         batch.commit(&Meta::default()).map_err(text)
     }
 
+    /// Notes what it is as of; gives how many keys each database has.
+    fn finish(
+        &self,
+        end: Offset,
+        term: Term,
+        position: Position,
+        map: &DbMap,
+    ) -> Result<Vec<(u32, u64)>, TreeError> {
+        let mut meta = Meta {
+            offset: end.0,
+            term: term.0,
+            selected_db: self.selected_db,
+            replication_id: position.id.to_string(),
+            ..Meta::default()
+        };
+        meta.extra.push(encode_map(map));
+        self.tree.begin()?.commit(&meta)?;
+        Ok(self.tree.meta()?.key_counts)
+    }
+
     /// Removes it.
     pub fn discard(self) {
         let dir = self.dir.clone();
@@ -169,7 +191,7 @@ impl Incoming {
 }
 
 /// Where our tree lies.
-fn parent_of(server: &Server, _: &Storage) -> PathBuf {
+fn parent_of(server: &Server) -> PathBuf {
     let directory = server.replication.directory.get();
     directory.map_or_else(super::scratch::directory, Clone::clone)
 }
@@ -191,39 +213,23 @@ pub fn swap(
         .log
         .sync_to(storage.log.end())
         .map_err(|e| text(&e))?;
-    let mut held = loop {
-        if replication.generation() != generation {
-            incoming.discard();
-            return Err("the role has changed".into());
-        }
-        if let Some(held) = server.keyspace.try_lock_all(PATIENCE) {
-            break held;
-        }
-    };
-    if replication.generation() != generation {
-        drop(held);
+    let Some(mut held) = lock_all(server, generation) else {
         incoming.discard();
         return Err("the role has changed".into());
-    }
+    };
     let end = storage.log.end();
     storage.log.sync_to(end).map_err(|e| text(&e))?;
     let map = DbMap {
         physical: (0..server.keyspace.databases()).collect(),
         retired: Vec::new(),
     };
-    let mut meta = Meta {
-        offset: end.0,
-        term: storage.log.term().0,
-        selected_db: incoming.selected_db,
-        replication_id: position.id.to_string(),
-        ..Meta::default()
-    };
-    meta.extra.push(encode_map(&map));
-    let batch = incoming.tree.begin().map_err(|e| text(&e))?;
-    batch.commit(&meta).map_err(|e| text(&e))?;
+    let selected_db = incoming.selected_db;
+    let counts = incoming
+        .finish(end, storage.log.term(), position, &map)
+        .map_err(|e| text(&e))?;
     let name = incoming.dir.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
-    let old = parent_of(server, storage).join(&replication.identity().tree);
+    let old = parent_of(server).join(&replication.identity().tree);
     // From here on a restart finds the new tree, before this the old one.
     let changed = replication.change_identity(|identity| {
         identity.history = History::new(position.id);
@@ -233,22 +239,31 @@ pub fn swap(
     });
     changed.map_err(|e| text(&e))?;
     let tree = Arc::new(incoming.tree);
-    let counts = tree.meta().map_err(|e| text(&e))?.key_counts;
-    server
-        .keyspace
-        .replace(&mut held, tree.clone(), map, &counts);
+    let keyspace = &server.keyspace;
+    keyspace.replace(&mut held, tree.clone(), map, &counts);
     storage.tree.set(tree);
-    server
-        .applied
-        .store(end.0, std::sync::atomic::Ordering::Relaxed);
-    storage.log.append_raw_selected(b"", incoming.selected_db);
+    server.applied.store(end.0, Ordering::Relaxed);
+    storage.log.append_raw_selected(b"", selected_db);
     server.watches.touch_all();
+    // Nothing of the new history is in the log yet, so none goes to those who
+    // follow the old one.
+    replication.replicas.disconnect();
     drop(held);
     drop(turn);
-    replication.replicas.disconnect();
     drop(Abandoned(Some(old)));
     warm_again(server);
     Ok(())
+}
+
+/// Locks all stripes, unless the role has changed.
+fn lock_all(server: &'static Server, generation: u64) -> Option<Held<'static>> {
+    let is_current = || server.replication.generation() == generation;
+    while is_current() {
+        if let Some(held) = server.keyspace.try_lock_all(PATIENCE) {
+            return is_current().then_some(held);
+        }
+    }
+    None
 }
 
 /// Brings what is in the new tree into RAM, in the background.

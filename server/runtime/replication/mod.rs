@@ -13,6 +13,7 @@ pub mod feeder;
 mod follower;
 mod install;
 mod scratch;
+mod transfer;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
