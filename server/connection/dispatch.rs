@@ -151,7 +151,9 @@ pub fn open_db(
     db
 }
 
-fn is_observed(server: &Server) -> bool {
+/// Whether anybody wants to know what changes.
+#[inline]
+pub(super) fn is_observed(server: &Server) -> bool {
     server.settings.notify.load(Ordering::Relaxed) != 0
         || server.watches.any()
         || server.blocked.clients() != 0
@@ -218,8 +220,8 @@ pub fn call(
 /// Returns whether it failed.
 pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let mark = ctx.reply.len();
-    let ready = match found.command.has(flag::WRITE) && ctx.server.keyspace.is_warming() {
-        true => warm_keys(ctx, found.command, args),
+    let ready = match found.command.has(flag::WRITE) {
+        true => ready_to_write(ctx, found.command, args),
         false => Ok(()),
     };
     match ready.and_then(|()| (found.command.run)(ctx, args)) {
@@ -230,6 +232,17 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
             add(&ctx.server.stats.commands_of(found.number).failed, 1);
             true
         }
+    }
+}
+
+#[inline]
+fn ready_to_write(ctx: &mut Context, command: &'static Command, args: &[&[u8]]) -> CommandResult {
+    if !ctx.session.replaying {
+        super::gate::read_only(ctx.server, ctx.session, command, args)?;
+    }
+    match ctx.server.keyspace.is_warming() {
+        true => warm_keys(ctx, command, args),
+        false => Ok(()),
     }
 }
 
@@ -279,8 +292,9 @@ pub fn log_stream(server: &Server, session: &Session) {
     }
 }
 
+/// Puts what a command did into the log.
 #[inline]
-fn log_effects(
+pub(super) fn log_effects(
     server: &Server,
     index: u32,
     recorder: &Recorder,
@@ -344,17 +358,30 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
-    if server.log().is_none() && !recorder.expired.is_empty() {
-        add(&server.stats.expired, recorder.expired.len() as u64);
+    notice(
+        server,
+        session,
+        recorder.changes,
+        recorder.expired.len() as u64,
+    );
+}
+
+/// Tells of changes, and counts keys that had expired.
+pub(super) fn notice(
+    server: &'static Server,
+    session: &Session,
+    changes: Vec<Change>,
+    expired: u64,
+) {
+    if server.log().is_none() && expired != 0 {
+        add(&server.stats.expired, expired);
     }
-    if session.replaying && session.following.is_none() {
+    if (session.replaying && session.following.is_none()) || changes.is_empty() {
         return;
     }
-    if !recorder.changes.is_empty() {
-        notify(server, &recorder.changes);
-        if server.blocked.clients() != 0 {
-            super::serve::serve_blocked(server, recorder.changes);
-        }
+    notify(server, &changes);
+    if server.blocked.clients() != 0 {
+        super::serve::serve_blocked(server, changes);
     }
 }
 

@@ -80,6 +80,44 @@ pub fn check_writes(
     read_only(server, session, command, &[])
 }
 
+/// What passes all checks but `arity`, whatever its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// Each command must be looked at.
+    Nothing,
+    /// Commands that only read keys.
+    Reads,
+    /// Commands that read and write keys.
+    Everything,
+}
+
+/// What passes now, for the short way of a pipeline. Every check above must
+/// have its part here.
+pub fn open(server: &Server, session: &Session) -> Open {
+    let settings = &server.settings;
+    if !session.authenticated
+        || session.transaction.is_some()
+        || session.is_subscriber()
+        || server.loading.load(Ordering::Relaxed)
+    {
+        return Open::Nothing;
+    }
+    if server.replication.is_replica() {
+        let fresh = settings.serve_stale.load(Ordering::Relaxed) || server.replication.link.is_up();
+        return if fresh { Open::Reads } else { Open::Nothing };
+    }
+    let healthy = server.any_storage().is_none_or(|storage| {
+        storage.log.failure().is_none() && storage.failed_checkpoint.get().is_none()
+    });
+    let writable = healthy
+        && settings.maxmemory.load(Ordering::Relaxed) == 0
+        && settings.min_replicas.load(Ordering::Relaxed) == 0;
+    match writable {
+        true => Open::Everything,
+        false => Open::Reads,
+    }
+}
+
 fn arity(
     _: &Server,
     _: &Session,
@@ -193,7 +231,9 @@ fn replicas(
     ))
 }
 
-fn read_only(
+/// Asked again under the locks of a command: a server may have become a replica
+/// since it passed the gate.
+pub fn read_only(
     server: &Server,
     _: &Session,
     command: &'static Command,
