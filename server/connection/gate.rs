@@ -16,6 +16,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("login", login),
     ("arity", arity),
     ("nested transaction", no_multi),
+    ("redirection", redirect),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -98,6 +99,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
     if !session.authenticated
         || session.transaction.is_some()
         || session.is_subscriber()
+        || session.client.capa_redirect.load(Ordering::Relaxed)
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;
@@ -229,6 +231,30 @@ fn replicas(
     Err(CommandError::text(
         "NOREPLICAS Not enough good replicas to write.",
     ))
+}
+
+/// A client that follows redirections (CLIENT CAPA REDIRECT) is sent from a
+/// replica to its primary, unless it only reads and says that it may (READONLY).
+fn redirect(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if !server.replication.is_replica() || !session.client.capa_redirect.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let queued = session.transaction.iter().flat_map(|t| &t.queued);
+    let mut queued = queued.filter(|_| command.name == "exec");
+    let writes = command.has(flag::WRITE) || queued.any(|q| q.command.has(flag::WRITE));
+    let reads = command.has(flag::READONLY) && !session.reads_here;
+    match server.replication.target() {
+        Some(target) if writes || reads => Err(CommandError::text(format!(
+            "REDIRECT {}:{}",
+            target.host, target.port
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Asked again under the locks of a command: a server may have become a replica

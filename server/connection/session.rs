@@ -64,6 +64,8 @@ pub struct Session {
     /// Of our primary's stream: the bytes of what is being run, until they are
     /// in the log.
     pub stream_part: std::cell::Cell<Option<Vec<u8>>>,
+    /// READONLY: it may read from a replica.
+    pub reads_here: bool,
     /// What it told of itself as a replica.
     pub peer: Option<Box<redoubt_cluster::replication::peer::Peer>>,
     /// It asked for the stream: the connection is handed over to a thread.
@@ -86,6 +88,7 @@ impl Session {
             replaying: false,
             following: None,
             stream_part: std::cell::Cell::new(None),
+            reads_here: false,
             peer: None,
             stream_request: None,
         }

@@ -8,7 +8,7 @@ use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::replication::replicas::StreamRequest;
-use crate::runtime::replication::change_role;
+use crate::runtime::replication::switch;
 
 /// PSYNC replicationid offset [FAILOVER]
 pub const PSYNC: Command = Command {
@@ -67,13 +67,8 @@ fn take_over(ctx: &mut Context<'_>, id: &[u8], word: &[u8]) -> CommandResult {
         ));
     }
     tracing::info!("Failover request received for replid {}", replication.id());
-    let held = ctx
-        .server
-        .keyspace
-        .lock(crate::keyspace::stripe::StripeSet::ALL);
-    let changed = change_role(ctx.server, None);
-    drop(held);
-    changed.map_err(|error| CommandError::Storage(error.to_string()))?;
+    let switched = switch(ctx.server, None);
+    switched.map_err(|error| CommandError::Storage(error.to_string()))?;
     Ok(())
 }
 

@@ -117,6 +117,7 @@ pub const READONLY: Command = Command {
     flags: flag::FAST | flag::LOADING | flag::STALE,
     acl: acl::CONNECTION,
     run: |ctx, _| {
+        ctx.session.reads_here = true;
         ctx.reply.ok();
         Ok(())
     },
@@ -127,6 +128,11 @@ pub const READONLY: Command = Command {
 pub const READWRITE: Command = Command {
     name: "readwrite",
     summary: "Takes READONLY back.",
+    run: |ctx, _| {
+        ctx.session.reads_here = false;
+        ctx.reply.ok();
+        Ok(())
+    },
     ..READONLY
 };
 

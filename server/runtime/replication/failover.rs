@@ -6,12 +6,10 @@
 //! | waiting | until the replica has everything, or time is over | handing over, or none |
 //! | handing over | we follow it, and ask it to become the primary | none |
 
-use std::time::Duration;
-
 use parking_lot::Mutex;
 use redoubt_cluster::replication::peer::Stage;
 
-use super::change_role;
+use super::switch;
 use crate::connection::pause;
 use crate::replication::Target;
 use crate::state::{Server, unix_ms};
@@ -81,7 +79,7 @@ pub fn abort(server: &'static Server) -> bool {
     match state {
         State::None => return false,
         State::Waiting(_) => {}
-        State::HandingOver(_) => switch(server, None),
+        State::HandingOver(_) => hand_back(server),
     }
     pause::end(server);
     tracing::info!("Failover aborted");
@@ -103,7 +101,12 @@ pub fn advance(server: &'static Server) {
                 false => None,
             });
             match chosen {
-                Some(target) => hand_over(server, target),
+                Some(target) => {
+                    if over {
+                        tracing::info!("Failover time out exceeded, failing over.");
+                    }
+                    hand_over(server, target);
+                }
                 None if over => {
                     abort(server);
                 }
@@ -143,20 +146,24 @@ fn ready(server: &Server, request: &Request) -> Option<Target> {
     found
 }
 
+/// The replica has refused to take over.
+pub fn refused(server: &'static Server) {
+    if server.replication.failover.is_handing_over() {
+        tracing::warn!("Failover target rejected psync request");
+        abort(server);
+    }
+}
+
 fn hand_over(server: &'static Server, target: Target) {
     tracing::info!("Failing over to {}:{}", target.host, target.port);
     *server.replication.failover.state.lock() = State::HandingOver(target.clone());
-    switch(server, Some(target));
+    if let Err(error) = switch(server, Some(target)) {
+        tracing::error!("can't follow: {error}");
+    }
 }
 
-fn switch(server: &'static Server, target: Option<Target>) {
-    let held = loop {
-        if let Some(held) = server.keyspace.try_lock_all(Duration::from_secs(1)) {
-            break held;
-        }
-    };
-    if let Err(error) = change_role(server, target) {
+fn hand_back(server: &'static Server) {
+    if let Err(error) = switch(server, None) {
         tracing::error!("can't write the replication state: {error}");
     }
-    drop(held);
 }

@@ -184,6 +184,9 @@ impl Follower {
                     }
                     self.disconnect();
                     self.link.set_identity(identity(self.server));
+                    if let Failure::Refused(_) = failure {
+                        super::failover::refused(self.server);
+                    }
                 }
             }
         }

@@ -112,6 +112,14 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
     Ok(true)
 }
 
+/// As [`change_role`], for a caller who has locked nothing.
+pub fn switch(server: &'static Server, target: Option<Target>) -> std::io::Result<bool> {
+    let held = server.keyspace.lock(StripeSet::ALL);
+    let changed = change_role(server, target);
+    drop(held);
+    changed
+}
+
 /// What is due now and then: pings, lag, waits.
 fn tend(server: &'static Server) {
     let replication = &server.replication;
