@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::log_aside;
+use crate::clock::{Ticks, account};
 use crate::commands::table::{Found, table};
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call, stripes_of};
@@ -144,7 +145,9 @@ impl Applier {
             key: None,
             now_ms: unix_ms(),
         };
+        let mut clock = Ticks::now();
         call(self.server, &mut self.session, &mut self.reply, &request);
+        account(self.server, &mut self.session, &request, &mut clock, 0);
         if self.session.is_outdated(self.server) {
             return Err("the stream is not followed any more".into());
         }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use redoubt_persistence::log::{Offset, Term};
 
 use crate::config::{Value, id};
+use crate::connection::serve;
 use crate::keyspace::stripe::StripeSet;
 use crate::replication::{Target, new_id};
 use crate::state::{Server, Storage};
@@ -109,6 +110,9 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
     replication.set_target(target);
     // They are to learn of the new name.
     replication.replicas.disconnect();
+    if replication.is_replica() {
+        serve::unblock_all(server);
+    }
     Ok(true)
 }
 
