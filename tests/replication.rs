@@ -420,17 +420,18 @@ fn image_of(server: &Server) -> Vec<u8> {
 fn a_full_sync_killed_at_any_moment_leaves_the_old_data_or_the_new() {
     let mut primary = Server::start(&[]);
     let mut client = primary.client();
-    for i in 0..3000 {
-        ok(&mut client, &format!("SET new{i} {}", "n".repeat(500)));
-    }
+    let sets: Vec<u8> = (0..3000)
+        .flat_map(|i| support::encode(&["SET", &format!("new{i}"), &"n".repeat(500)]))
+        .collect();
+    client.pipeline(&sets, 3000);
     let mut replica = Server::start(&["--appendfsync", "always"]);
-    for round in 0..8u64 {
+    for round in 0..5u64 {
         ok(&mut replica.client(), "REPLICAOF NO ONE");
         ok(&mut replica.client(), "FLUSHALL");
         ok(&mut replica.client(), "MSET old1 a old2 b old3 c");
         // A restart is to follow nobody.
         follow(&replica, &primary);
-        std::thread::sleep(Duration::from_millis(round * 23 % 170));
+        std::thread::sleep(Duration::from_millis(round * 37 % 170));
         if round % 2 == 0 {
             replica.kill();
             replica.restart();
@@ -481,4 +482,110 @@ fn messages_reach_those_who_listen_to_a_replica() {
     ok(&mut primary.client(), "PUBLISH news hello");
     let wanted = ["message", "news", "hello"].map(Reply::bulk);
     assert_eq!(listener.read(), Reply::Array(wanted.to_vec()));
+}
+
+/// A Sentinel of Redis that watches one primary; ends when dropped.
+struct Sentinel {
+    process: std::process::Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Sentinel {
+    fn watch(primary: &Server) -> Sentinel {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
+        let config = dir.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor ours 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds ours 1000\n\
+             sentinel failover-timeout ours 5000\n",
+            dir.path().display(),
+            primary.port()
+        );
+        std::fs::write(&config, text).expect("a file");
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let process = std::process::Command::new(program)
+            .arg(&config)
+            .arg("--sentinel")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("a sentinel starts");
+        Sentinel {
+            process,
+            port,
+            _dir: dir,
+        }
+    }
+
+    /// Asks it, once it is there.
+    fn ask(&self, line: &str) -> Reply {
+        let mut client = None;
+        in_time("the sentinel answers", || {
+            client = Client::connect(self.port).ok();
+            client.is_some()
+        });
+        run(client.as_mut().expect("a connection"), line)
+    }
+
+    /// The port of who it takes for the primary.
+    fn primary(&self) -> Option<u16> {
+        match self.ask("SENTINEL GET-MASTER-ADDR-BY-NAME ours") {
+            Reply::Array(address) => address.last()?.text()?.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
+    let mut old = Server::start(&[]);
+    let replicas = [Server::start(&[]), Server::start(&[])];
+    for replica in &replicas {
+        follow(replica, &old);
+        await_sync(replica, &old);
+    }
+    write(&old, 0);
+    let before = content(&old);
+    let sentinel = Sentinel::watch(&old);
+    in_time("the sentinel knows both replicas", || {
+        match sentinel.ask("SENTINEL REPLICAS ours") {
+            Reply::Array(known) => known.len() == 2,
+            _ => false,
+        }
+    });
+    for replica in &replicas {
+        await_sync(replica, &old);
+    }
+    old.kill();
+    in_time("another primary", || {
+        sentinel.primary().is_some_and(|port| port != old.port())
+    });
+    let port = sentinel.primary().expect("a primary");
+    let [one, other] = &replicas;
+    let (new, sibling) = match one.port() == port {
+        true => (one, other),
+        false => (other, one),
+    };
+    await_sync(sibling, new);
+    assert_eq!(content(new), before);
+    write(new, 1);
+    old.restart();
+    in_time("the old primary follows", || {
+        info(&mut old.client(), "replication", "role") == "slave"
+    });
+    await_sync(&old, new);
+    assert_same(new, &old);
+    assert_eq!(partial_and_full(new), (2, 0));
 }
