@@ -69,6 +69,11 @@ pub struct Settings {
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
+    /// `lazyfree-lazy-expire`: what expired is logged as UNLINK.
+    pub lazy_expire: AtomicBool,
+    /// `lazyfree-lazy-server-del`: what a command removes besides its purpose
+    /// is logged as UNLINK.
+    pub lazy_server_del: AtomicBool,
     /// `replica-read-only`.
     pub replica_read_only: AtomicBool,
     /// `replica-serve-stale-data`.
@@ -117,6 +122,12 @@ impl Settings {
         set_i64(&self.maxclients, config.integer(id("maxclients")));
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
+        self.lazy_expire
+            .store(config.bool(id("lazyfree-lazy-expire")), Ordering::Relaxed);
+        self.lazy_server_del.store(
+            config.bool(id("lazyfree-lazy-server-del")),
+            Ordering::Relaxed,
+        );
         self.replica_read_only
             .store(config.bool(id("replica-read-only")), Ordering::Relaxed);
         self.serve_stale.store(
@@ -136,6 +147,26 @@ impl Settings {
         let events = config.string(id("notify-keyspace-events"));
         self.notify.store(notify_bits(&events), Ordering::Relaxed);
         load_limits(config);
+    }
+}
+
+impl Settings {
+    /// The command by which the log removes what has expired.
+    pub fn expire_word(&self) -> &'static [u8] {
+        removal(&self.lazy_expire)
+    }
+
+    /// The command by which the log removes what a command leaves empty or
+    /// replaces.
+    pub fn server_del_word(&self) -> &'static [u8] {
+        removal(&self.lazy_server_del)
+    }
+}
+
+fn removal(lazy: &AtomicBool) -> &'static [u8] {
+    match lazy.load(Ordering::Relaxed) {
+        true => b"UNLINK",
+        false => b"DEL",
     }
 }
 

@@ -237,7 +237,7 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
 
 #[inline]
 fn ready_to_write(ctx: &mut Context, command: &'static Command, args: &[&[u8]]) -> CommandResult {
-    if !ctx.session.replaying {
+    if !ctx.session.replaying && !ctx.in_transaction {
         super::gate::read_only(ctx.server, ctx.session, command, args)?;
     }
     match ctx.server.keyspace.is_warming() {
@@ -340,7 +340,7 @@ pub fn append_expired(server: &Server, recorder: &Recorder) {
     add(&server.stats.expired, recorder.expired.len() as u64);
     for (db, key) in &recorder.expired {
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"DEL", key]);
+        encode(&mut bytes, &[server.settings.expire_word(), key]);
         log.append(*db, &bytes, *db);
     }
 }

@@ -31,7 +31,6 @@ const CHECKS_IN_EXEC: &[(&str, Check)] = &[
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
-    ("read-only replica", read_only),
     ("loading", loading),
     ("stale replica", stale),
 ];
