@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::rounds;
 use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
@@ -90,11 +91,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ..
         } = self;
         reply.protocol = session.client.protocol();
+        rounds::count();
         let stop = pipeline.run(server, session, input, start, reply);
         match stop {
             Stop::NeedsInput(bytes) => {
                 self.compact();
                 self.wanted = bytes;
+                if rounds::is_busy() {
+                    // Others of this worker are about to run as well: replies
+                    // go out together, so that a peer that sleeps is woken
+                    // once for all of them.
+                    tokio::task::yield_now().await;
+                }
                 self.flush().await
             }
             Stop::HasMore => {

@@ -7,4 +7,5 @@ pub mod checkpoint;
 pub mod connection;
 pub mod listener;
 pub mod recovery;
+mod rounds;
 pub mod start;

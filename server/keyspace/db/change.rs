@@ -111,10 +111,10 @@ impl Db<'_> {
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
-        self.prepare(&key)?;
         if expire_at_ms.is_none() && self.overwrite(&key, value) {
             return Ok(());
         }
+        self.prepare(&key)?;
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }
