@@ -316,18 +316,29 @@ fn an_error_inside_a_batch_aborts_it_and_leaves_the_tree_open() {
 }
 
 #[test]
-fn a_failed_commit_poisons_the_tree() {
+fn a_failed_commit_leaves_the_tree_as_it_was_and_the_next_one_holds() {
     let dir = tempfile::tempdir().unwrap();
     let options = TreeOptions {
         map_size: 1 << 20,
         ..TreeOptions::default()
     };
     let tree = Tree::open(dir.path(), options).unwrap();
+    write(&tree, |batch| {
+        batch.put(0, 1, b"old", None, b"value").unwrap();
+    });
     let mut meta = Meta::default();
     meta.extra.push(("too large".into(), bytes(2 << 20, 1)));
-    assert!(tree.begin().unwrap().commit(&meta).is_err());
-    assert!(tree.failure().is_some());
-    assert!(matches!(tree.begin(), Err(TreeError::Poisoned(_))));
+    let mut batch = tree.begin().unwrap();
+    batch.put(0, 1, b"new", None, b"value").unwrap();
+    let error = batch.commit(&meta).unwrap_err();
+    assert!(error.is_out_of_space(), "{error}");
+    assert_eq!(tree.failure(), None);
+    assert_eq!(read(&tree, 0, 1, b"new"), None);
+    write(&tree, |batch| {
+        batch.put(0, 1, b"later", None, b"value").unwrap();
+    });
+    assert_eq!(tree.meta().unwrap().key_counts, [(0, 2)]);
+    assert!(read(&tree, 0, 1, b"old").is_some());
 }
 
 #[test]
