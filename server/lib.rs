@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod glob;
+pub mod health;
 pub mod keyspace;
 pub mod latency;
 pub mod memory;

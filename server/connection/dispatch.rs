@@ -327,6 +327,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
+    session.wrote |= recorder.dirty != 0;
     if server.log().is_none() && !recorder.expired.is_empty() {
         add(&server.stats.expired, recorder.expired.len() as u64);
     }

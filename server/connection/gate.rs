@@ -145,24 +145,19 @@ fn storage(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if !command.has(flag::WRITE) {
+    if !command.has(flag::WRITE) || !server.health.refuses() {
         return Ok(());
     }
-    let Some(storage) = &server.storage else {
-        return Ok(());
-    };
-    if let Some(failure) = storage.log.failure() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
-        )));
+    match server.health.reason() {
+        Some(reason) => Err(CommandError::text(format!(
+            "{REFUSED} Writes are refused: {reason}."
+        ))),
+        None => Ok(()),
     }
-    if let Some(failure) = storage.failed_checkpoint.get() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
-        )));
-    }
-    Ok(())
 }
+
+/// The first word of the error for a write that storage does not take.
+pub const REFUSED: &str = "MISCONF";
 
 /// No replica can be connected yet, so none counts.
 fn replicas(

@@ -56,6 +56,9 @@ pub struct DirtyKeys {
     /// By parity: keys that were removed. They may have been made anew since,
     /// and may never have been in the tree.
     pub removed: [HashSet<Box<[u8]>, ahash::RandomState>; 2],
+    /// Of `changed`, what the checkpoint under way has collected: should it fail,
+    /// the next one has to collect it again.
+    pub collected: Vec<u64>,
     /// Frozen values that were about to be overwritten.
     pub pre_images: Vec<PreImage>,
 }

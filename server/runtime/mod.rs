@@ -8,3 +8,4 @@ pub mod connection;
 pub mod listener;
 pub mod recovery;
 pub mod start;
+pub mod watch;

@@ -137,6 +137,11 @@ impl Server {
         }
     }
 
+    /// The directives of its next starts.
+    pub fn set_directives(&mut self, directives: &[&str]) {
+        self.directives = directives.iter().map(|text| text.to_string()).collect();
+    }
+
     /// As [`restart_refused`](Self::restart_refused), with directives that hold for this one start.
     pub fn restart_refused_with(&mut self, directives: &[&str]) -> String {
         let usual = self.directives.clone();
