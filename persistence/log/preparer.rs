@@ -43,6 +43,8 @@ struct State {
     trouble: Option<String>,
     /// The segment asked for last.
     wanted: u64,
+    /// It is being made, or going to be.
+    pending: bool,
     closed: bool,
     idle: bool,
 }
@@ -58,8 +60,11 @@ impl Preparer {
     /// Asks for segment `id`; at most one is asked for at a time.
     pub fn prepare(&self, id: u64) {
         let mut state = self.state.lock();
-        state.wanted = id;
-        state.jobs.push_front(Job::Prepare(id));
+        if !(state.pending && state.wanted == id) {
+            state.wanted = id;
+            state.pending = true;
+            state.jobs.push_front(Job::Prepare(id));
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -77,8 +82,9 @@ impl Preparer {
     /// Tries again to make a segment that could not be made.
     pub fn retry(&self) {
         let mut state = self.state.lock();
-        if matches!(state.prepared, Some(Err(_))) {
+        if matches!(state.prepared, Some(Err(_))) && !state.pending {
             state.prepared = None;
+            state.pending = true;
             let id = state.wanted;
             // Behind what waits to be recycled: that may be the space.
             state.jobs.push_back(Job::Prepare(id));
@@ -150,6 +156,7 @@ impl Preparer {
                     let mut state = self.state.lock();
                     state.trouble = trouble;
                     state.prepared = Some(prepared);
+                    state.pending = false;
                     drop(state);
                     self.changed.notify_all();
                     if shared.short_of_space.swap(troubled, Relaxed) != troubled {
