@@ -366,3 +366,35 @@ fn an_unknown_format_version_is_refused() {
         Err(TreeError::FormatVersion { found: 9, known: 1 })
     ));
 }
+
+#[test]
+fn a_truncated_file_is_refused_by_name_wherever_it_was_cut() {
+    let (dir, tree) = new_tree();
+    write(&tree, |batch| {
+        for n in 0..3000u32 {
+            let key = format!("key:{n}");
+            let value = bytes(100 + (n as usize % 50) * 100, u64::from(n));
+            batch
+                .put(0, (n % 100) as u16, key.as_bytes(), None, &value)
+                .unwrap();
+        }
+    });
+    drop(tree);
+    let file = dir.path().join("data.mdb");
+    let whole = std::fs::read(&file).unwrap();
+    assert!(whole.len() > 4 << 20);
+    for part in [30, 50, 99] {
+        std::fs::write(&file, &whole[..whole.len() / 100 * part]).unwrap();
+        let Err(error) = Tree::open(dir.path(), TreeOptions::default()) else {
+            panic!("{part} % of the file are taken for a whole");
+        };
+        let text = error.to_string();
+        assert!(text.contains("data.mdb is damaged"), "{part} %: {text}");
+    }
+    std::fs::write(&file, b"not a tree at all").unwrap();
+    assert!(Tree::open(dir.path(), TreeOptions::default()).is_err());
+    std::fs::write(&file, &whole).unwrap();
+    let tree = open(&dir);
+    assert!(tree.snapshot().unwrap().check_all().is_ok());
+    assert!(read(&tree, 0, 50, b"key:2950").is_some());
+}
