@@ -108,6 +108,9 @@ pub struct LogOptions {
     pub term: Term,
     /// Id of the first segment of a log that is created.
     pub first_segment: u64,
+    /// A bug to be caught by the crash tests.
+    #[cfg(test)]
+    pub bug: Option<Bug>,
     /// Recovery need not read segments that lie wholly below this offset: the
     /// tree has applied them. Readers check them when they come to them.
     pub verify_from: Offset,
@@ -123,9 +126,25 @@ impl Default for LogOptions {
             spare_segments: 2,
             term: Term(0),
             first_segment: 1,
+            #[cfg(test)]
+            bug: None,
             verify_from: Offset(0),
         }
     }
+}
+
+/// Bugs that the crash tests plant, to see that they are caught.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Now and then a sync is left out.
+    SkipSync,
+    /// A sync that failed is tried again.
+    RetrySync,
+    /// The log is trimmed below what is synced, not what the tree has.
+    TrimEarly,
+    /// Rows and offset are committed one after the other.
+    SplitCommit,
 }
 
 /// What recovery found.
@@ -362,6 +381,11 @@ impl Log {
     /// durable (I5). Their files are recycled or removed in the background.
     pub fn trim_below(&self, offset: Offset) {
         let synced = self.synced();
+        #[cfg(test)]
+        let offset = match self.shared.options.bug {
+            Some(Bug::TrimEarly) => synced,
+            _ => offset,
+        };
         let mut segments = self.shared.segments.lock();
         while let Some(next) = segments.get(1) {
             // Something in the next one must be durable, so that its header is.

@@ -218,7 +218,16 @@ impl Shared {
         }
         let started = Instant::now();
         for segment in self.segments_with(synced, target) {
+            #[cfg(test)]
+            if self.options.bug == Some(super::Bug::SkipSync) && target % 4 == 0 {
+                continue;
+            }
             let result = segment.file.sync_data();
+            #[cfg(test)]
+            let result = match self.options.bug {
+                Some(super::Bug::RetrySync) => result.or_else(|_| segment.file.sync_data()),
+                _ => result,
+            };
             result.map_err(LogError::io("sync", &segment.path))?;
         }
         self.counters.synced(started.elapsed());

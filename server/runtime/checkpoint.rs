@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim};
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
@@ -149,28 +150,28 @@ fn mend(server: &'static Server, storage: &Storage) {
     let Some((frozen, offset)) = began else {
         return;
     };
-    let first = storage.log.next_beginning();
-    let cut = Cut {
+    let mut cut = Cut {
         frozen,
         offset,
         selected_db: 0,
         replication_id: random_id(),
-        beginning: Some(first),
+        beginning: None,
     };
-    let mended = if take_over(server, storage, &cut) {
-        let begun = storage.log.finish_anew(offset, first);
-        begun.map_err(|error| tracing::error!("the log can't begin anew: {error}"))
+    let mended = begin_anew(&storage.log, offset, |first| {
+        cut.beginning = Some(first);
+        match take_over(server, storage, &cut) {
+            true => Ok(()),
+            false => Err("the tree could not take everything over"),
+        }
+    });
+    if let Err(error) = mended {
+        tracing::error!("the log can't begin anew: {error}");
+        add(&server.health.failed_mends, 1);
     } else {
-        storage.log.abandon_anew();
-        Err(())
-    };
-    if mended.is_ok() {
         *server.replication_id.lock() = cut.replication_id;
         add(&server.health.log_restarts, 1);
         server.health.clear(Trouble::Log);
         tracing::warn!("Everything is stored, and a new log begins at offset {offset}");
-    } else {
-        add(&server.health.failed_mends, 1);
     }
     server
         .synced_bells
@@ -201,8 +202,7 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             health.last_checkpoint_rows.store(rows, Ordering::Relaxed);
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
-            let kept_from = cut.offset.0.saturating_sub(retention_bytes(server));
-            storage.log.trim_below(Offset(kept_from));
+            trim(&storage.log, cut.offset, retention_bytes(server));
             true
         }
         Err(error) => {
@@ -254,11 +254,11 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
     for &db in &retired {
         batch.clear_db(db).map_err(|e| e.to_string())?;
     }
-    if cut.beginning.is_none() {
-        // The tree must never be ahead of the log on disk.
-        storage.log.sync_to(cut.offset).map_err(|e| e.to_string())?;
-    }
-    batch.commit(&meta).map_err(|e| e.to_string())?;
+    let committed = match cut.beginning {
+        Some(_) => batch.commit(&meta).map_err(CheckpointError::Tree),
+        None => commit(&storage.log, cut.offset, || batch.commit(&meta)),
+    };
+    committed.map_err(|e| e.to_string())?;
     Ok(written)
 }
 
