@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod eviction;
 pub mod glob;
 pub mod health;
 pub mod keyspace;

@@ -56,6 +56,8 @@ pub struct Server {
     pub watches: Watches,
     /// Counters.
     pub stats: Stats,
+    /// Keys that go for want of memory.
+    pub eviction: crate::eviction::Eviction,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
     /// Clients in MONITOR mode.
@@ -127,6 +129,7 @@ impl Server {
             blocked: Blocked::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
+            eviction: Default::default(),
             health: Default::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),

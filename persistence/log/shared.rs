@@ -219,7 +219,7 @@ impl Shared {
         let started = Instant::now();
         for segment in self.segments_with(synced, target) {
             #[cfg(test)]
-            if self.options.bug == Some(super::Bug::SkipSync) && target % 4 == 0 {
+            if self.options.bug == Some(super::Bug::SkipSync) && target.is_multiple_of(4) {
                 continue;
             }
             let result = segment.file.sync_data();

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::session::Session;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
+use crate::eviction;
 use crate::resp::Protocol;
 use crate::state::Server;
 
@@ -92,7 +93,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         return Open::Nothing;
     }
     let writable = !server.health.refuses()
-        && settings.maxmemory.load(Ordering::Relaxed) == 0
+        && eviction::has_ample_room(server)
         && settings.min_replicas.load(Ordering::Relaxed) == 0;
     match writable {
         true => Open::Everything,
@@ -160,14 +161,11 @@ fn memory(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    let limit = server.settings.maxmemory.load(Ordering::Relaxed);
-    if limit == 0 || !command.has(flag::DENYOOM) {
-        return Ok(());
+    let limited = server.settings.maxmemory.load(Ordering::Relaxed) != 0;
+    match limited && command.has(flag::DENYOOM) && eviction::is_out_of_memory(server) {
+        true => Err(CommandError::OutOfMemory),
+        false => Ok(()),
     }
-    if crate::memory::used_bytes() > limit {
-        return Err(CommandError::OutOfMemory);
-    }
-    Ok(())
 }
 
 fn storage(

@@ -64,6 +64,14 @@ pub struct DirtyKeys {
 }
 
 impl DirtyKeys {
+    /// Whether the tree knows of everything.
+    pub fn is_empty(&self) -> bool {
+        self.changed.iter().all(Vec::is_empty)
+            && self.removed.iter().all(HashSet::is_empty)
+            && self.collected.is_empty()
+            && self.pre_images.is_empty()
+    }
+
     /// Whether `key` was removed since the tree's last commit, so that what
     /// the tree still has under it is no longer true.
     pub fn is_removed(&self, key: &[u8]) -> bool {

@@ -149,7 +149,8 @@ pub fn memory(server: &Server, text: &mut Text) {
         format_args!("{fragmentation:.2}"),
     );
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
-    text.field("mem_not_counted_for_evict", 0);
+    let uncounted = crate::eviction::uncounted_bytes(server);
+    text.field("mem_not_counted_for_evict", uncounted);
     text.field("mem_replication_backlog", 0);
     text.field("mem_total_replication_buffers", 0);
     text.field("mem_replicas_repl_buffer", 0);
