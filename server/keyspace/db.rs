@@ -8,6 +8,7 @@
 
 mod change;
 mod cold;
+mod evict;
 mod typed;
 mod walk;
 
@@ -231,7 +232,7 @@ impl<'k> Db<'k> {
         {
             self.recorder.hits += 1;
             if let Some(access) = access {
-                entry.set_access(access);
+                entry.touch(access);
             }
             // SAFETY: the borrow of the table lasts as long as that of self;
             // the compiler can't see that the other path returns as well.
@@ -248,7 +249,7 @@ impl<'k> Db<'k> {
             Some(entry) => {
                 self.recorder.hits += 1;
                 if let Some(access) = access {
-                    entry.set_access(access);
+                    entry.touch(access);
                 }
             }
             None => {

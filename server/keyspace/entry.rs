@@ -11,6 +11,7 @@
 //! A GET of a short string so costs two cache lines, and 10 million of them
 //! no allocation but this one.
 
+pub mod frequency;
 mod measure;
 mod state;
 mod value;
@@ -58,7 +59,8 @@ const IN_TREE: u8 = 16;
 struct Header {
     key_len: u32,
     value_len: u32,
-    /// 24 bits for the eviction clock, 8 to spare.
+    /// 24 bits for the eviction clock (seconds, or see `frequency.rs`), 8 to
+    /// spare.
     access: u32,
     kind: Kind,
     flags: u8,

@@ -50,6 +50,16 @@ impl StripeDb {
     }
 }
 
+impl StripeDb {
+    /// Whether there are no keys, nor anything that the tree has to be told.
+    pub fn is_empty(&self) -> bool {
+        self.cold == 0
+            && self.expiries.is_empty()
+            && self.dirty.is_empty()
+            && self.tables.iter().all(Table::is_empty)
+    }
+}
+
 /// What one lock guards: a share of each (physical) database.
 #[derive(Default)]
 pub struct Stripe {

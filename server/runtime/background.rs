@@ -35,6 +35,7 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
                 server.keyspace.free_retired(&retired);
             }
         }
+        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }

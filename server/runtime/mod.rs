@@ -9,3 +9,4 @@ pub mod listener;
 pub mod recovery;
 mod rounds;
 pub mod start;
+pub mod watch;

@@ -158,6 +158,7 @@ fn run_one(
 #[inline]
 fn settle(ctx: &mut Context<'_>) {
     let recorder = &mut ctx.db.recorder;
+    ctx.session.wrote |= recorder.dirty != 0;
     ctx.session.tally.dirty += std::mem::take(&mut recorder.dirty);
     ctx.effects.clear();
     if !recorder.changes.is_empty() || !recorder.expired.is_empty() {
