@@ -64,6 +64,9 @@ pub struct BlockRequest {
     pub timeout_ms: u64,
     /// What to answer then.
     pub on_timeout: TimeoutReply,
+    /// The arguments to run the command with again, if not those it came with
+    /// (XREAD: `$` made an id).
+    pub args: Option<Vec<Vec<u8>>>,
 }
 
 const WAITING: u8 = 0;
@@ -226,12 +229,20 @@ impl Blocked {
             .is_some_and(|queues| queues.contains_key(key))
     }
 
-    /// The first who waits for a key and came after the one with this number.
-    pub fn next(&self, db: u32, key: &[u8], number: u64) -> Option<Arc<Waiter>> {
+    /// The first who waits for a key, came after the one with this number, and
+    /// is `wanted`.
+    pub fn next(
+        &self,
+        db: u32,
+        key: &[u8],
+        number: u64,
+        wanted: impl Fn(&Waiter) -> bool,
+    ) -> Option<Arc<Waiter>> {
         let queues = self.queues.lock();
         let queue = queues.get(&db)?.get(key)?;
         let later = (Bound::Excluded(number), Bound::Unbounded);
-        queue.range(later).next().map(|(_, waiter)| waiter.clone())
+        let mut later = queue.range(later).map(|(_, waiter)| waiter);
+        later.find(|waiter| wanted(waiter)).cloned()
     }
 
     /// The waited-for keys of a database, for SWAPDB and FLUSHALL.

@@ -18,6 +18,8 @@ pub static LIMITS: Limits = Limits {
     set_max_listpack_value: AtomicUsize::new(64),
     zset_max_listpack_entries: AtomicUsize::new(128),
     zset_max_listpack_value: AtomicUsize::new(64),
+    stream_node_max_bytes: AtomicUsize::new(4096),
+    stream_node_max_entries: AtomicUsize::new(100),
 };
 
 /// No listpack grows past this many bytes, whatever the limits say: its header
@@ -41,6 +43,10 @@ pub struct Limits {
     pub set_max_listpack_value: AtomicUsize,
     pub zset_max_listpack_entries: AtomicUsize,
     pub zset_max_listpack_value: AtomicUsize,
+    /// 0: as many as a listpack can hold.
+    pub stream_node_max_bytes: AtomicUsize,
+    /// 0: any number.
+    pub stream_node_max_entries: AtomicUsize,
 }
 
 impl Limits {
