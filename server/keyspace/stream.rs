@@ -307,6 +307,9 @@ impl Entries {
         if self.is_empty() && id <= self.last_id {
             return Some(added);
         }
+        if id != StreamId::MIN && id < self.max_deleted_id {
+            return None;
+        }
         if id >= self.last_id {
             return (id == self.last_id).then_some(added);
         }

@@ -215,8 +215,8 @@ fn after(ctx: &mut Context<'_>, key: &[u8], arg: &[u8]) -> Result<StreamId, Comm
     match arg {
         b"$" => Ok(stream.map_or(StreamId::MIN, |s| s.entries.last_id())),
         b"+" => {
-            let last = stream.and_then(|s| s.entries.last_present_id());
-            Ok(last.and_then(StreamId::previous).unwrap_or(StreamId::MIN))
+            let last = stream.map_or(StreamId::MIN, |s| s.entries.last_id());
+            Ok(last.previous().unwrap_or(StreamId::MIN))
         }
         b">" => Err(CommandError::err(
             "The > ID can be specified only when calling XREADGROUP using the GROUP <group> \

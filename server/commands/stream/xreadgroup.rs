@@ -189,7 +189,10 @@ impl Reader<'_> {
     /// Moves the group on to an entry.
     fn advance(&self, group: &mut Group, id: StreamId) {
         match group.entries_read {
-            Some(read) if !self.entries.has_deleted_from(id) => {
+            Some(read)
+                if group.last_id >= self.entries.first_id()
+                    && !self.entries.has_deleted_from(group.last_id) =>
+            {
                 group.entries_read = Some(read.wrapping_add(1));
             }
             _ => group.entries_read = self.entries.count_up_to(id),
