@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
-use crate::commands::command::Command;
+use crate::commands::command::{Command, Group, flag};
 use crate::resp::reply::ReplyBuffer;
 
 /// What a client gets when its time is over.
@@ -136,6 +136,12 @@ impl Waiter {
         self.on_timeout.write(reply);
     }
 
+    /// Whether it is told when a key is gone, or is of another type: the group
+    /// that XREADGROUP waits for goes with its key.
+    pub fn minds_absence(&self) -> bool {
+        self.command.group == Group::Stream && self.command.has(flag::WRITE)
+    }
+
     /// Its place in the order of arrival.
     pub fn number(&self) -> u64 {
         self.number
@@ -184,6 +190,15 @@ impl Blocked {
     /// How many keys are waited for.
     pub fn keys(&self) -> usize {
         self.queues.lock().values().map(HashMap::len).sum()
+    }
+
+    /// How many keys somebody waits for who minds their absence.
+    pub fn keys_that_must_be(&self) -> usize {
+        let queues = self.queues.lock();
+        let queues = queues.values().flat_map(HashMap::values);
+        queues
+            .filter(|queue| queue.values().any(|waiter| waiter.minds_absence()))
+            .count()
     }
 
     /// The right to serve waiters. Only one thread has it, so a waiter that

@@ -145,7 +145,10 @@ impl Entries {
 
     fn memory_bytes(&self) -> usize {
         let per_node = 3 * size_of::<(StreamId, Node)>() / 2;
-        let sample = self.nodes.values().map(|node| per_node + node.memory_bytes());
+        let sample = self
+            .nodes
+            .values()
+            .map(|node| per_node + node.memory_bytes());
         estimate_total(sample, self.nodes.len())
     }
 

@@ -120,7 +120,17 @@ mod tests {
             strict(b"18446744073709551615-18446744073709551615"),
             Ok(StreamId::MAX)
         );
-        for bad in ["", "-", "+", "a", "1-", "1-a", "1--1", "1-2-3", "18446744073709551616"] {
+        for bad in [
+            "",
+            "-",
+            "+",
+            "a",
+            "1-",
+            "1-a",
+            "1--1",
+            "1-2-3",
+            "18446744073709551616",
+        ] {
             assert!(strict(bad.as_bytes()).is_err(), "{bad}");
         }
         assert_eq!(new(b"5-*"), Ok(NewId::Within(5)));
@@ -133,7 +143,10 @@ mod tests {
         assert_eq!(start(b"(5"), Ok(id(5, 1)));
         assert_eq!(end(b"(5"), Ok(id(5, u64::MAX - 1)));
         assert_eq!(end(b"5"), Ok(id(5, u64::MAX)));
-        assert_eq!((start(b"-"), end(b"+")), (Ok(StreamId::MIN), Ok(StreamId::MAX)));
+        assert_eq!(
+            (start(b"-"), end(b"+")),
+            (Ok(StreamId::MIN), Ok(StreamId::MAX))
+        );
         assert!(start(b"(-").is_err() && start(b"(").is_err());
         let last = b"(18446744073709551615-18446744073709551615";
         assert!(start(last).is_err() && end(b"(0-0").is_err());

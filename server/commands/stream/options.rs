@@ -23,7 +23,10 @@ pub const TRIM_ARGS: &[Arg] = &[
     )
     .optional(),
     Arg::string("threshold"),
-    Arg::integer("count").after("LIMIT").optional().since("6.2.0"),
+    Arg::integer("count")
+        .after("LIMIT")
+        .optional()
+        .since("6.2.0"),
 ];
 
 /// What is to be taken away, and how exactly.
@@ -118,7 +121,9 @@ fn read(args: &[&[u8]], is_add: bool) -> Result<Parsed, CommandError> {
         } else if is(word, "maxlen") && has_more {
             at = threshold(args, at, &mut parsed, max_len)?;
         } else if is(word, "minid") && has_more {
-            at = threshold(args, at, &mut parsed, |arg| ids::strict(arg).map(Trim::MinId))?;
+            at = threshold(args, at, &mut parsed, |arg| {
+                ids::strict(arg).map(Trim::MinId)
+            })?;
         } else if is(word, "limit") && has_more {
             let limit = integer(args[at + 1])?;
             if limit < 0 {

@@ -75,7 +75,9 @@ fn add_claim(
         &b"TIME"[..],
         time.format(first.delivered_ms).as_bytes(),
         b"RETRYCOUNT",
-        count.format(first.deliveries.min(i64::MAX as u64)).as_bytes(),
+        count
+            .format(first.deliveries.min(i64::MAX as u64))
+            .as_bytes(),
         b"FORCE",
         b"JUSTID",
         b"LASTID",

@@ -117,13 +117,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 
 /// The command with the id that was given and the length that came out, if
 /// something was trimmed.
-fn add_effect(
-    ctx: &mut Context<'_>,
-    key: &[u8],
-    id: StreamId,
-    fields: &[&[u8]],
-    len: Option<u64>,
-) {
+fn add_effect(ctx: &mut Context<'_>, key: &[u8], id: StreamId, fields: &[&[u8]], len: Option<u64>) {
     let id = id.text();
     let mut digits = itoa::Buffer::new();
     let mut effect: SmallVec<[&[u8]; 32]> = SmallVec::new();

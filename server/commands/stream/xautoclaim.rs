@@ -77,7 +77,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let stream = ctx.db.stream_mut(key)?;
     let Some((entries, group)) = stream.and_then(|stream| {
         let parts = &mut **stream;
-        parts.groups.get_mut(name).map(|group| (&parts.entries, group))
+        parts
+            .groups
+            .get_mut(name)
+            .map(|group| (&parts.entries, group))
     }) else {
         return Err(no_group(key, name, ""));
     };

@@ -60,7 +60,10 @@ fn named(arg: &[u8], name: &str) -> Result<i64, CommandError> {
 
 fn parse(args: &[&[u8]], now_ms: i64) -> Result<Options, CommandError> {
     let min_idle_ms = named(args[4], "min-idle-time")?.max(0);
-    let ids: Vec<StreamId> = args[5..].iter().map_while(|arg| ids::strict(arg).ok()).collect();
+    let ids: Vec<StreamId> = args[5..]
+        .iter()
+        .map_while(|arg| ids::strict(arg).ok())
+        .collect();
     let mut options = Options {
         min_idle_ms,
         delivered_ms: None,
@@ -110,7 +113,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let stream = ctx.db.stream_mut(key)?;
     let Some((entries, group)) = stream.and_then(|stream| {
         let parts = &mut **stream;
-        parts.groups.get_mut(name).map(|group| (&parts.entries, group))
+        parts
+            .groups
+            .get_mut(name)
+            .map(|group| (&parts.entries, group))
     }) else {
         return Err(no_group(key, name, ""));
     };

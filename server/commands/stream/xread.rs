@@ -10,7 +10,6 @@ use crate::keyspace::stream::StreamId;
 use crate::resp::Protocol;
 use crate::resp::reply::{Deferred, ReplyBuffer};
 
-
 /// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]
 pub const COMMAND: Command = Command {
     name: "xread",
@@ -81,8 +80,8 @@ impl<'a> Options<'a> {
 }
 
 fn block_ms(arg: &[u8]) -> Result<u64, CommandError> {
-    let ms = integer(arg)
-        .map_err(|_| CommandError::err("timeout is not an integer or out of range"))?;
+    let ms =
+        integer(arg).map_err(|_| CommandError::err("timeout is not an integer or out of range"))?;
     if ms.checked_add(crate::state::unix_ms()).is_none() {
         return Err(CommandError::err("timeout is out of range"));
     }

@@ -143,7 +143,10 @@ impl Group {
     }
 
     /// Entries that are not acknowledged, from an id on.
-    pub fn pending_from(&self, start: StreamId) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
+    pub fn pending_from(
+        &self,
+        start: StreamId,
+    ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
         self.pending.range(start..).map(|(&id, &entry)| (id, entry))
     }
 

@@ -134,7 +134,8 @@ impl Node {
         let same = self.has_names(&head, fields);
         let mut items: SmallVec<[Item<'_>; 32]> = SmallVec::new();
         push_entry(&mut items, node, id, fields, same);
-        self.pack.replace(self.pack.first(), Item::Int(head.live + 1));
+        self.pack
+            .replace(self.pack.first(), Item::Int(head.live + 1));
         self.pack.insert(self.pack.end(), &items);
     }
 
@@ -310,7 +311,13 @@ fn push_entry<'a>(
     let seq = id.seq.wrapping_sub(node.seq) as i64;
     items.extend([flags, ms, seq].map(Item::Int));
     if same_names {
-        items.extend(fields.iter().skip(1).step_by(2).map(|value| Item::of(value)));
+        items.extend(
+            fields
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .map(|value| Item::of(value)),
+        );
     } else {
         items.push(Item::Int((fields.len() / 2) as i64));
         items.extend(fields.iter().map(|field| Item::of(field)));
