@@ -16,6 +16,9 @@
 //! node's N fields, else their number, then names and values; flag 1 marks what was deleted;
 //! `count` is the number of listpack elements before it. Source: `t_stream.c` of Valkey.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::collections::{HashMap, HashSet};
 
 use super::listpack::{self, Item};

@@ -10,6 +10,8 @@ mod group;
 mod id;
 mod node;
 mod range;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
