@@ -118,11 +118,11 @@ fn read(
     match wanted {
         Wanted::Own(after) => {
             replies.next(ctx.reply, key);
-            reader.own(group, after, ctx.reply, &mut outcome);
+            reader.repeat(group, after, ctx.reply, &mut outcome);
         }
         Wanted::New if parts.entries.has_after(group.last_id) => {
             replies.next(ctx.reply, key);
-            reader.new(group, ctx.reply, &mut outcome);
+            reader.hand_out(group, ctx.reply, &mut outcome);
         }
         Wanted::New => {}
     }
@@ -162,7 +162,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Entries that nobody has got yet.
-    fn new(&self, group: &mut Group, reply: &mut ReplyBuffer, outcome: &mut Outcome) {
+    fn hand_out(&self, group: &mut Group, reply: &mut ReplyBuffer, outcome: &mut Outcome) {
         let array = reply.defer();
         let mut len = 0;
         let start = group.last_id.next().unwrap_or(StreamId::MAX);
@@ -201,7 +201,7 @@ impl Reader<'_> {
     }
 
     /// Entries that the consumer has not acknowledged, once more.
-    fn own(
+    fn repeat(
         &self,
         group: &mut Group,
         after: StreamId,
