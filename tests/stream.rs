@@ -249,6 +249,19 @@ fn waiting_consumers_share_entries_in_the_order_of_their_arrival() {
 }
 
 #[test]
+fn a_consumer_can_be_called_streams() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "XGROUP CREATE s streams 0 MKSTREAM");
+    run(&mut client, "XADD s 1-1 a b");
+    let read = "XREADGROUP NOACK GROUP streams STREAMS BLOCK 1 STREAMS s >";
+    let expected = of_stream("s", vec![entry("1-1", "a", "b")]);
+    assert_eq!(run(&mut client, read), expected);
+    let keys = run(&mut client, &format!("COMMAND GETKEYS {read}"));
+    assert_eq!(keys, bulks(&["s"]));
+}
+
+#[test]
 fn resp3_reads_are_maps() {
     let server = Server::start(&[]);
     let mut client = server.client();

@@ -21,6 +21,7 @@ pub const COMMAND: Command = Command {
     flags: flag::READONLY | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(1)],
+    find_keys: Some(|args| Some(parse(args, false).ok()?.key_positions())),
     args: &[
         Arg::integer("count").after("COUNT").optional(),
         Arg::integer("milliseconds").after("BLOCK").optional(),
@@ -68,9 +69,14 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
+    /// Where the keys are.
+    pub fn key_positions(&self) -> std::ops::Range<usize> {
+        self.keys_at..self.keys_at + self.key_count
+    }
+
     /// The keys.
     pub fn keys<'s>(&self, args: &'s [&'a [u8]]) -> &'s [&'a [u8]] {
-        &args[self.keys_at..self.keys_at + self.key_count]
+        &args[self.key_positions()]
     }
 
     /// Their ids.

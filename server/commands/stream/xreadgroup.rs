@@ -22,6 +22,7 @@ pub const COMMAND: Command = Command {
     flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(4)],
+    find_keys: Some(|args| Some(parse(args, true).ok()?.key_positions())),
     args: &[
         Arg::block(
             "group-block",
