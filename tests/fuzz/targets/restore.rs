@@ -6,9 +6,10 @@ use crate::campaign::Target;
 use crate::mutator::Random;
 
 /// Dumps of every type that Redis 7.0.15 and Valkey 9.1.2 make: `name hex` a line.
-const FIXTURES: [&str; 2] = [
+const FIXTURES: [&str; 3] = [
     include_str!("../../../persistence/rdb/fixtures/redis-7.0.15.hex"),
     include_str!("../../../persistence/rdb/fixtures/valkey-9.1.2.hex"),
+    include_str!("../../../persistence/rdb/fixtures/streams.hex"),
 ];
 
 /// The input is the body of a dump; most get a good checksum, or nothing else would be reached.
