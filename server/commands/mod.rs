@@ -22,6 +22,7 @@ pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;
@@ -41,6 +42,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,
+        stream::COMMANDS,
         string::COMMANDS,
         transaction::COMMANDS,
     ]

@@ -195,9 +195,12 @@ pub fn call(
     };
     let failed = run(&mut ctx, request.found, request.args);
     let mut waiting = None;
-    if let Some(block) = ctx.block.take() {
+    if let Some(mut block) = ctx.block.take() {
         let timeout_ms = block.timeout_ms;
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args = match block.args.take() {
+            Some(args) => args,
+            None => request.args.iter().map(|arg| arg.to_vec()).collect(),
+        };
         let client = ctx.session.client.clone();
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);

@@ -86,7 +86,10 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", server.watches.keys());
     text.field("total_blocking_keys", server.blocked.keys());
-    text.field("total_blocking_keys_on_nokey", 0);
+    text.field(
+        "total_blocking_keys_on_nokey",
+        server.blocked.keys_that_must_be(),
+    );
     let (reason, actions) = match (pause_ms > 0, server.pause_writes_only.load(Relaxed)) {
         (false, _) => ("none", "none"),
         (true, true) => ("client_pause", "write"),
