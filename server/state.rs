@@ -50,6 +50,10 @@ pub struct Server {
     pub watches: Watches,
     /// Counters.
     pub stats: Stats,
+    /// Keys that go for want of memory.
+    pub eviction: crate::eviction::Eviction,
+    /// Whether storage takes writes.
+    pub health: crate::health::Health,
     /// Clients in MONITOR mode.
     pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
     /// Whether there is any.
@@ -119,6 +123,8 @@ impl Server {
             blocked: Blocked::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
+            eviction: Default::default(),
+            health: Default::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
             pause_until_ms: AtomicI64::new(0),
@@ -159,6 +165,18 @@ impl Server {
             true => None,
             false => self.log(),
         }
+    }
+
+    /// Whether the log has failed or waits for space; cheap.
+    pub fn log_in_trouble(&self) -> bool {
+        self.log()
+            .is_some_and(|log| log.is_short_of_space() || log.failure().is_some())
+    }
+
+    /// Bytes of the log that the tree has not taken over.
+    pub fn tree_lag(&self, storage: &Storage) -> u64 {
+        let applied = self.applied.load(Ordering::Relaxed);
+        storage.log.end().0.saturating_sub(applied)
     }
 
     /// Asks for a shutdown.

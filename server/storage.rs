@@ -2,10 +2,11 @@
 //! on: whose turn it is to put a state into the tree, and what of the log must
 //! stay.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
+use redoubt_persistence::disk::FaultSwitch;
 use redoubt_persistence::log::Log;
 use redoubt_persistence::tree::{Meta, Snapshot, Tree, TreeError, TreeStats};
 
@@ -17,10 +18,8 @@ pub struct Storage {
     pub log: Arc<Log>,
     /// The tree.
     pub tree: SharedTree,
-    /// Why a checkpoint failed. What it had collected is lost to the tree, so
-    /// no later one may follow: writes are refused, and a restart takes
-    /// everything from the log again (I6).
-    pub failed_checkpoint: OnceLock<String>,
+    /// Makes the log's disk fail, for tests (DEBUG STORAGE).
+    pub faults: Arc<FaultSwitch>,
     /// Held by a checkpoint, and by a full sync that puts another tree in
     /// place of this one.
     pub tree_turn: Mutex<()>,
@@ -31,11 +30,11 @@ pub struct Storage {
 
 impl Storage {
     /// What was opened.
-    pub fn new(log: Log, tree: Tree) -> Storage {
+    pub fn new(log: Log, tree: Tree, faults: Arc<FaultSwitch>) -> Storage {
         Storage {
             log: Arc::new(log),
             tree: SharedTree(RwLock::new(Arc::new(tree))),
-            failed_checkpoint: OnceLock::new(),
+            faults,
             tree_turn: Mutex::new(()),
             checkpoints: Arc::new(Control::default()),
             holds: Mutex::new(Vec::new()),

@@ -23,6 +23,7 @@ pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;
@@ -43,6 +44,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,
+        stream::COMMANDS,
         string::COMMANDS,
         transaction::COMMANDS,
     ]

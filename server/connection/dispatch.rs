@@ -19,6 +19,7 @@ use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
+use crate::keyspace::entry::frequency;
 use crate::keyspace::recorder::{Change, Recorder};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
@@ -49,6 +50,9 @@ pub fn dispatch(
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
     let command = request.found.command;
+    if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
+        crate::eviction::make_room(server);
+    }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
@@ -138,7 +142,12 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then_some(((now_ms / 1000) & 0xff_ffff) as u32);
+    db.access = touches.then(
+        || match server.settings.counts_uses.load(Ordering::Relaxed) {
+            true => frequency::stamp(now_ms),
+            false => ((now_ms / 1000) & 0xff_ffff) as u32,
+        },
+    );
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
     if session.replaying {
@@ -191,9 +200,12 @@ pub fn call(
     };
     let failed = run(&mut ctx, request.found, request.args);
     let mut waiting = None;
-    if let Some(block) = ctx.block.take() {
+    if let Some(mut block) = ctx.block.take() {
         let timeout_ms = block.timeout_ms;
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args = match block.args.take() {
+            Some(args) => args,
+            None => request.args.iter().map(|arg| arg.to_vec()).collect(),
+        };
         let client = ctx.session.client.clone();
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
@@ -358,6 +370,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
+    session.wrote |= recorder.dirty != 0;
     notice(
         server,
         session,

@@ -24,6 +24,7 @@ mod rank_tree;
 pub mod recorder;
 pub mod score;
 pub mod set;
+pub mod stream;
 pub mod stripe;
 pub mod table;
 pub mod zset;

@@ -38,6 +38,7 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
         if server.replication.is_replica() {
             continue;
         }
+        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }

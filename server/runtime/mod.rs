@@ -8,4 +8,6 @@ pub mod connection;
 pub mod listener;
 pub mod recovery;
 pub mod replication;
+mod rounds;
 pub mod start;
+pub mod watch;

@@ -108,6 +108,7 @@ fn wait_for(ctx: &mut Context<'_>, acks: Acks, timeout_ms: u64) {
     }
     ctx.block(BlockRequest {
         keys: Vec::new(),
+        args: None,
         timeout_ms,
         on_timeout: TimeoutReply::Acks(acks),
     });

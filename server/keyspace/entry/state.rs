@@ -1,7 +1,7 @@
 //! What an entry knows of its own use: when it was accessed, and what of it
 //! the tree has. Written through shared borrows, under the stripe's lock.
 
-use super::{DIRTY, Entry, IN_TREE};
+use super::{DIRTY, Entry, IN_TREE, frequency};
 
 impl Entry {
     /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
@@ -20,6 +20,27 @@ impl Entry {
             // no reference to the field itself is ever handed out.
             unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
         }
+    }
+
+    /// Notes a use: `stamp` is the eviction clock, or asks for the use to be
+    /// counted (see `frequency.rs`).
+    #[inline]
+    pub fn touch(&self, stamp: u32) {
+        if stamp & frequency::COUNTED == 0 {
+            self.set_access(stamp);
+        } else {
+            self.set_access(frequency::used(self.access(), stamp));
+        }
+    }
+
+    /// Notes a use of what takes the place of `old`, whose uses it inherits if
+    /// they are counted.
+    #[inline]
+    pub fn touch_as(&self, old: &Entry, stamp: u32) {
+        if stamp & frequency::COUNTED != 0 {
+            self.set_access(old.access());
+        }
+        self.touch(stamp);
     }
 
     /// Whether the tree has, or is about to have, a row for the key.

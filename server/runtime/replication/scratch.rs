@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redoubt_persistence::disk::{DirectoryLock, RealDisk};
+use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
 use redoubt_persistence::tree::{Tree, TreeOptions};
 
@@ -37,10 +37,12 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
         policy: SyncPolicy::No,
         ..LogOptions::default()
     };
-    let (log, _) = Log::open(Arc::new(RealDisk), &dir.join("log"), Offset(0), options)
-        .map_err(|e| text(&e))?;
+    let disk = FaultyDisk::default();
+    let faults = disk.switch();
+    let (log, _) =
+        Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
     log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
-    let storage = Storage::new(log, tree);
+    let storage = Storage::new(log, tree, faults);
     let held = server.keyspace.try_lock_all(PATIENCE);
     let mut held = held.ok_or("a command runs for an hour already")?;
     let tree = storage.tree.get();

@@ -4,6 +4,7 @@ mod process;
 mod replication;
 mod sections;
 mod statistics;
+mod storage;
 
 use process::human_bytes;
 pub use process::resident_bytes;
