@@ -167,6 +167,14 @@ impl Server {
         }
     }
 
+    /// Counts the replicas that `min-replicas-to-write` asks for.
+    pub fn count_good_replicas(&self) {
+        const LAG: crate::config::DirectiveId = crate::config::id("min-replicas-max-lag");
+        let lag_s = self.config.read().integer(LAG).max(0) as u64;
+        let now_ms = self.replication.now_ms();
+        self.replication.replicas.count_good(now_ms, lag_s);
+    }
+
     /// Whether the log has failed or waits for space; cheap.
     pub fn log_in_trouble(&self) -> bool {
         self.log()

@@ -214,7 +214,12 @@ fn replicas(
     if wanted == 0 || !command.has(flag::WRITE) || server.replication.is_replica() {
         return Ok(());
     }
-    if server.replication.replicas.good() as u64 >= wanted {
+    let enough = || server.replication.replicas.good() as u64 >= wanted;
+    if enough() {
+        return Ok(());
+    }
+    server.count_good_replicas();
+    if enough() {
         return Ok(());
     }
     Err(CommandError::text(

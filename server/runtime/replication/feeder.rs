@@ -451,7 +451,6 @@ fn heed(server: &'static Server, replica: &Replica, words: &[&[u8]]) {
         .store(crate::state::unix_ms(), Ordering::Relaxed);
     replication.replicas.answer_waiters(server);
     if server.settings.min_replicas.load(Ordering::Relaxed) != 0 {
-        let lag_s = server.config.read().integer(id("min-replicas-max-lag"));
-        replication.replicas.count_good(now_ms, lag_s.max(0) as u64);
+        server.count_good_replicas();
     }
 }

@@ -138,16 +138,15 @@ fn tend(server: &'static Server) {
             continue;
         }
         last_second = now_ms / 1000;
-        let (ping_ms, timeout_ms, lag_s) = {
+        let (ping_ms, timeout_ms) = {
             let config = server.config.read();
             let seconds = |name| config.integer(id(name)).max(0) as u64;
             (
                 seconds("repl-ping-replica-period") * 1000,
                 seconds("repl-timeout") * 1000,
-                seconds("min-replicas-max-lag"),
             )
         };
-        replication.replicas.count_good(now_ms, lag_s);
+        server.count_good_replicas();
         for replica in replication.replicas.all() {
             let timed_out = replica.peer.lock().is_timed_out(now_ms, timeout_ms);
             if timed_out {
