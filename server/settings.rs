@@ -189,6 +189,7 @@ fn load_limits(config: &Config) {
         b"zset-max-listpack-entries",
     );
     set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
+    set(&LIMITS.hll_sparse_max_bytes, b"hll-sparse-max-bytes");
     set(&LIMITS.list_compress_depth, b"list-compress-depth");
     let list = config.integer(id("list-max-listpack-size"));
     LIMITS

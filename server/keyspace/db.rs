@@ -105,6 +105,11 @@ impl<'k> Db<'k> {
         self.keyspace
     }
 
+    /// Whether the stripe of a key is locked, so that the key may be touched.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        self.held.holds(self.key_ref(key).stripe())
+    }
+
     /// The logical database's number.
     #[inline]
     pub fn index(&self) -> u32 {

@@ -18,6 +18,7 @@ pub static LIMITS: Limits = Limits {
     set_max_listpack_value: AtomicUsize::new(64),
     zset_max_listpack_entries: AtomicUsize::new(128),
     zset_max_listpack_value: AtomicUsize::new(64),
+    hll_sparse_max_bytes: AtomicUsize::new(3000),
 };
 
 /// No listpack grows past this many bytes, whatever the limits say: its header
@@ -41,6 +42,8 @@ pub struct Limits {
     pub set_max_listpack_value: AtomicUsize,
     pub zset_max_listpack_entries: AtomicUsize,
     pub zset_max_listpack_value: AtomicUsize,
+    /// Longer HyperLogLogs are dense.
+    pub hll_sparse_max_bytes: AtomicUsize,
 }
 
 impl Limits {
