@@ -93,9 +93,12 @@ impl Cell {
     pub fn of_score(score: f64) -> Cell {
         // Any score can be in a sorted set; what is no cell is still decoded
         // as the processor converts it.
-        let bits = if score >= 9_223_372_036_854_775_808.0 {
-            (score - 9_223_372_036_854_775_808.0) as u64 ^ (1 << 63)
-        } else if score >= -9_223_372_036_854_775_808.0 {
+        const SIGN: f64 = 9_223_372_036_854_775_808.0;
+        let bits = if score >= 2.0 * SIGN {
+            0
+        } else if score >= SIGN {
+            score as u64
+        } else if score >= -SIGN {
             (score as i64) as u64
         } else {
             1 << 63
