@@ -19,18 +19,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[(
 const NOT_BUILT: &[(&str, &[&str])] = &[
     ("ACL", &["acl"]),
     ("cluster", &["cluster", "clusterscan", "migrate"]),
-    (
-        "hash-field expiry",
-        &[
-            "hexpire*",
-            "hpexpire*",
-            "httl",
-            "hpttl",
-            "hpersist",
-            "hgetex",
-            "hsetex",
-        ],
-    ),
     ("replication", &["failover", "psync", "replconf", "sync"]),
     ("scripting", &["eval*", "fcall*", "function", "script"]),
     (

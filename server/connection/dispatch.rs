@@ -13,13 +13,13 @@ use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode, encoded_len};
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
@@ -306,11 +306,11 @@ fn log_effects(
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
     let Some(log) = server.log() else { return };
-    add(&server.stats.expired, recorder.expired.len() as u64);
-    for (db, key) in &recorder.expired {
+    add(&server.stats.expired, expired_keys(&recorder.expired));
+    for expired in &recorder.expired {
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"DEL", key]);
-        log.append(*db, &bytes, *db);
+        encode_expired(&mut bytes, expired);
+        log.append(expired.db, &bytes, expired.db);
     }
 }
 
@@ -328,7 +328,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
     if server.log().is_none() && !recorder.expired.is_empty() {
-        add(&server.stats.expired, recorder.expired.len() as u64);
+        add(&server.stats.expired, expired_keys(&recorder.expired));
     }
     if session.replaying {
         return;

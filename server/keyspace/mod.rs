@@ -102,6 +102,8 @@ pub struct Keyspace {
     tree: Mutex<Option<Arc<Tree>>>,
     /// Slots (over all databases) that are not resident yet.
     cold_slots: AtomicI64,
+    /// Whether any hash ever had a field that expires.
+    field_expiries: AtomicBool,
 }
 
 impl Keyspace {
@@ -123,6 +125,7 @@ impl Keyspace {
             tracking: AtomicBool::new(false),
             tree: Mutex::new(None),
             cold_slots: AtomicI64::new(0),
+            field_expiries: AtomicBool::new(false),
         }
     }
 
@@ -158,6 +161,16 @@ impl Keyspace {
         self.expires_counts[db as usize]
             .load(Ordering::Relaxed)
             .max(0) as u64
+    }
+
+    /// Whether hashes may have fields that expire.
+    pub fn has_field_expiries(&self) -> bool {
+        self.field_expiries.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a hash has a field that expires.
+    pub(crate) fn note_field_expiries(&self) {
+        self.field_expiries.store(true, Ordering::Relaxed);
     }
 
     /// Whether some keys may still be in the tree only.

@@ -44,6 +44,7 @@ impl Db<'_> {
         let (parity, tracking, index) = (self.parity, self.tracking, self.index);
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let new_expiry = entry.expire_at_ms();
+        let has_expiring_fields = entry.has_expiring_fields();
         if let Some(access) = self.access {
             entry.set_access(access);
         }
@@ -82,6 +83,9 @@ impl Db<'_> {
             }
         }
         self.move_expiry(key, old_expiry, new_expiry);
+        if has_expiring_fields {
+            self.schedule_fields_anew(key);
+        }
     }
 
     fn move_expiry(&mut self, key: &KeyRef, old: Option<i64>, new: Option<i64>) {
