@@ -147,9 +147,7 @@ fn family_of(name: &str) -> Option<&'static str> {
         Some(prefix) => name.starts_with(prefix),
         None => name == *pattern || name.split('|').next() == Some(pattern),
     };
-    let found = NOT_BUILT
-        .iter()
-        .find(|(_, names)| names.iter().any(|n| fits(n)));
+    let found = NOT_BUILT.iter().find(|(_, names)| names.iter().any(fits));
     found.map(|(family, _)| *family)
 }
 

@@ -313,14 +313,6 @@ impl Entry {
         (self.header().kind == Kind::List).then(|| unsafe { &mut *self.payload_ptr().cast() })
     }
 
-    /// Whether it is a hash of which some field expires.
-    #[inline]
-    pub fn has_expiring_fields(&self) -> bool {
-        // SAFETY: the payload is of the header's kind.
-        self.header().kind == Kind::Hash
-            && unsafe { &*self.payload_ptr().cast::<Hash>() }.has_expiries()
-    }
-
     /// The set, if it is one.
     #[inline]
     pub fn set_mut(&mut self) -> Option<&mut Set> {

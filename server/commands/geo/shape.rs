@@ -50,7 +50,8 @@ impl Shape {
         match &self.form {
             Form::Circle { radius } => {
                 let distance = distance_m(self.center, point);
-                (!(distance > radius * self.unit_m)).then_some(distance)
+                let is_outside = distance > radius * self.unit_m;
+                (!is_outside).then_some(distance)
             }
             Form::Box { width, height } => {
                 if latitude_distance_m(point, self.center) > height * self.unit_m / 2.0 {

@@ -29,6 +29,9 @@ pub const UNIX_SECONDS: Arg = Arg::new("unix-time-seconds", ArgKind::UnixTime).a
 /// See [`SECONDS`].
 pub const UNIX_MILLIS: Arg = Arg::new("unix-time-milliseconds", ArgKind::UnixTime).after("PXAT");
 
+/// Some of a command's arguments.
+type Words<'s, 'a> = &'s [&'a [u8]];
+
 /// The number of fields is not that of the fields.
 pub fn mismatch() -> CommandError {
     CommandError::err("numfields should be greater than 0 and match the provided number of fields")
@@ -36,9 +39,9 @@ pub fn mismatch() -> CommandError {
 
 /// The arguments from `from` on, before and after the word FIELDS.
 pub fn split<'s, 'a>(
-    args: &'s [&'a [u8]],
+    args: Words<'s, 'a>,
     from: usize,
-) -> Result<(&'s [&'a [u8]], &'s [&'a [u8]]), CommandError> {
+) -> Result<(Words<'s, 'a>, Words<'s, 'a>), CommandError> {
     let args = &args[from..];
     let at = args.iter().position(|word| args::is(word, "FIELDS"));
     let at = at.ok_or_else(mismatch)?;
