@@ -46,6 +46,7 @@ impl Db<'_> {
         if count == 0 {
             return 0;
         }
+        self.keyspace.count_expired_fields(count as u64);
         self.recorder.expired.push(Expired {
             db: self.index,
             key: key.bytes.into(),
