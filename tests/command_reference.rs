@@ -1,5 +1,5 @@
 //! Every command and subcommand of Valkey 9.1.2 is there, and COMMAND INFO says of it what Valkey
-//! says: arity, flags, keys, ACL categories.
+//! says: arity, flags, keys, ACL categories, tips.
 
 mod support;
 
@@ -56,7 +56,7 @@ fn line_of(info: &Reply) -> Option<String> {
         last,
         step,
         categories,
-        _,
+        tips,
         specs,
         ..,
     ] = &fields[..]
@@ -73,6 +73,7 @@ fn line_of(info: &Reply) -> Option<String> {
         number(step).to_string(),
         sorted_words(categories).replace('@', ""),
         or_dash(specs.join("; ")),
+        sorted_words(tips),
     ];
     Some(fields.join("\t"))
 }

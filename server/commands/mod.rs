@@ -26,6 +26,7 @@ pub mod set;
 pub mod sorted_set;
 pub mod string;
 pub mod table;
+pub mod tips;
 pub mod transaction;
 
 use command::Command;
