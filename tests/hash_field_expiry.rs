@@ -135,6 +135,33 @@ fn no_command_sees_a_field_whose_time_is_over() {
 }
 
 #[test]
+fn while_nothing_may_change_fields_whose_time_is_over_are_hidden() {
+    let server = Server::start(&[]);
+    let (mut client, mut other) = (server.client(), server.client());
+    run(&mut client, "HSET h a 5 b 6 z 9");
+    run(&mut client, "HPEXPIRE h 100 FIELDS 1 a");
+    run(&mut client, &format!("HPEXPIREAT h {FAR} FIELDS 1 b"));
+    assert_eq!(run(&mut other, "CLIENT PAUSE 100000 WRITE"), Reply::ok());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    for (line, expected) in [
+        ("HGET h a", Reply::Null),
+        ("HEXISTS h a", Reply::Integer(0)),
+        ("HLEN h", Reply::Integer(2)),
+        ("HPTTL h FIELDS 1 a", integers(&[-2])),
+        ("HMGET h b z", bulks(&["6", "9"])),
+    ] {
+        assert_eq!(run(&mut client, line), expected, "{line}");
+    }
+    let Reply::Array(all) = run(&mut client, "HGETALL h") else {
+        panic!("no array");
+    };
+    assert_eq!(all.len(), 4);
+    run(&mut other, "CLIENT UNPAUSE");
+    assert_eq!(run(&mut client, "HSETNX h a 1"), Reply::Integer(1));
+    assert_eq!(run(&mut client, "HLEN h"), Reply::Integer(3));
+}
+
+#[test]
 fn the_clockwork_reclaims_fields_that_nobody_asks_for() {
     let server = Server::start(&["--notify-keyspace-events", "KEA"]);
     let (mut client, mut listener) = (server.client(), server.client());

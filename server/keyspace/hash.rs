@@ -21,6 +21,9 @@ pub enum Hash {
     Expiring(Box<Expiring>),
 }
 
+// An entry has room for this much.
+const _: () = assert!(size_of::<Hash>() <= 16);
+
 impl Default for Hash {
     fn default() -> Self {
         Self::new()

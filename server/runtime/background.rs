@@ -47,7 +47,9 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
 fn expire_round(server: &'static Server, session: &mut Session, first: usize) -> usize {
     let began = Instant::now();
     for db in 0..server.keyspace.databases() {
-        if server.keyspace.expires_count(db) == 0 && !server.keyspace.has_field_expiries() {
+        let keyspace = &server.keyspace;
+        let may_have_fields = keyspace.has_field_expiries() && keyspace.key_count(db) != 0;
+        if keyspace.expires_count(db) == 0 && !may_have_fields {
             continue;
         }
         session.db = db;
