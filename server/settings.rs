@@ -220,6 +220,7 @@ fn load_limits(config: &Config) {
     set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
     set(&LIMITS.stream_node_max_bytes, b"stream-node-max-bytes");
     set(&LIMITS.stream_node_max_entries, b"stream-node-max-entries");
+    set(&LIMITS.hll_sparse_max_bytes, b"hll-sparse-max-bytes");
     set(&LIMITS.list_compress_depth, b"list-compress-depth");
     set(&LIMITS.lfu_log_factor, b"lfu-log-factor");
     set(&LIMITS.lfu_decay_minutes, b"lfu-decay-time");

@@ -12,7 +12,9 @@ pub mod context;
 pub mod effects;
 pub mod error;
 pub mod generic;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod keys;
 pub mod list;
 pub mod pubsub;
@@ -25,6 +27,7 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod tips;
 pub mod transaction;
 
 use command::Command;
@@ -35,7 +38,9 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         bitmap::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
+        geo::COMMANDS,
         hash::COMMANDS,
+        hyperloglog::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,
         scripting::COMMANDS,

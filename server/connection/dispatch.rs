@@ -13,14 +13,14 @@ use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode, encoded_len};
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::entry::frequency;
-use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
@@ -321,11 +321,11 @@ pub(super) fn log_effects(
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
     let Some(log) = server.log() else { return };
-    add(&server.stats.expired, recorder.expired.len() as u64);
-    for (db, key) in &recorder.expired {
+    add(&server.stats.expired, expired_keys(&recorder.expired));
+    for expired in &recorder.expired {
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"DEL", key]);
-        log.append(*db, &bytes, *db);
+        encode_expired(&mut bytes, expired);
+        log.append(expired.db, &bytes, expired.db);
     }
 }
 
@@ -343,12 +343,8 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
     session.wrote |= recorder.dirty != 0;
-    notice(
-        server,
-        session,
-        recorder.changes,
-        recorder.expired.len() as u64,
-    );
+    let expired = expired_keys(&recorder.expired);
+    notice(server, session, recorder.changes, expired);
 }
 
 /// Tells of changes, and counts keys that had expired.

@@ -11,8 +11,8 @@
 //! A GET of a short string so costs two cache lines, and 10 million of them
 //! no allocation but this one.
 
-pub mod frequency;
 mod collection;
+pub mod frequency;
 mod measure;
 mod state;
 mod value;

@@ -20,6 +20,7 @@ use crate::connection::dispatch::{
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
 use crate::keyspace::KeyRef;
+use crate::keyspace::recorder::expired_keys;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -166,6 +167,6 @@ fn settle(ctx: &mut Context<'_>) {
             std::mem::take(&mut recorder.changes),
             std::mem::take(&mut recorder.expired),
         );
-        notice(ctx.server, ctx.session, changes, expired.len() as u64);
+        notice(ctx.server, ctx.session, changes, expired_keys(&expired));
     }
 }

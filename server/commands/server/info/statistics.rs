@@ -34,7 +34,7 @@ pub fn stats(server: &Server, text: &mut Text) {
         text.field(name, 0);
     }
     text.field("expired_keys", stats.expired.load(Relaxed));
-    text.field("expired_fields", 0);
+    text.field("expired_fields", server.keyspace.expired_fields());
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", 0);
