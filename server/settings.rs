@@ -69,8 +69,6 @@ pub struct Settings {
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
-    /// Whether `requirepass` is set.
-    pub password_needed: AtomicBool,
 }
 
 impl Settings {
@@ -113,8 +111,6 @@ impl Settings {
         set_i64(&self.maxclients, config.integer(id("maxclients")));
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
-        let password = !config.string(id("requirepass")).is_empty();
-        self.password_needed.store(password, Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         let noeviction = config.string(id("maxmemory-policy")) == "noeviction";

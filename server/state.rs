@@ -48,6 +48,8 @@ pub struct Server {
     pub settings: Settings,
     /// Log and tree; None for a pure cache.
     pub storage: Option<Storage>,
+    /// Users and their rights.
+    pub acl: crate::acl::Acl,
     /// Connected clients.
     pub clients: Clients,
     /// Subscriptions.
@@ -122,6 +124,7 @@ impl Server {
             config: RwLock::new(config),
             settings,
             storage,
+            acl: crate::acl::Acl::default(),
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
@@ -149,6 +152,26 @@ impl Server {
     #[inline]
     pub fn log(&self) -> Option<&Arc<Log>> {
         self.storage.as_ref().map(|storage| &storage.log)
+    }
+
+    /// Notes in ACL LOG what a client was refused, as `user` or as who it is.
+    pub fn note_denied(
+        &self,
+        what: (crate::acl::log::Reason, crate::acl::log::Place),
+        session: &crate::connection::session::Session,
+        user: Option<&[u8]>,
+        object: &[u8],
+    ) {
+        let mut line = Vec::new();
+        crate::connection::listing::describe(&session.client, unix_ms(), &mut line);
+        let own = session.user.as_ref().map(|user| user.name.as_slice());
+        let user = user.or(own).unwrap_or_default();
+        let most = self
+            .config
+            .read()
+            .integer(crate::config::id("acllog-max-len"));
+        let most = usize::try_from(most).unwrap_or(0);
+        self.acl.log.add(what, user, object, line, most);
     }
 
     /// Asks for a shutdown.

@@ -25,7 +25,7 @@ pub struct ClientInfo {
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
     /// The ACL user.
-    pub user: String,
+    pub user: Vec<u8>,
 }
 
 /// A connected client.

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::blocking::Waiter;
 use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
+use crate::acl::log::Place;
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encoded_len};
@@ -49,7 +50,13 @@ pub fn dispatch(
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
     let command = request.found.command;
+    server.acl.keep_current(session);
     if let Err(error) = super::gate::check(server, session, command, request.args) {
+        let place = match session.transaction {
+            Some(_) => Place::Multi,
+            None => Place::TopLevel,
+        };
+        super::gate::note_refusal(server, session, command, request.args, (&error, place));
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
         }

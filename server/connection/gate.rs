@@ -4,8 +4,12 @@
 use std::sync::atomic::Ordering;
 
 use super::session::Session;
+use crate::acl::check::{Denial, check_session};
+use crate::acl::log::Place;
+use crate::acl::user::User;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
+use crate::commands::table::{Found, table};
 use crate::resp::Protocol;
 use crate::state::Server;
 
@@ -16,6 +20,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("login", login),
     ("arity", arity),
     ("nested transaction", no_multi),
+    ("permission", permission),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -25,6 +30,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// Those of them that EXEC makes again, for each command that was queued.
 const CHECKS_IN_EXEC: &[(&str, Check)] = &[
+    ("permission", permission_in_exec),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -105,7 +111,7 @@ pub const NOT_LOGGED_IN: &str = "NOAUTH Authentication required.";
 
 /// Whether clients have to log in.
 pub fn password_needed(server: &Server) -> bool {
-    server.settings.password_needed.load(Ordering::Relaxed)
+    server.acl.login_needed()
 }
 
 fn no_multi(
@@ -121,6 +127,62 @@ fn no_multi(
         )));
     }
     Ok(())
+}
+
+/// What the user may do; see [`crate::acl`].
+#[inline]
+fn permission(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    denial(session, command, args).map_or(Ok(()), |(user, denial)| Err(denial.error(user, command)))
+}
+
+/// The same for a command that could be queued.
+fn permission_in_exec(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    denial(session, command, args).map_or(Ok(()), |(_, denial)| Err(denial.error_in_exec()))
+}
+
+/// Why the session's user may not run a command.
+fn denial<'s>(
+    session: &'s Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Option<(&'s User, Denial)> {
+    let user = session.user.as_deref()?;
+    let number = table().find(args)?.number;
+    let denial = check_session(session, Found { command, number }, args).err()?;
+    Some((user, denial))
+}
+
+/// Notes a refusal in ACL LOG, if it was one for want of a permission.
+#[cold]
+pub fn note_refusal(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    (error, place): (&CommandError, Place),
+) {
+    let is_ours = matches!(error, CommandError::Text(text) if text.starts_with("NOPERM"));
+    let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() else {
+        return;
+    };
+    let object = match denial.position() {
+        0 => command.name.as_bytes(),
+        at => args.get(at).copied().unwrap_or_default(),
+    };
+    server.note_denied((denial.into(), place), session, None, object);
 }
 
 fn memory(

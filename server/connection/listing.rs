@@ -122,10 +122,14 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     );
     let _ = write!(
         out,
-        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user={} redir=-1 resp={} lib-name=",
+        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=",
         u8::from(output != 0),
         size_of::<Client>() as u64 + query + free + output,
-        info.user,
+    );
+    out.extend_from_slice(&info.user);
+    let _ = write!(
+        out,
+        " redir=-1 resp={} lib-name=",
         client.protocol.load(Ordering::Relaxed),
     );
     out.extend_from_slice(&info.lib_name);

@@ -80,6 +80,7 @@ fn wanted_type(command: &Command) -> Option<ValueType> {
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = Session::new(waiter.client.clone(), true);
     session.db = waiter.db;
+    server.acl.assume_of_client(&mut session);
     let mut reply = ReplyBuffer::new(waiter.client.protocol());
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     let Some(found) = table().find(&args) else {
@@ -117,6 +118,9 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         failed = match gate::check(server, ctx.session, found.command, &args) {
             Ok(()) => run(&mut ctx, found, &args),
             Err(error) => {
+                let refusal = (&error, crate::acl::log::Place::TopLevel);
+                gate::note_refusal(server, ctx.session, found.command, &args, refusal);
+                add(&server.stats.commands_of(found.number).rejected, 1);
                 reply_error(server, ctx.reply, &error);
                 true
             }

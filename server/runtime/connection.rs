@@ -34,9 +34,10 @@ pub async fn serve<S>(server: &'static Server, client: Arc<Client>, stream: S, w
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let authenticated = !server.settings.password_needed.load(Ordering::Relaxed);
+    let mut session = Session::new(client.clone(), false);
+    server.acl.begin(&mut session);
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session,
         reply: ReplyBuffer::new(client.protocol()),
         input: Vec::new(),
         start: 0,

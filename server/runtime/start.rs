@@ -42,6 +42,7 @@ struct Running {
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     let dir = enter_directory(&mut config)?;
+    let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
@@ -54,9 +55,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
         None => (None, None, None),
     };
+    let mut server = Server::new(config, config_file, storage, count);
+    server.acl = acl;
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);

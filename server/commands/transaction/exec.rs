@@ -165,6 +165,7 @@ fn watches_hold(server: &Server, session: &Session, db: &mut Db<'_>) -> bool {
 /// Runs one queued command, unless it is refused after all.
 fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
     let (server, index) = (ctx.server, ctx.db.index());
+    server.acl.keep_current(ctx.session);
     match gate::check_in_exec(server, ctx.session, found.command, args) {
         Ok(()) => {
             let mut started = crate::clock::Ticks::now();
@@ -183,7 +184,11 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 crate::monitor::show(server, ctx.session, found.command, index, args);
             }
         }
-        Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+        Err(error) => {
+            let refusal = (&error, crate::acl::log::Place::Multi);
+            gate::note_refusal(server, ctx.session, found.command, args, refusal);
+            crate::connection::dispatch::reply_error(server, ctx.reply, &error);
+        }
     }
 }
 

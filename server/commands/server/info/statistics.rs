@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Text;
+use crate::acl::log::Reason;
 use crate::commands::table::table;
 use crate::config::{Value, id};
 use crate::state::Server;
@@ -82,13 +83,16 @@ pub fn stats(server: &Server, text: &mut Text) {
         "client_output_buffer_limit_disconnections",
         "reply_buffer_shrinks",
         "reply_buffer_expands",
-        "acl_access_denied_auth",
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
     ] {
         text.field(name, 0);
     }
+    let denied = |reason| server.acl.log.denied(reason);
+    text.field("acl_access_denied_auth", denied(Reason::Auth));
+    text.field("acl_access_denied_cmd", denied(Reason::Command));
+    text.field("acl_access_denied_key", denied(Reason::Key));
+    text.field("acl_access_denied_channel", denied(Reason::Channel));
+    text.field("acl_access_denied_tls_cert", 0);
+    text.field("acl_access_denied_db", denied(Reason::Database));
 }
 
 pub fn commands(server: &Server, text: &mut Text) {
