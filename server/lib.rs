@@ -20,3 +20,4 @@ pub mod runtime;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

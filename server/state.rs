@@ -56,6 +56,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// Keys that clients hold in caches of their own.
+    pub tracking: crate::tracking::Tracking,
     /// Watched keys.
     pub watches: Watches,
     /// Counters.
@@ -128,6 +130,7 @@ impl Server {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            tracking: Default::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             monitors: RwLock::new(Vec::new()),

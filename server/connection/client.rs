@@ -14,6 +14,7 @@ use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
 use crate::state::unix_ms;
+use crate::tracking::client::ClientTracking;
 
 /// What a client is, for CLIENT LIST and limits on its output.
 #[derive(Clone, Default, Debug)]
@@ -100,6 +101,8 @@ pub struct Client {
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
     pub no_touch: AtomicBool,
+    /// CLIENT TRACKING.
+    pub tracking: ClientTracking,
 }
 
 impl Client {
@@ -144,6 +147,7 @@ impl Client {
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            tracking: ClientTracking::default(),
         }
     }
 
@@ -260,6 +264,11 @@ impl Client {
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
     pub fn is_blocked(&self) -> bool {
         self.postponed.load(Ordering::Relaxed) || self.waiter.lock().is_some()
+    }
+
+    /// Whether its connection is about to be closed.
+    pub fn is_leaving(&self) -> bool {
+        self.killed.load(Ordering::Acquire) || self.closing.load(Ordering::Acquire)
     }
 
     /// Bytes in the outbox.

@@ -26,6 +26,7 @@ use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
+use crate::tracking::client::mode;
 
 /// A command as it came in.
 pub struct Request<'a> {
@@ -69,7 +70,16 @@ pub fn dispatch(
         queue(session, reply, request);
         return None;
     }
-    call(server, session, reply, request)
+    let waiting = call(server, session, reply, request);
+    if server.tracking.any()
+        && session.transaction.is_none()
+        && command.name != "client|caching"
+        && command.name != "client|trackinginfo"
+    {
+        // CLIENT CACHING is for one command only, or one transaction.
+        session.client.tracking.remove(mode::CACHING);
+    }
+    waiting
 }
 
 /// The commands that MULTI doesn't queue.
@@ -160,6 +170,7 @@ fn is_observed(server: &Server) -> bool {
     server.settings.notify.load(Ordering::Relaxed) != 0
         || server.watches.any()
         || server.blocked.clients() != 0
+        || server.tracking.any()
 }
 
 /// Runs a command that passed the gate.
@@ -220,7 +231,14 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
         true => warm_keys(ctx, found.command, args),
         false => Ok(()),
     };
-    match ready.and_then(|()| (found.command.run)(ctx, args)) {
+    let result = ready.and_then(|()| (found.command.run)(ctx, args));
+    if ctx.server.tracking.any() {
+        let (server, client) = (ctx.server, &ctx.session.client);
+        server
+            .tracking
+            .remember(server, client, found.command, args);
+    }
+    match result {
         Ok(()) => false,
         Err(error) => {
             ctx.reply.truncate(mark);
@@ -339,6 +357,10 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     }
     if session.replaying {
         return;
+    }
+    if server.tracking.any() {
+        let author = session.client.id;
+        server.tracking.invalidate(server, author, &recorder);
     }
     if !recorder.changes.is_empty() {
         notify(server, &recorder.changes);

@@ -139,6 +139,10 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let nanos = started.elapsed_nanos();
     keep_if_notable(server, &session, &request, nanos, reply.buf.len());
     answer(server, waiter, &reply.buf);
+    if server.tracking.any() {
+        let author = waiter.client.id;
+        server.tracking.invalidate(server, author, &recorder);
+    }
     Attempt::Answered(recorder.changes)
 }
 

@@ -58,6 +58,8 @@ pub struct Recorder {
     /// Keys removed because they had expired, with their databases. They
     /// enter the log before the command's own effects.
     pub expired: Vec<(u32, Box<[u8]>)>,
+    /// A database was emptied.
+    pub flushed: bool,
     /// Look-ups of reading commands that found their key.
     pub hits: u64,
     /// Look-ups of reading commands that did not.

@@ -398,12 +398,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         transaction::abandon(self.server, &mut self.session);
         pubsub::leave_all(self.server, &mut self.session);
         crate::monitor::leave(self.server, &client);
+        self.server.tracking.disable(&client);
         self.server.clients.remove(client.id);
     }
 }
 
 /// The limit on what a client has not taken yet.
-fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
+pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
     if client.is_subscriber() {
         &server.settings.pubsub_output_limit
     } else {

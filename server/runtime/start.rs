@@ -57,6 +57,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     };
     let mut server = Server::new(config, config_file, storage, count);
     server.acl = acl;
+    let keys = server.config.read().integer(id("tracking-table-max-keys"));
+    server
+        .tracking
+        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
     let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
@@ -89,7 +93,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
 /// Makes `dir` the working directory, as a Redis server does.
 fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     let wanted = config.string(id("dir")).into_owned();
-    let path = Path::new(&wanted);
+    let path = match wanted.is_empty() {
+        true => Path::new("."),
+        false => Path::new(&wanted),
+    };
     let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     config.set_value(

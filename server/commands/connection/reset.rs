@@ -36,6 +36,7 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     transaction::abandon(server, session);
     pubsub::leave_all(server, session);
     crate::monitor::leave(server, &client);
+    server.tracking.disable(&client);
     server.acl.begin(session);
     session.reply_mode = ReplyMode::On;
     session.db = 0;

@@ -71,7 +71,7 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
     text.field("client_recent_max_output_buffer", output.unwrap_or(0));
     text.field("blocked_clients", server.blocked.clients());
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", server.tracking.clients());
     let subscribed = |client: &crate::connection::client::Client| {
         client
             .subscriptions

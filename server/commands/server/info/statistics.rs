@@ -65,13 +65,14 @@ pub fn stats(server: &Server, text: &mut Text) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-        "unexpected_error_replies",
     ] {
         text.field(name, 0);
     }
+    let [keys, items, prefixes] = server.tracking.totals();
+    text.field("tracking_total_keys", keys);
+    text.field("tracking_total_items", items);
+    text.field("tracking_total_prefixes", prefixes);
+    text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", errors);
     for name in [
         "dump_payload_sanitizations",
