@@ -112,7 +112,7 @@ impl Selector {
                 [b'+', name @ ..] => return self.allow(name),
                 [b'-', name @ ..] => {
                     let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-                    self.set_command(found, false);
+                    self.set_command(found.command, found.number, false);
                     self.note_rule(false, found.command.name.as_bytes());
                 }
                 _ => return Err(RuleError::Syntax),
@@ -198,7 +198,7 @@ impl Selector {
     fn allow(&mut self, name: &[u8]) -> Result<(), RuleError> {
         let Some(bar) = name.iter().rposition(|&byte| byte == b'|') else {
             let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-            self.set_command(found, true);
+            self.set_command(found.command, found.number, true);
             self.note_rule(true, name);
             return Ok(());
         };
@@ -217,17 +217,17 @@ impl Selector {
             }
         } else {
             let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-            self.set_command(found, true);
+            self.set_command(found.command, found.number, true);
         }
         self.note_rule(true, name);
         Ok(())
     }
 
     /// Allows or forbids a command, a container's subcommands included.
-    fn set_command(&mut self, found: Found, allow: bool) {
-        self.set_bit(found.number, allow);
-        self.first_args.remove(&found.number);
-        for subcommand in found.command.subcommands {
+    fn set_command(&mut self, command: &Command, number: usize, allow: bool) {
+        self.set_bit(number, allow);
+        self.first_args.remove(&number);
+        for subcommand in command.subcommands {
             if let Some(found) = table().by_name(subcommand.name.as_bytes()) {
                 self.set_bit(found.number, allow);
             }
@@ -251,7 +251,7 @@ impl Selector {
         self.note_rule(allow, &[b"@", name].concat());
         for (number, command) in table().all().iter().enumerate() {
             if in_category(command, category) {
-                self.set_command(Found { command, number }, allow);
+                self.set_command(command, number, allow);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::acl::log::Place;
 use crate::acl::user::User;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
-use crate::commands::table::{Found, table};
+use crate::commands::table::table;
 use crate::resp::Protocol;
 use crate::state::Server;
 
@@ -73,6 +73,41 @@ pub fn check_writes(
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])?;
     replicas(server, session, command, &[])
+}
+
+/// What passes all checks but `arity`, whatever its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// Each command must be looked at.
+    Nothing,
+    /// Commands that only read keys.
+    Reads,
+    /// Commands that read and write keys.
+    Everything,
+}
+
+/// What passes now, for the short way of a pipeline. Every check above must
+/// have its part here.
+pub fn open(server: &Server, session: &Session) -> Open {
+    let settings = &server.settings;
+    if !session.authenticated
+        || !session.unrestricted
+        || session.transaction.is_some()
+        || session.is_subscriber()
+        || server.loading.load(Ordering::Relaxed)
+    {
+        return Open::Nothing;
+    }
+    let healthy = server.storage.as_ref().is_none_or(|storage| {
+        storage.log.failure().is_none() && storage.failed_checkpoint.get().is_none()
+    });
+    let writable = healthy
+        && settings.maxmemory.load(Ordering::Relaxed) == 0
+        && settings.min_replicas.load(Ordering::Relaxed) == 0;
+    match writable {
+        true => Open::Everything,
+        false => Open::Reads,
+    }
 }
 
 fn arity(
@@ -160,8 +195,9 @@ fn denial<'s>(
     args: &[&[u8]],
 ) -> Option<(&'s User, Denial)> {
     let user = session.user.as_deref()?;
-    let number = table().find(args)?.number;
-    let denial = check_session(session, Found { command, number }, args).err()?;
+    let found = table().find(args)?;
+    debug_assert_eq!(found.command.name, command.name);
+    let denial = check_session(session, found, args).err()?;
     Some((user, denial))
 }
 

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
-use crate::clock::{Ticks, keep_if_notable};
+use crate::clock::{Ticks, count_answered, keep_if_notable};
 use crate::commands::command::{Command, Group};
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
@@ -113,7 +113,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         holds_all: false,
         block: None,
     };
-    let mut failed = false;
+    let (mut failed, mut refused) = (false, false);
     if unfit.is_none() {
         failed = match gate::check(server, ctx.session, found.command, &args) {
             Ok(()) => run(&mut ctx, found, &args),
@@ -122,6 +122,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
                 gate::note_refusal(server, ctx.session, found.command, &args, refusal);
                 add(&server.stats.commands_of(found.number).rejected, 1);
                 reply_error(server, ctx.reply, &error);
+                refused = true;
                 true
             }
         };
@@ -133,15 +134,25 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     add(&server.stats.misses, recorder.misses);
     add(&server.stats.dirty, recorder.dirty);
     notify(server, &recorder.changes);
+    let author = waiter.client.id;
     if let Some(waits) = waits {
+        if server.tracking.any() {
+            server
+                .tracking
+                .invalidate(server, author, &recorder.changes);
+        }
         return waits;
     }
     let nanos = started.elapsed_nanos();
+    if !refused {
+        count_answered(server, found.number, nanos);
+    }
     keep_if_notable(server, &session, &request, nanos, reply.buf.len());
     answer(server, waiter, &reply.buf);
     if server.tracking.any() {
-        let author = waiter.client.id;
-        server.tracking.invalidate(server, author, &recorder);
+        server
+            .tracking
+            .invalidate(server, author, &recorder.changes);
     }
     Attempt::Answered(recorder.changes)
 }
@@ -175,6 +186,15 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
     } else {
         waiter.reply_timeout(&mut reply);
     }
+    count_unserved(server, &waiter);
     answer(server, &waiter, &reply.buf);
     true
+}
+
+/// Counts a blocked command that ends without having got anything.
+pub fn count_unserved(server: &Server, waiter: &Waiter) {
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    if let Some(found) = table().find(&args) {
+        count_answered(server, found.number, 0);
+    }
 }

@@ -13,6 +13,7 @@ use crate::connection::client::Client;
 use crate::connection::gate;
 use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
+use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
@@ -386,6 +387,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
         self.server.blocked.remove(waiter);
+        if reply {
+            count_unserved(self.server, waiter);
+        }
         if reply && !waiter.silent {
             waiter.reply_timeout(&mut self.reply);
         }

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::commands::command::{Command, Group, flag};
 use crate::commands::keys::each_key;
 use crate::connection::client::Client;
-use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::recorder::Change;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -167,17 +167,22 @@ impl Tracking {
         }
     }
 
-    /// Tells all that must know of what a command or transaction of `author`
-    /// did.
-    #[cold]
-    pub fn invalidate(&self, server: &Server, author: u64, recorder: &Recorder) {
-        if recorder.flushed {
-            self.table.lock().forget_keys();
-            let all = server.clients.all();
-            let tracking = all.iter().filter(|client| client.tracking.has(mode::ON));
-            tracking.for_each(|client| send(server, client, &Message::Everything));
+    /// Tells everybody that a database was emptied.
+    pub fn flush(&self, server: &Server) {
+        if !self.any() {
+            return;
         }
-        let changes = recorder.changes.iter().filter(|change| change.changed);
+        self.table.lock().forget_keys();
+        let all = server.clients.all();
+        let tracking = all.iter().filter(|client| client.tracking.has(mode::ON));
+        tracking.for_each(|client| send(server, client, &Message::Everything));
+    }
+
+    /// Tells all that must know of what a command or transaction of `author`
+    /// changed.
+    #[cold]
+    pub fn invalidate(&self, server: &Server, author: u64, changes: &[Change]) {
+        let changes = changes.iter().filter(|change| change.changed);
         let mut seen = BTreeSet::new();
         for change in changes.clone() {
             if !seen.insert(&*change.key) {
