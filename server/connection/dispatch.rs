@@ -355,8 +355,13 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
-    if recorder.flushed && !session.replaying {
-        server.tracking.flush(server);
+    if server.tracking.any() && !session.replaying {
+        if recorder.flushed {
+            server.tracking.flush(server);
+        }
+        let (author, stale) = (session.client.id, recorder.stale);
+        let changes = &recorder.changes;
+        server.tracking.invalidate(server, author, changes, stale);
     }
     notice(
         server,
@@ -378,10 +383,6 @@ pub(super) fn notice(
     }
     if session.replaying || changes.is_empty() {
         return;
-    }
-    if server.tracking.any() {
-        let author = session.client.id;
-        server.tracking.invalidate(server, author, &changes);
     }
     notify(server, &changes);
     if server.blocked.clients() != 0 {

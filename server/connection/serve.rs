@@ -139,7 +139,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         if server.tracking.any() {
             server
                 .tracking
-                .invalidate(server, author, &recorder.changes);
+                .invalidate(server, author, &recorder.changes, None);
         }
         return waits;
     }
@@ -152,7 +152,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     if server.tracking.any() {
         server
             .tracking
-            .invalidate(server, author, &recorder.changes);
+            .invalidate(server, author, &recorder.changes, None);
     }
     Attempt::Answered(recorder.changes)
 }

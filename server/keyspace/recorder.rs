@@ -58,6 +58,9 @@ pub struct Recorder {
     /// Keys removed because they had expired, with their databases. They
     /// enter the log before the command's own effects.
     pub expired: Vec<(u32, Box<[u8]>)>,
+    /// Of a transaction: who had read what its commands changed, as of each of
+    /// them (see [`crate::tracking`]).
+    pub stale: Option<crate::tracking::Stale>,
     /// A database was emptied.
     pub flushed: bool,
     /// Look-ups of reading commands that found their key.

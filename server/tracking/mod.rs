@@ -14,7 +14,6 @@
 pub mod client;
 mod table;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +27,14 @@ use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 use client::mode;
-use table::Table;
+use table::{Readers, Table};
+
+/// Keys that have changed, and who had read them.
+#[derive(Default)]
+pub struct Stale {
+    looked_at: usize,
+    keys: Vec<(Box<[u8]>, Readers)>,
+}
 
 /// Where messages go to a client that redirects them to a RESP2 subscriber.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -178,22 +184,42 @@ impl Tracking {
         tracking.for_each(|client| send(server, client, &Message::Everything));
     }
 
-    /// Tells all that must know of what a command or transaction of `author`
-    /// changed.
+    /// Takes out who has read what has changed, as far as `stale` doesn't know
+    /// it yet.
     #[cold]
-    pub fn invalidate(&self, server: &Server, author: u64, changes: &[Change]) {
-        let changes = changes.iter().filter(|change| change.changed);
-        let mut seen = BTreeSet::new();
-        for change in changes.clone() {
-            if !seen.insert(&*change.key) {
-                continue;
-            }
-            let readers = self.table.lock().take_readers(&change.key);
-            if let Some(readers) = readers {
-                tell_readers(server, &change.key, &readers, Some(author));
+    pub fn collect(&self, changes: &[Change], stale: &mut Stale) {
+        let mut table = self.table.lock();
+        for change in &changes[stale.looked_at..] {
+            if change.changed
+                && let Some(readers) = table.take_readers(&change.key)
+            {
+                stale.keys.push((change.key.clone(), readers));
             }
         }
-        self.broadcast(server, author, changes);
+        stale.looked_at = changes.len();
+    }
+
+    /// Tells all that must know of what a command or transaction of `author`
+    /// changed. `stale` is what [`Tracking::collect`] gave after each command,
+    /// if that was asked.
+    #[cold]
+    pub fn invalidate(
+        &self,
+        server: &Server,
+        author: u64,
+        changes: &[Change],
+        stale: Option<Stale>,
+    ) {
+        let stale = stale.unwrap_or_else(|| {
+            let mut stale = Stale::default();
+            self.collect(changes, &mut stale);
+            stale
+        });
+        for (key, readers) in &stale.keys {
+            tell_readers(server, key, readers, Some(author));
+        }
+        let changed = changes.iter().filter(|change| change.changed);
+        self.broadcast(server, author, changed);
     }
 
     /// For each prefix one message with all keys, without those that a client

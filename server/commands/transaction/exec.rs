@@ -173,6 +173,12 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
             let mut started = crate::clock::Ticks::now();
             let mark = ctx.reply.len();
             run_command(ctx, found, args);
+            if server.tracking.any() {
+                // What is read from here on is another matter.
+                let recorder = &mut ctx.db.recorder;
+                let stale = recorder.stale.get_or_insert_default();
+                server.tracking.collect(&recorder.changes, stale);
+            }
             let request = crate::connection::dispatch::Request {
                 found,
                 args,

@@ -160,6 +160,11 @@ fn settle(ctx: &mut Context<'_>) {
             std::mem::take(&mut recorder.changes),
             std::mem::take(&mut recorder.expired),
         );
+        if ctx.server.tracking.any() {
+            let author = ctx.session.client.id;
+            let tracking = &ctx.server.tracking;
+            tracking.invalidate(ctx.server, author, &changes, None);
+        }
         notice(ctx.server, ctx.session, changes, expired.len() as u64);
     }
 }
