@@ -393,11 +393,10 @@ pub fn fits_any(patterns: &[Vec<u8>], channel: &[u8], is_pattern: bool) -> bool 
 
 /// The bit of a category of commands, by its name in any case.
 pub fn category(name: &[u8]) -> Option<u32> {
-    let same = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
-    acl::NAMES
+    let at = acl::NAMES
         .iter()
-        .position(|known| same(&known))
-        .map(|at| 1 << at)
+        .position(|known| known.as_bytes().eq_ignore_ascii_case(name))?;
+    Some(1 << at)
 }
 
 /// Whether a command is in a category.

@@ -1,3 +1,5 @@
+//! Rules, the checks that follow from them, and the table of users.
+
 use super::Acl;
 use super::check::{Denial, check};
 use super::rule::{NewChannels, RuleError};

@@ -11,12 +11,13 @@ use super::client::Client;
 use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
+use crate::acl::log::Place;
 use crate::clock::{Ticks, count_answered, keep_if_notable};
 use crate::commands::command::{Command, Group};
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
-use crate::commands::table::table;
+use crate::commands::table::{Found, table};
 use crate::keyspace::entry::ValueType;
 use crate::keyspace::recorder::Change;
 use crate::resp::reply::ReplyBuffer;
@@ -115,17 +116,8 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     };
     let (mut failed, mut refused) = (false, false);
     if unfit.is_none() {
-        failed = match gate::check(server, ctx.session, found.command, &args) {
-            Ok(()) => run(&mut ctx, found, &args),
-            Err(error) => {
-                let refusal = (&error, crate::acl::log::Place::TopLevel);
-                gate::note_refusal(server, ctx.session, found.command, &args, refusal);
-                add(&server.stats.commands_of(found.number).rejected, 1);
-                reply_error(server, ctx.reply, &error);
-                refused = true;
-                true
-            }
-        };
+        refused = is_refused(&mut ctx, found, &args);
+        failed = refused || run(&mut ctx, found, &args);
     }
     let waits = unfit.or(ctx.block.take().map(|_| Attempt::Waits));
     let Context { db, effects, .. } = ctx;
@@ -134,27 +126,33 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     add(&server.stats.misses, recorder.misses);
     add(&server.stats.dirty, recorder.dirty);
     notify(server, &recorder.changes);
-    let author = waiter.client.id;
-    if let Some(waits) = waits {
-        if server.tracking.any() {
-            server
-                .tracking
-                .invalidate(server, author, &recorder.changes, None);
+    if waits.is_none() {
+        let nanos = started.elapsed_nanos();
+        if !refused {
+            count_answered(server, found.number, nanos);
         }
-        return waits;
+        keep_if_notable(server, &session, &request, nanos, reply.buf.len());
+        answer(server, waiter, &reply.buf);
     }
-    let nanos = started.elapsed_nanos();
-    if !refused {
-        count_answered(server, found.number, nanos);
-    }
-    keep_if_notable(server, &session, &request, nanos, reply.buf.len());
-    answer(server, waiter, &reply.buf);
     if server.tracking.any() {
-        server
-            .tracking
-            .invalidate(server, author, &recorder.changes, None);
+        let (tracking, author) = (&server.tracking, waiter.client.id);
+        tracking.invalidate(server, author, &recorder.changes, None);
     }
-    Attempt::Answered(recorder.changes)
+    waits.unwrap_or(Attempt::Answered(recorder.changes))
+}
+
+/// Whether the gate is closed to a waiter's command by now; then the reply
+/// says so.
+fn is_refused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
+    let server = ctx.server;
+    let Err(error) = gate::check(server, ctx.session, found.command, args) else {
+        return false;
+    };
+    let refusal = (&error, Place::TopLevel);
+    gate::note_refusal(server, ctx.session, found.command, args, refusal);
+    add(&server.stats.commands_of(found.number).rejected, 1);
+    reply_error(server, ctx.reply, &error);
+    true
 }
 
 /// Ends a claimed waiter's wait with a reply.

@@ -7,11 +7,14 @@ use smallvec::SmallVec;
 /// Ids of clients.
 pub type Readers = SmallVec<[u64; 2]>;
 
+/// Keys of one hash, with their readers.
+type Bucket = SmallVec<[(Box<[u8]>, Readers); 1]>;
+
 /// The table. Keys are ordered by a hash, so that one drawn at random is found
 /// as quickly as any.
 #[derive(Default)]
 pub struct Table {
-    by_hash: BTreeMap<u64, SmallVec<[(Box<[u8]>, Readers); 1]>>,
+    by_hash: BTreeMap<u64, Bucket>,
     hasher: ahash::RandomState,
     keys: usize,
     readers: usize,

@@ -185,7 +185,7 @@ fn load(ctx: &mut Context<'_>, key: &[u8]) -> Result<Source, CommandError> {
 /// Any key may be behind BY and GET, so the user must be allowed to read all.
 fn check_permission(ctx: &Context<'_>, args: &[&[u8]], options: &Options<'_>) -> CommandResult {
     let by = options.by.is_some_and(|by| by.contains(&b'*'));
-    if ctx.session.unrestricted || !(by || !options.gets.is_empty()) {
+    if ctx.session.unrestricted || (!by && options.gets.is_empty()) {
         return Ok(());
     }
     let may = table()
