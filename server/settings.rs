@@ -45,6 +45,8 @@ pub struct Settings {
     pub normal_output_limit: OutputLimit,
     /// `maxmemory`, 0: none.
     pub maxmemory: AtomicU64,
+    /// `maxmemory-clients` in bytes, 0: none.
+    pub maxmemory_clients: AtomicU64,
     /// `min-replicas-to-write`, 0: none, as with a `min-replicas-max-lag` of 0.
     pub min_replicas: AtomicU64,
     /// Whether `maxmemory-policy` is `noeviction`.
@@ -85,6 +87,14 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
+        let of_clients = match config.value(id("maxmemory-clients")) {
+            Value::Percent(percent) => {
+                config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+            }
+            Value::Memory(bytes) => *bytes,
+            _ => 0,
+        };
+        self.maxmemory_clients.store(of_clients, Ordering::Relaxed);
         let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
         let min_replicas = config.integer(id("min-replicas-to-write"));
         set_u64(

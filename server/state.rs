@@ -56,6 +56,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// What clients' buffers take.
+    pub client_memory: crate::connection::memory::ClientMemory,
     /// Keys that clients hold in caches of their own.
     pub tracking: crate::tracking::Tracking,
     /// Watched keys.
@@ -130,6 +132,7 @@ impl Server {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            client_memory: Default::default(),
             tracking: Default::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),

@@ -38,16 +38,21 @@ impl Denial {
 
     /// The error reply.
     pub fn error(self, user: &User, command: &Command) -> CommandError {
-        CommandError::text(match self {
+        CommandError::text(format!("NOPERM {}", self.message(user, command)))
+    }
+
+    /// What is refused, in words that tell nothing of keys and channels.
+    pub fn message(self, user: &User, command: &Command) -> String {
+        match self {
             Denial::Command(_) => format!(
-                "NOPERM User {} has no permissions to run the '{}' command",
+                "User {} has no permissions to run the '{}' command",
                 String::from_utf8_lossy(&user.name),
                 command.name
             ),
-            Denial::Key(_) => "NOPERM No permissions to access a key".into(),
-            Denial::Channel(_) => "NOPERM No permissions to access a channel".into(),
-            Denial::Database(_) => "NOPERM No permissions to access database".into(),
-        })
+            Denial::Key(_) => "No permissions to access a key".into(),
+            Denial::Channel(_) => "No permissions to access a channel".into(),
+            Denial::Database(_) => "No permissions to access database".into(),
+        }
     }
 
     /// The error reply within EXEC, for a command that could be queued.

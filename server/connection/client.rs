@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::blocking::Waiter;
+use super::memory::Held;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
@@ -103,6 +104,8 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// CLIENT TRACKING.
     pub tracking: ClientTracking,
+    /// What it holds besides its buffers.
+    pub held: Held,
 }
 
 impl Client {
@@ -148,6 +151,7 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             tracking: ClientTracking::default(),
+            held: Held::default(),
         }
     }
 
@@ -245,6 +249,16 @@ impl Client {
     /// Bytes of output that have not been written to the socket.
     pub fn output_bytes(&self) -> u64 {
         self.outbox_bytes() as u64 + self.unsent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What it takes, for CLIENT LIST and `maxmemory-clients`.
+    pub fn memory_bytes(&self) -> u64 {
+        let buffers = [&self.query_bytes, &self.query_free_bytes];
+        let buffers: u64 = buffers
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum();
+        size_of::<Client>() as u64 + buffers + self.output_bytes() + self.held.bytes()
     }
 
     /// Whether it listens to any channel, pattern or shard channel.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
+use super::memory::listed_bytes;
 use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
 use crate::acl::log::Place;
@@ -92,7 +93,10 @@ fn runs_within_multi(command: &Command) -> bool {
 
 fn queue(session: &mut Session, reply: &mut ReplyBuffer, request: &Request) {
     if let Some(transaction) = &mut session.transaction {
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args: Vec<Vec<u8>> = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let bytes = args.iter().map(|arg| listed_bytes(arg)).sum();
+        let held = &session.client.held;
+        held.queued.fetch_add(bytes, Ordering::Relaxed);
         transaction.queued.push(Queued {
             command: request.found.command,
             args,

@@ -201,6 +201,40 @@ fn denial<'s>(
     Some((user, denial))
 }
 
+/// The same for a command that a script calls; a refusal is noted.
+pub fn permission_in_script(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    let Some((user, denial)) = denial(session, command, args) else {
+        return Ok(());
+    };
+    note(server, session, command, args, (denial, Place::Lua));
+    let message = denial.message(user, command);
+    Err(CommandError::err(format!(
+        "ACL failure in script: {message}"
+    )))
+}
+
+fn note(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    (denial, place): (Denial, Place),
+) {
+    let object = match denial.position() {
+        0 => command.name.as_bytes(),
+        at => args.get(at).copied().unwrap_or_default(),
+    };
+    server.note_denied((denial.into(), place), session, None, object);
+}
+
 /// Notes a refusal in ACL LOG, if it was one for want of a permission.
 #[cold]
 pub fn note_refusal(
@@ -211,14 +245,9 @@ pub fn note_refusal(
     (error, place): (&CommandError, Place),
 ) {
     let is_ours = matches!(error, CommandError::Text(text) if text.starts_with("NOPERM"));
-    let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() else {
-        return;
-    };
-    let object = match denial.position() {
-        0 => command.name.as_bytes(),
-        at => args.get(at).copied().unwrap_or_default(),
-    };
-    server.note_denied((denial.into(), place), session, None, object);
+    if let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() {
+        note(server, session, command, args, (denial, place));
+    }
 }
 
 fn memory(

@@ -131,9 +131,10 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     );
     let _ = write!(
         out,
-        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=",
+        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=",
+        number(&client.held.queued),
         u8::from(output != 0),
-        size_of::<Client>() as u64 + query + free + output,
+        client.memory_bytes(),
     );
     out.extend_from_slice(&info.user);
     let _ = write!(

@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             self.session.client.query_bytes.store(0, Ordering::Relaxed);
         }
-        Ok(())
+        self.account_memory()
     }
 
     /// Sends replies and pushes, once all that they may tell of is durable.
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         client.take_outbox(&mut self.reply.buf);
         if self.reply.is_empty() {
-            return Ok(());
+            return self.account_memory();
         }
         if self.server.settings.sync_always.load(Ordering::Relaxed) {
             self.wait_synced().await?;
@@ -224,9 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sent = self.reply.len() as u64;
         client.unsent_bytes.store(sent, Ordering::Relaxed);
         client.enforce(output_limit(self.server, &client));
-        if client.killed.load(Ordering::Acquire) {
-            return Err(Gone);
-        }
+        self.account_memory()?;
         self.write_all().await?;
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add(&client.bytes_out, sent);
@@ -236,6 +234,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.reply.buf = Vec::new();
         }
         Ok(())
+    }
+
+    /// Counts what the client takes; that, or a limit on its output, may be its
+    /// end.
+    fn account_memory(&self) -> Result<(), Gone> {
+        let client = &self.session.client;
+        self.server.client_memory.account(self.server, client);
+        match client.killed.load(Ordering::Acquire) {
+            true => Err(Gone),
+            false => Ok(()),
+        }
     }
 
     /// Writes the reply buffer; a kill ends the wait for a slow reader.
@@ -259,6 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         break;
                     }
                     () = client.bell.notified() => {
+                        self.server.client_memory.account(self.server, &client);
                         if client.killed.load(Ordering::Acquire) {
                             return Err(Gone);
                         }
@@ -403,6 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         pubsub::leave_all(self.server, &mut self.session);
         crate::monitor::leave(self.server, &client);
         self.server.tracking.disable(&client);
+        self.server.client_memory.forget(&client);
         self.server.clients.remove(client.id);
     }
 }

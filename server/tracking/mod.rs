@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use crate::commands::command::{Command, Group, flag};
 use crate::commands::keys::each_key;
 use crate::connection::client::Client;
+use crate::connection::memory::listed_bytes;
 use crate::keyspace::recorder::Change;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
@@ -103,7 +104,10 @@ impl Tracking {
             let mut known = state.prefixes.lock();
             for prefix in all {
                 table.add_prefix(prefix, client.id);
-                known.insert(prefix.to_vec());
+                if known.insert(prefix.to_vec()) {
+                    let held = &client.held.tracked;
+                    held.fetch_add(listed_bytes(prefix), Ordering::Relaxed);
+                }
             }
         }
         state.redirect.store(redirect, Ordering::Relaxed);
@@ -120,6 +124,7 @@ impl Tracking {
         for prefix in std::mem::take(&mut *state.prefixes.lock()) {
             table.remove_prefix(&prefix, client.id);
         }
+        client.held.tracked.store(0, Ordering::Relaxed);
         state.set(0);
         self.clients.fetch_sub(1, Ordering::AcqRel);
     }

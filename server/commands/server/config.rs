@@ -168,6 +168,7 @@ fn apply(ctx: &Context<'_>, config: &crate::config::Config, changed: &[Directive
         ctx.server.acl.set_default_password(password.as_bytes());
     }
     ctx.server.acl.set_new_channels(new_channels(config));
+    ctx.server.client_memory.evict(ctx.server);
     let keys = config.integer(id("tracking-table-max-keys"));
     let tracking = &ctx.server.tracking;
     tracking.set_max_keys(ctx.server, usize::try_from(keys).unwrap_or(0));

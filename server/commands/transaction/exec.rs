@@ -40,6 +40,8 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err("EXEC without MULTI"));
     };
     ctx.session.client.queued.store(-1, Ordering::Relaxed);
+    let held = &ctx.session.client.held;
+    held.queued.store(0, Ordering::Relaxed);
     if transaction.broken {
         super::abandon(ctx.server, ctx.session);
         return Err(CommandError::text(
