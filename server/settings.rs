@@ -14,6 +14,8 @@ pub struct OutputLimit {
     pub soft_bytes: AtomicU64,
     /// See `soft_bytes`.
     pub soft_seconds: AtomicI64,
+    /// How many clients were closed for it.
+    pub closes: AtomicU64,
 }
 
 impl OutputLimit {
@@ -30,6 +32,7 @@ pub static NO_OUTPUT_LIMIT: OutputLimit = OutputLimit {
     hard_bytes: AtomicU64::new(0),
     soft_bytes: AtomicU64::new(0),
     soft_seconds: AtomicI64::new(0),
+    closes: AtomicU64::new(0),
 };
 
 /// Hot copies of directives. Units as in the directives' names.
@@ -74,6 +77,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        for limit in [&self.normal_output_limit, &self.pubsub_output_limit] {
+            limit.closes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes all values over from the configuration.
     pub fn load(&self, config: &Config) {
         let set_i64 = |to: &AtomicI64, value: i64| to.store(value, Ordering::Relaxed);

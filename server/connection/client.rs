@@ -178,7 +178,7 @@ impl Client {
         outbox.extend_from_slice(bytes);
         let held = outbox.len() as u64 + self.unsent_bytes.load(Ordering::Relaxed);
         if self.is_over(limit, held) {
-            self.kill_for_output(held);
+            self.kill_for_output(limit, held);
             *outbox = Vec::new();
         }
         self.outbox_filled
@@ -187,9 +187,11 @@ impl Client {
         self.bell.notify_one();
     }
 
-    /// Whether this much unsent output is too much, now or for too long.
+    /// Whether this much unsent output is too much, now or for too long. What a
+    /// Redis server has in its fixed reply buffer doesn't count.
     fn is_over(&self, limit: &OutputLimit, held_bytes: u64) -> bool {
-        let over = |limit: u64| limit != 0 && held_bytes > limit;
+        const FIXED_BYTES: u64 = 16 << 10;
+        let over = |limit: u64| limit != 0 && held_bytes > limit.max(FIXED_BYTES);
         if over(limit.hard_bytes.load(Ordering::Relaxed)) {
             return true;
         }
@@ -212,13 +214,14 @@ impl Client {
     pub fn enforce(&self, limit: &OutputLimit) {
         let held = self.output_bytes();
         if self.is_over(limit, held) {
-            self.kill_for_output(held);
+            self.kill_for_output(limit, held);
             self.bell.notify_one();
         }
     }
 
-    fn kill_for_output(&self, held_bytes: u64) {
+    fn kill_for_output(&self, limit: &OutputLimit, held_bytes: u64) {
         if !self.killed.swap(true, Ordering::AcqRel) {
+            limit.closes.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 client = self.id,
                 address = self.address,
@@ -251,6 +254,12 @@ impl Client {
         self.outbox_bytes() as u64 + self.unsent_bytes.load(Ordering::Relaxed)
     }
 
+    /// Its output, without what is but a few small replies on their way.
+    fn large_output_bytes(&self) -> u64 {
+        const SMALL_BYTES: u64 = 4096;
+        self.output_bytes().saturating_sub(SMALL_BYTES)
+    }
+
     /// What it takes, for CLIENT LIST and `maxmemory-clients`.
     pub fn memory_bytes(&self) -> u64 {
         let buffers = [&self.query_bytes, &self.query_free_bytes];
@@ -258,7 +267,7 @@ impl Client {
             .iter()
             .map(|bytes| bytes.load(Ordering::Relaxed))
             .sum();
-        size_of::<Client>() as u64 + buffers + self.output_bytes() + self.held.bytes()
+        size_of::<Client>() as u64 + buffers + self.large_output_bytes() + self.held.bytes()
     }
 
     /// Whether it listens to any channel, pattern or shard channel.

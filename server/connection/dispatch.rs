@@ -43,14 +43,25 @@ pub struct Request<'a> {
     pub now_ms: i64,
 }
 
+/// What became of a request.
+pub enum Dispatched {
+    /// It ran.
+    Ran,
+    /// It was refused, or queued in a transaction.
+    NotRun,
+    /// The client is blocked now, for at most so many milliseconds if that is
+    /// not 0.
+    Waits(Arc<Waiter>, u64),
+}
+
 /// Runs one request of a client: checks it, queues it in an open transaction
-/// or runs it. Returns a waiter if the client is blocked now.
+/// or runs it.
 pub fn dispatch(
     server: &'static Server,
     session: &mut Session,
     reply: &mut ReplyBuffer,
     request: &Request,
-) -> Option<(Arc<Waiter>, u64)> {
+) -> Dispatched {
     let command = request.found.command;
     server.acl.keep_current(session);
     if let Err(error) = super::gate::check(server, session, command, request.args) {
@@ -64,12 +75,12 @@ pub fn dispatch(
         }
         add(&server.stats.commands_of(request.found.number).rejected, 1);
         reply_error(server, reply, &error);
-        return None;
+        return Dispatched::NotRun;
     }
     if session.transaction.is_some() && !command.has(flag::NO_MULTI) && !runs_within_multi(command)
     {
         queue(session, reply, request);
-        return None;
+        return Dispatched::NotRun;
     }
     let waiting = call(server, session, reply, request);
     if server.tracking.any()
@@ -80,7 +91,10 @@ pub fn dispatch(
         // CLIENT CACHING is for one command only, or one transaction.
         session.client.tracking.remove(mode::CACHING);
     }
-    waiting
+    match waiting {
+        None => Dispatched::Ran,
+        Some((waiter, timeout_ms)) => Dispatched::Waits(waiter, timeout_ms),
+    }
 }
 
 /// The commands that MULTI doesn't queue.

@@ -184,15 +184,18 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
     } else {
         waiter.reply_timeout(&mut reply);
     }
-    count_unserved(server, &waiter);
+    count_unserved(server, &waiter, with_error);
     answer(server, &waiter, &reply.buf);
     true
 }
 
 /// Counts a blocked command that ends without having got anything.
-pub fn count_unserved(server: &Server, waiter: &Waiter) {
+pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     if let Some(found) = table().find(&args) {
         count_answered(server, found.number, 0);
+        if failed {
+            add(&server.stats.commands_of(found.number).failed, 1);
+        }
     }
 }

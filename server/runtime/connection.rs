@@ -198,14 +198,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if limit != 0 && waiting > limit {
             let client = self.session.client.id;
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
+            add(&server.stats.query_limit_closes, 1);
             return Err(Gone);
         }
-        if self.input.len() < self.wanted {
-            self.show_query_buffer();
-        } else {
+        self.show_query_buffer();
+        self.account_memory()?;
+        if self.input.len() >= self.wanted {
             self.session.client.query_bytes.store(0, Ordering::Relaxed);
         }
-        self.account_memory()
+        Ok(())
     }
 
     /// Sends replies and pushes, once all that they may tell of is durable.
@@ -398,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
         self.server.blocked.remove(waiter);
         if reply {
-            count_unserved(self.server, waiter);
+            count_unserved(self.server, waiter, false);
         }
         if reply && !waiter.silent {
             waiter.reply_timeout(&mut self.reply);

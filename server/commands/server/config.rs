@@ -54,6 +54,9 @@ const RESETSTAT: Command = Command {
     run: |ctx, _| {
         ctx.server.stats.reset();
         ctx.server.acl.log.reset_counts();
+        ctx.server.settings.reset_counts();
+        let evicted = &ctx.server.client_memory.evicted;
+        evicted.store(0, std::sync::atomic::Ordering::Relaxed);
         ctx.reply.ok();
         Ok(())
     },

@@ -34,6 +34,13 @@ pub fn stats(server: &Server, text: &mut Text) {
     for name in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
         text.field(name, 0);
     }
+    keys(server, text);
+    clients(server, text, errors);
+}
+
+/// What happened to keys, and what is known of them besides.
+fn keys(server: &Server, text: &mut Text) {
+    let stats = &server.stats;
     text.field("expired_keys", stats.expired.load(Relaxed));
     text.field("expired_fields", 0);
     text.field("expired_stale_perc", "0.00");
@@ -76,6 +83,11 @@ pub fn stats(server: &Server, text: &mut Text) {
     text.field("tracking_total_items", items);
     text.field("tracking_total_prefixes", prefixes);
     text.field("unexpected_error_replies", 0);
+}
+
+/// What was answered to clients, and why some were closed or refused.
+fn clients(server: &Server, text: &mut Text, errors: u64) {
+    let (stats, settings) = (&server.stats, &server.settings);
     text.field("total_error_replies", errors);
     for name in [
         "dump_payload_sanitizations",
@@ -83,11 +95,15 @@ pub fn stats(server: &Server, text: &mut Text) {
         "total_writes_processed",
         "io_threaded_reads_processed",
         "io_threaded_writes_processed",
-        "client_query_buffer_limit_disconnections",
-        "client_output_buffer_limit_disconnections",
-        "reply_buffer_shrinks",
-        "reply_buffer_expands",
     ] {
+        text.field(name, 0);
+    }
+    let limits = [&settings.normal_output_limit, &settings.pubsub_output_limit];
+    let closes: u64 = limits.iter().map(|limit| limit.closes.load(Relaxed)).sum();
+    let by_query = stats.query_limit_closes.load(Relaxed);
+    text.field("client_query_buffer_limit_disconnections", by_query);
+    text.field("client_output_buffer_limit_disconnections", closes);
+    for name in ["reply_buffer_shrinks", "reply_buffer_expands"] {
         text.field(name, 0);
     }
     let denied = |reason| server.acl.log.denied(reason);
