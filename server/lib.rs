@@ -4,6 +4,7 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod acl;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -21,3 +22,4 @@ pub mod runtime;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

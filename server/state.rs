@@ -46,12 +46,18 @@ pub struct Server {
     pub settings: Settings,
     /// Log and tree; None for a pure cache.
     pub storage: Option<Storage>,
+    /// Users and their rights.
+    pub acl: crate::acl::Acl,
     /// Connected clients.
     pub clients: Clients,
     /// Subscriptions.
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// What clients' buffers take.
+    pub client_memory: crate::connection::memory::ClientMemory,
+    /// Keys that clients hold in caches of their own.
+    pub tracking: crate::tracking::Tracking,
     /// Watched keys.
     pub watches: Watches,
     /// Counters.
@@ -124,9 +130,12 @@ impl Server {
             config: RwLock::new(config),
             settings,
             storage,
+            acl: crate::acl::Acl::default(),
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            client_memory: Default::default(),
+            tracking: Default::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
@@ -165,6 +174,26 @@ impl Server {
     pub fn tree_lag(&self, storage: &Storage) -> u64 {
         let applied = self.applied.load(Ordering::Relaxed);
         storage.log.end().0.saturating_sub(applied)
+    }
+
+    /// Notes in ACL LOG what a client was refused, as `user` or as who it is.
+    pub fn note_denied(
+        &self,
+        what: (crate::acl::log::Reason, crate::acl::log::Place),
+        session: &crate::connection::session::Session,
+        user: Option<&[u8]>,
+        object: &[u8],
+    ) {
+        let mut line = Vec::new();
+        crate::connection::listing::describe(&session.client, unix_ms(), &mut line);
+        let own = session.user.as_ref().map(|user| user.name.as_slice());
+        let user = user.or(own).unwrap_or_default();
+        let most = self
+            .config
+            .read()
+            .integer(crate::config::id("acllog-max-len"));
+        let most = usize::try_from(most).unwrap_or(0);
+        self.acl.log.add(what, user, object, line, most);
     }
 
     /// Asks for a shutdown.

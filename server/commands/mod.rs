@@ -4,6 +4,7 @@
 //! A new command is a constant of type [`command::Command`] in a file of its
 //! family's folder, listed in that folder's `COMMANDS`.
 
+pub mod acl;
 pub mod args;
 pub mod bitmap;
 pub mod command;
@@ -35,6 +36,7 @@ use command::Command;
 /// The families' lists.
 pub fn families() -> &'static [&'static [&'static Command]] {
     &[
+        acl::COMMANDS,
         bitmap::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,

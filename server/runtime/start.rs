@@ -42,6 +42,7 @@ struct Running {
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     let dir = enter_directory(&mut config)?;
+    let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
@@ -54,9 +55,14 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
         None => (None, None, None),
     };
+    let mut server = Server::new(config, config_file, storage, count);
+    server.acl = acl;
+    let keys = server.config.read().integer(id("tracking-table-max-keys"));
+    server
+        .tracking
+        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -88,7 +94,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
 /// Makes `dir` the working directory, as a Redis server does.
 fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     let wanted = config.string(id("dir")).into_owned();
-    let path = Path::new(&wanted);
+    let path = match wanted.is_empty() {
+        true => Path::new("."),
+        false => Path::new(&wanted),
+    };
     let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     config.set_value(

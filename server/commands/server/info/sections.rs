@@ -71,7 +71,7 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
     text.field("client_recent_max_output_buffer", output.unwrap_or(0));
     text.field("blocked_clients", server.blocked.clients());
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", server.tracking.clients());
     let subscribed = |client: &crate::connection::client::Client| {
         client
             .subscriptions
@@ -158,12 +158,8 @@ pub fn memory(server: &Server, text: &mut Text) {
     text.field("mem_total_replication_buffers", 0);
     text.field("mem_replicas_repl_buffer", 0);
     text.field("mem_clients_slaves", 0);
-    let buffers: u64 = server
-        .clients
-        .all()
-        .iter()
-        .map(|client| client.query_bytes.load(Relaxed) + client.outbox_bytes() as u64)
-        .sum();
+    let clients = server.clients.all();
+    let buffers: u64 = clients.iter().map(|client| client.memory_bytes()).sum();
     text.field("mem_clients_normal", buffers);
     text.field("mem_cluster_links", 0);
     let log = server.log().map_or(0, |log| log.buffered_bytes());
