@@ -26,6 +26,7 @@ pub mod score;
 pub mod set;
 pub mod stripe;
 pub mod table;
+mod walk;
 pub mod zset;
 
 use std::sync::Arc;

@@ -78,7 +78,10 @@ pub fn run(server: &'static Server, control: &Control) {
         {
             continue;
         }
-        let due = idle || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
+        let wanted = server.saves.wanted_offset.load(Ordering::Relaxed);
+        let due = idle
+            || wanted > server.applied.load(Ordering::Relaxed)
+            || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
         if !due && tail < URGENT_BYTES {
             continue;
         }

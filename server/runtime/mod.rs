@@ -3,8 +3,10 @@
 //! expires keys and warms cold slots.
 
 pub mod background;
+mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
 pub mod listener;
 pub mod recovery;
+pub mod save;
 pub mod start;

@@ -108,7 +108,9 @@ pub fn encode_map(map: &DbMap) -> (String, Vec<u8>) {
     (DB_MAP.to_string(), bytes)
 }
 
-fn decode_map(meta: &Meta) -> Option<DbMap> {
+/// The databases' numbers that the tree's state holds; None in a tree that
+/// was never written.
+pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
     let (_, bytes) = meta.extra.iter().find(|(name, _)| name == DB_MAP)?;
     let numbers: Vec<u32> = bytes
         .chunks_exact(4)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery};
+use super::{background, checkpoint, recovery, save};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -136,6 +136,7 @@ fn spawn_threads(
         "tree-writer",
         Box::new(move || checkpoint::run(theirs, &control)),
     )?;
+    spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(
         "expiry",
@@ -225,6 +226,7 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
+        self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {

@@ -204,6 +204,17 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Seconds to wait for replicas at shutdown.",
     ),
     declare(
+        "rdb-key-save-delay",
+        None,
+        Integer {
+            min: i32::MIN as i128,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN,
+        "Microseconds to wait for each key that a snapshot saves, for tests.",
+    ),
+    declare(
         "key-load-delay",
         None,
         Integer {
