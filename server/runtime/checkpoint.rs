@@ -105,6 +105,17 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
     }
 }
 
+/// A checkpoint at once, where no thread makes any yet.
+pub fn now(server: &'static Server) -> Result<(), String> {
+    let Some(storage) = &server.storage else {
+        return Ok(());
+    };
+    match checkpoint(server, storage, Duration::from_secs(10))? {
+        true => Ok(()),
+        false => Err("the keyspace is in use".into()),
+    }
+}
+
 /// One checkpoint; false when the locks could not be had in time.
 fn checkpoint(
     server: &'static Server,

@@ -6,6 +6,7 @@ pub mod background;
 mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
+pub mod import;
 pub mod listener;
 pub mod recovery;
 pub mod save;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery, save};
+use super::{background, checkpoint, import, recovery, save};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -65,6 +65,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
     }
+    import::at_start(server)?;
     let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
@@ -82,6 +83,29 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Imports a file into an empty data directory, without serving.
+pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+    let dir = enter_directory(&mut config)?;
+    if !is_persistent(&config) {
+        return Err("an import needs a place for the data: appendonly or save".into());
+    }
+    let source = import::source_at(path)?;
+    let opened = recovery::open(&config, &dir)?;
+    let server = Server::new(config, None, Some(opened.storage), 1);
+    let server: &'static Server = Box::leak(Box::new(server));
+    recovery::replay(server, &opened.meta)?;
+    if !import::is_new(server) {
+        return Err(format!("{} holds data already", dir.display()));
+    }
+    import::import(server, &source)?;
+    if let Some(log) = server.log() {
+        log.close()
+            .map_err(|e| format!("the log could not be closed: {e}"))?;
+    }
+    tracing::info!("Imported into {}", dir.display());
+    Ok(())
 }
 
 /// Makes `dir` the working directory, as a Redis server does.

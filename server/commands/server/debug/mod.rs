@@ -3,6 +3,7 @@
 mod digest;
 mod keys;
 mod protocol;
+mod reload;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,7 +49,7 @@ const HELP: &[&str] = &[
     "LISTPACK <key>",
     "    Check that a value is packed.",
     "LOADAOF",
-    "    Sync the log.",
+    "    Encode every value as it is stored, and read it back.",
     "LOG <text>",
     "    Write a line to the server's log.",
     "OBJECT <key>",
@@ -58,7 +59,7 @@ const HELP: &[&str] = &[
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted, without effect.",
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
-    "    Encode every value as it is stored, and read it back.",
+    "    Write a snapshot file, and load it in place of all keys.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stop or go on removing keys that nobody asks for.",
     "SLEEP <seconds>",
@@ -83,7 +84,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"digest", []) => digest::dataset(ctx),
         (b"digest-value", keys) => digest::values(ctx, keys),
         (b"object", [key, ..]) => keys::object(ctx, key),
-        (b"reload" | b"loadaof", _) => keys::reload(ctx),
+        (b"reload", options) => reload::run(ctx, options),
+        (b"loadaof", _) => keys::reload(ctx),
         (b"listpack", [key]) => keys::listpack(ctx, key),
         (b"sdslen", [key]) => keys::string_lengths(ctx, key),
         (b"htstats", [db, ..]) => keys::tables(ctx, db),
