@@ -137,6 +137,9 @@ fn find(config: &Config) -> Result<Option<Source>, String> {
     if dump.is_file() && !config.bool(id("appendonly")) {
         return Ok(Some(Source::Rdb(dump)));
     }
+    if !super::start::is_persistent(config) {
+        return Ok(None);
+    }
     let dir = PathBuf::from(config.string(id("appenddirname")).into_owned());
     let name = config.string(id("appendfilename")).into_owned();
     let manifest = dir.join(format!("{name}.manifest"));
