@@ -1,18 +1,16 @@
 //! A tree for a snapshot of a pure cache: made for it, removed with it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use redoubt_persistence::tree::{Batch, Meta, Snapshot, Tree, TreeOptions};
 
 use super::recovery::encode_map;
+use super::save::temporary_name;
 use crate::keyspace::checkpoint::Rows;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES};
 use crate::state::Server;
-
-/// The directory of the tree, in the working directory.
-const NAME: &str = "temp-save-tree";
 
 /// A tree that is removed when it is dropped.
 pub struct CacheTree {
@@ -49,7 +47,7 @@ impl Drop for Walk {
 impl CacheTree {
     /// Everything that the keyspace holds, as of one moment before the return.
     pub fn collect(server: &'static Server) -> Result<CacheTree, String> {
-        let path = Path::new(NAME).to_path_buf();
+        let path = temporary_name("tree");
         let _ = fs::remove_dir_all(&path);
         let tree = Tree::open(&path, TreeOptions::default()).map_err(|e| e.to_string())?;
         let made = CacheTree {
@@ -60,7 +58,11 @@ impl CacheTree {
         let mut batch = tree.begin().map_err(|e| e.to_string())?;
         let walk = Walk::begin(server);
         let mut rows = Rows::default();
-        for db in server.keyspace.db_map().physical {
+        for (logical, db) in (0..).zip(server.keyspace.db_map().physical) {
+            // What comes in from now on is kept track of.
+            if server.keyspace.key_count(logical) == 0 {
+                continue;
+            }
             for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
                 if server.saves.is_cancelled() {
                     return Err("it was cancelled".into());

@@ -107,7 +107,7 @@ fn write(server: &'static Server) -> Result<(), String> {
     let changes = server.stats.dirty.load(Ordering::Relaxed);
     let path = file_path(server);
     let dataset = Dataset::take(server)?;
-    let temporary = PathBuf::from(format!("temp-{}.rdb", std::process::id()));
+    let temporary = temporary_name("rdb");
     let written = write_file(server, &dataset, &temporary).and_then(|figures| {
         fs::rename(&temporary, &path)?;
         RealDisk.sync_dir(&std::env::current_dir()?)?;
@@ -132,6 +132,28 @@ fn write(server: &'static Server) -> Result<(), String> {
         began.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// The name of something that this process removes before it ends.
+pub(super) fn temporary_name(ending: &str) -> PathBuf {
+    PathBuf::from(format!("temp-{}.{ending}", std::process::id()))
+}
+
+/// Removes from the working directory what processes that crashed have left.
+pub fn remove_leftovers() {
+    for entry in fs::read_dir(".").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix("temp-") else {
+            continue;
+        };
+        let writer = |ending| rest.strip_suffix(ending)?.parse::<u32>().ok();
+        let is_gone = |id: u32| !Path::new("/proc").join(id.to_string()).exists();
+        if writer(".rdb").is_some_and(is_gone) {
+            let _ = fs::remove_file(entry.path());
+        } else if writer(".tree").is_some_and(is_gone) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Everything as of one moment.

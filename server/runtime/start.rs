@@ -65,6 +65,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
     }
+    save::remove_leftovers();
     import::at_start(server)?;
     let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
