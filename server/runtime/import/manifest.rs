@@ -77,10 +77,10 @@ pub fn files(manifest: &Path) -> Result<Vec<PathBuf>, String> {
     let names = parse(&text).map_err(|(line, what)| format!("{shown}, line {line}: {what}"))?;
     let dir = manifest.parent().unwrap_or(Path::new(""));
     let paths: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
-    match paths.iter().find(|path| !path.is_file()) {
-        Some(missing) => Err(format!("The AOF file {} doesn't exist", missing.display())),
-        None => Ok(paths),
+    for path in &paths {
+        std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    Ok(paths)
 }
 
 #[cfg(test)]
