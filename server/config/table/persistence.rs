@@ -215,6 +215,25 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Microseconds to wait for each key that a snapshot saves, for tests.",
     ),
     declare(
+        "loading-process-events-interval-bytes",
+        None,
+        Memory {
+            min: 1024,
+            max: i32::MAX as i128,
+        },
+        "2097152",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Bytes loaded between two looks at clients.",
+    ),
+    declare(
+        "sanitize-dump-payload",
+        None,
+        Choice(&["no", "yes", "clients"]),
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Whether values of a dump are checked whole; here they always are.",
+    ),
+    declare(
         "key-load-delay",
         None,
         Integer {

@@ -2,6 +2,7 @@
 
 mod digest;
 mod keys;
+mod populate;
 mod protocol;
 mod reload;
 
@@ -54,6 +55,8 @@ const HELP: &[&str] = &[
     "    Write a line to the server's log.",
     "OBJECT <key>",
     "    Tell how a value is held.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make string keys named <prefix>:<number>.",
     "PROTOCOL <type>",
     "    Reply an example of this type.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
@@ -85,6 +88,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"digest-value", keys) => digest::values(ctx, keys),
         (b"object", [key, ..]) => keys::object(ctx, key),
         (b"reload", options) => reload::run(ctx, options),
+        (b"populate", words @ [_, ..]) => populate::run(ctx, words),
         (b"loadaof", _) => keys::reload(ctx),
         (b"listpack", [key]) => keys::listpack(ctx, key),
         (b"sdslen", [key]) => keys::string_lengths(ctx, key),
