@@ -19,6 +19,7 @@ pub mod monitor;
 pub mod number;
 pub mod resp;
 pub mod runtime;
+pub mod saves;
 pub mod settings;
 pub mod state;
 pub mod stats;

@@ -80,6 +80,8 @@ pub struct Settings {
     pub latency_threshold_ms: AtomicI64,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
+    /// `rdb-key-save-delay` in microseconds; below zero: one for so many keys.
+    pub key_save_delay_us: AtomicI64,
     /// `maxclients`.
     pub maxclients: AtomicI64,
     /// `protected-mode`.
@@ -139,6 +141,10 @@ impl Settings {
             config.integer(id("latency-monitor-threshold")),
         );
         set_i64(&self.maxclients, config.integer(id("maxclients")));
+        set_i64(
+            &self.key_save_delay_us,
+            config.integer(id("rdb-key-save-delay")),
+        );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";

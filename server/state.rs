@@ -17,6 +17,9 @@ use crate::keyspace::Keyspace;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
+/// The version of the protocol that clients are promised.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// Log and tree, when persistence is on.
 pub struct Storage {
     /// The log.
@@ -66,6 +69,8 @@ pub struct Server {
     pub eviction: crate::eviction::Eviction,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
+    /// Snapshot files.
+    pub saves: crate::saves::Saves,
     /// Clients in MONITOR mode.
     pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
     /// Whether there is any.
@@ -140,6 +145,7 @@ impl Server {
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
             health: Default::default(),
+            saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
             pause_until_ms: AtomicI64::new(0),

@@ -157,9 +157,8 @@ pub struct Stats {
     pub large_replies: CommandLog,
     /// Latency events (LATENCY).
     pub latency: crate::latency::Monitor,
-    /// SAVE and BGSAVE that ended well.
-    pub saves: AtomicU64,
-    /// When the last one did, Unix seconds; 0: not since start.
+    /// When the last SAVE or BGSAVE ended well, Unix seconds; 0: not since
+    /// the start.
     pub last_save_s: AtomicU64,
     /// Memory in use after the start, bytes.
     pub startup_memory: AtomicU64,

@@ -27,6 +27,7 @@ pub mod set;
 pub mod stream;
 pub mod stripe;
 pub mod table;
+mod walk;
 pub mod zset;
 
 use std::sync::Arc;

@@ -31,7 +31,7 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
     let mut first = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(ROUND);
-        if server.storage.is_none() {
+        if server.storage.is_none() && !server.saves.walking.load(Ordering::SeqCst) {
             let retired = server.keyspace.db_map().retired;
             if !retired.is_empty() {
                 server.keyspace.free_retired(&retired);

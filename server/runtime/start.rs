@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery, watch};
+use super::{background, checkpoint, import, recovery, save, watch};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -71,6 +71,8 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
     }
+    save::remove_leftovers();
+    import::at_start(server)?;
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
@@ -89,6 +91,29 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Imports a file into an empty data directory, without serving.
+pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+    let dir = enter_directory(&mut config)?;
+    if !is_persistent(&config) {
+        return Err("an import needs a place for the data: appendonly or save".into());
+    }
+    let source = import::source_at(path)?;
+    let opened = recovery::open(&config, &dir)?;
+    let server = Server::new(config, None, Some(opened.storage), 1);
+    let server: &'static Server = Box::leak(Box::new(server));
+    recovery::replay(server, &opened.meta)?;
+    if !import::is_new(server) {
+        return Err(format!("{} holds data already", dir.display()));
+    }
+    import::import(server, &source)?;
+    if let Some(log) = server.log() {
+        log.close()
+            .map_err(|e| format!("the log could not be closed: {e}"))?;
+    }
+    tracing::info!("Imported into {}", dir.display());
+    Ok(())
 }
 
 /// Makes `dir` the working directory, as a Redis server does.
@@ -150,6 +175,7 @@ fn spawn_threads(
         "tree-writer",
         Box::new(move || checkpoint::run(theirs, &control)),
     )?;
+    spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(
         "expiry",
@@ -263,6 +289,7 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
+        self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {

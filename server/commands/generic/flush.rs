@@ -54,7 +54,10 @@ pub const FLUSHALL: Command = Command {
     summary: "Removes all keys of all databases.",
     run: |ctx, args| {
         let databases = ctx.server.keyspace.databases();
-        flush(ctx, args, 0..databases)
+        flush(ctx, args, 0..databases)?;
+        // A snapshot of what was just thrown away is of no use.
+        ctx.server.saves.cancel();
+        Ok(())
     },
     ..FLUSHDB
 };

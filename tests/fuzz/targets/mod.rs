@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod log;
+pub mod rdb;
 pub mod request;
 pub mod restore;
