@@ -24,6 +24,13 @@ impl Effects {
         encode(&mut self.explicit, args);
     }
 
+    /// Forgets all, for the next command.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.explicit.clear();
+        self.mode = Mode::Verbatim;
+    }
+
     /// Keeps the command itself out of the log.
     pub fn suppress(&mut self) {
         self.mode = Mode::Explicit;

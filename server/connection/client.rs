@@ -253,8 +253,13 @@ impl Client {
     /// Counts a command that has ended. Only its own worker does that.
     #[inline]
     pub fn count_command(&self) {
+        self.count_commands(1);
+    }
+
+    /// Counts commands that ran.
+    pub fn count_commands(&self, ran: u64) {
         let commands = self.commands.load(Ordering::Relaxed);
-        self.commands.store(commands + 1, Ordering::Relaxed);
+        self.commands.store(commands + ran, Ordering::Relaxed);
     }
 
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.

@@ -149,7 +149,9 @@ pub fn open_db(
     db
 }
 
-fn is_observed(server: &Server) -> bool {
+/// Whether anybody wants to know what changes.
+#[inline]
+pub(super) fn is_observed(server: &Server) -> bool {
     server.settings.notify.load(Ordering::Relaxed) != 0
         || server.watches.any()
         || server.blocked.clients() != 0
@@ -262,8 +264,9 @@ pub(super) fn conclude(
     recorder
 }
 
+/// Puts what a command did into the log.
 #[inline]
-fn log_effects(
+pub(super) fn log_effects(
     server: &Server,
     index: u32,
     recorder: &Recorder,
@@ -327,17 +330,30 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
-    if server.log().is_none() && !recorder.expired.is_empty() {
-        add(&server.stats.expired, recorder.expired.len() as u64);
+    notice(
+        server,
+        session,
+        recorder.changes,
+        recorder.expired.len() as u64,
+    );
+}
+
+/// Tells of changes, and counts keys that had expired.
+pub(super) fn notice(
+    server: &'static Server,
+    session: &Session,
+    changes: Vec<Change>,
+    expired: u64,
+) {
+    if server.log().is_none() && expired != 0 {
+        add(&server.stats.expired, expired);
     }
-    if session.replaying {
+    if session.replaying || changes.is_empty() {
         return;
     }
-    if !recorder.changes.is_empty() {
-        notify(server, &recorder.changes);
-        if server.blocked.clients() != 0 {
-            super::serve::serve_blocked(server, recorder.changes);
-        }
+    notify(server, &changes);
+    if server.blocked.clients() != 0 {
+        super::serve::serve_blocked(server, changes);
     }
 }
 

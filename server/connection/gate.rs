@@ -69,6 +69,40 @@ pub fn check_writes(
     replicas(server, session, command, &[])
 }
 
+/// What passes all checks but `arity`, whatever its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// Each command must be looked at.
+    Nothing,
+    /// Commands that only read keys.
+    Reads,
+    /// Commands that read and write keys.
+    Everything,
+}
+
+/// What passes now, for the short way of a pipeline. Every check above must
+/// have its part here.
+pub fn open(server: &Server, session: &Session) -> Open {
+    let settings = &server.settings;
+    if !session.authenticated
+        || session.transaction.is_some()
+        || session.is_subscriber()
+        || server.loading.load(Ordering::Relaxed)
+    {
+        return Open::Nothing;
+    }
+    let healthy = server.storage.as_ref().is_none_or(|storage| {
+        storage.log.failure().is_none() && storage.failed_checkpoint.get().is_none()
+    });
+    let writable = healthy
+        && settings.maxmemory.load(Ordering::Relaxed) == 0
+        && settings.min_replicas.load(Ordering::Relaxed) == 0;
+    match writable {
+        true => Open::Everything,
+        false => Open::Reads,
+    }
+}
+
 fn arity(
     _: &Server,
     _: &Session,

@@ -9,6 +9,8 @@
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 
+mod direct;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,6 +55,13 @@ struct Slot {
     key: Option<(u64, u16)>,
 }
 
+impl Slot {
+    /// Whether it may take the short way.
+    fn is_direct(&self) -> bool {
+        self.key.is_some() && self.found.is_some_and(|found| found.single_key)
+    }
+}
+
 /// The parser's state and the batch's storage, kept between reads.
 #[derive(Default)]
 pub struct Pipeline {
@@ -95,7 +104,24 @@ impl Pipeline {
             self.prefetch(server, session);
             let mut consumed_to = *start;
             let mut clock = Ticks::now();
-            for index in 0..self.slots.len() {
+            let open = direct::open(server, session);
+            let mut index = 0;
+            while index < self.slots.len() {
+                if open != gate::Open::Nothing && self.slots[index].is_direct() {
+                    let batch = direct::Batch { now_ms, open };
+                    let next =
+                        self.run_direct(server, session, input, reply, index, batch, &mut clock);
+                    if next != index {
+                        consumed_to = self.slots[next - 1].bytes.end;
+                        index = next;
+                        if reply.len() > REPLY_SOFT_BYTES {
+                            *start = consumed_to;
+                            self.give_up_parsed(index);
+                            return Stop::HasMore;
+                        }
+                        continue;
+                    }
+                }
                 let slot = &self.slots[index];
                 let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
                 let source = if inline {
@@ -134,9 +160,10 @@ impl Pipeline {
                     *start = consumed_to;
                     return Stop::Close;
                 }
+                index += 1;
                 if reply.len() > REPLY_SOFT_BYTES {
                     *start = consumed_to;
-                    self.give_up_parsed(index + 1);
+                    self.give_up_parsed(index);
                     return Stop::HasMore;
                 }
             }

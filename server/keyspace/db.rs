@@ -81,6 +81,22 @@ impl<'k> Db<'k> {
         }
     }
 
+    /// Locks the stripe of one key, having held none.
+    #[inline]
+    pub fn enter(&mut self, key: &KeyRef) {
+        self.held.enter(key.stripe());
+        self.physical = self.keyspace.physical(self.index);
+        self.parity = self.keyspace.parity();
+        self.tracking = self.keyspace.is_tracking();
+        self.hint(key);
+    }
+
+    /// Unlocks the stripe that `enter` locked.
+    #[inline]
+    pub fn leave(&mut self) {
+        self.held.leave();
+    }
+
     /// Tells slot and hash of a key in advance.
     #[inline]
     pub fn hint(&mut self, key: &KeyRef) {

@@ -131,32 +131,69 @@ impl StripeSet {
     }
 }
 
-/// The stripes that its holder has locked; unlocks them when dropped.
+/// No stripe.
+const NONE: usize = usize::MAX;
+
+/// The stripes that its holder has locked; unlocks them when dropped. Most
+/// often it is just one, and its holder goes from one to the next.
 pub struct Held<'k> {
     stripes: &'k [LockedStripe],
+    /// The only one, or [`NONE`].
+    one: usize,
+    /// Several; empty while `one` is used.
     set: StripeSet,
 }
 
 impl<'k> Held<'k> {
+    /// Holds nothing yet.
+    #[inline]
+    pub fn nothing(stripes: &'k [LockedStripe]) -> Held<'k> {
+        Held {
+            stripes,
+            one: NONE,
+            set: StripeSet::default(),
+        }
+    }
+
     /// Locks the stripes of `set`, ascending. The caller holds none.
     #[inline]
     pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
-        match set.only() {
-            Some(index) => std::mem::forget(stripes[index].0.lock()),
-            None => set
-                .iter()
-                .for_each(|index| std::mem::forget(stripes[index].0.lock())),
+        if let Some(index) = set.only() {
+            return Held::lock_one(stripes, index);
         }
-        Held { stripes, set }
+        let mut held = Held::nothing(stripes);
+        for index in set.iter() {
+            std::mem::forget(stripes[index].0.lock());
+            held.set.add(index);
+        }
+        held
     }
 
     /// Locks one stripe. The caller holds none.
     #[inline]
     pub fn lock_one(stripes: &'k [LockedStripe], index: usize) -> Held<'k> {
-        std::mem::forget(stripes[index].0.lock());
-        let mut set = StripeSet::default();
-        set.add(index);
-        Held { stripes, set }
+        let mut held = Held::nothing(stripes);
+        held.enter(index);
+        held
+    }
+
+    /// Locks one stripe, having held none.
+    #[inline]
+    pub fn enter(&mut self, index: usize) {
+        debug_assert!(self.one == NONE && self.set == StripeSet::default());
+        std::mem::forget(self.stripes[index].0.lock());
+        self.one = index;
+    }
+
+    /// Unlocks the one stripe that `enter` locked.
+    #[inline]
+    pub fn leave(&mut self) {
+        if self.one != NONE {
+            // SAFETY: locked by `enter`; nothing borrowed from it is left,
+            // since `self` is borrowed mutably.
+            unsafe { self.stripes[self.one].0.force_unlock() };
+            self.one = NONE;
+        }
     }
 
     /// Runs `f` on one stripe under its lock.
@@ -171,10 +208,7 @@ impl<'k> Held<'k> {
         patience: std::time::Duration,
     ) -> Option<Held<'k>> {
         let deadline = std::time::Instant::now() + patience;
-        let mut held = Held {
-            stripes,
-            set: StripeSet::default(),
-        };
+        let mut held = Held::nothing(stripes);
         for (index, stripe) in stripes.iter().enumerate() {
             std::mem::forget(stripe.0.try_lock_until(deadline)?);
             held.set.add(index);
@@ -185,13 +219,13 @@ impl<'k> Held<'k> {
     /// Whether this stripe is held.
     #[inline]
     pub fn holds(&self, stripe: usize) -> bool {
-        self.set.has(stripe)
+        self.one == stripe || self.set.has(stripe)
     }
 
     /// A held stripe.
     #[inline]
     pub fn stripe(&mut self, index: usize) -> &mut Stripe {
-        assert!(self.set.has(index), "stripe {index} is not locked");
+        assert!(self.holds(index), "stripe {index} is not locked");
         // SAFETY: the lock is held by this value, which is borrowed mutably.
         unsafe { &mut *self.stripes[index].0.data_ptr() }
     }
@@ -200,14 +234,12 @@ impl<'k> Held<'k> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(index) = self.set.only() {
-            // SAFETY: as below.
-            unsafe { self.stripes[index].0.force_unlock() };
-            return;
-        }
-        for index in self.set.iter() {
-            // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
-            unsafe { self.stripes[index].0.force_unlock() };
+        self.leave();
+        if self.set != StripeSet::default() {
+            for index in self.set.iter() {
+                // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
+                unsafe { self.stripes[index].0.force_unlock() };
+            }
         }
     }
 }

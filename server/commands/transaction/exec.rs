@@ -105,7 +105,9 @@ fn execute(
     let expired_before = expired_logged;
     for Queued { command, args } in queued {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let found = table().find(&args).unwrap_or(Found { command, number: 0 });
+        let found = table()
+            .find(&args)
+            .unwrap_or_else(|| Found::new(command, 0));
         let index = session.db;
         db.select(index);
         let mut ctx = Context {
