@@ -5,6 +5,7 @@
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod connection;

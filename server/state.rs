@@ -56,6 +56,10 @@ pub struct Server {
     pub blocked: Blocked,
     /// Watched keys.
     pub watches: Watches,
+    /// The node of a cluster that this server is, if it is one.
+    pub cluster: Option<crate::cluster::Cluster>,
+    /// What follows another node for the cluster.
+    pub replicator: std::sync::OnceLock<Box<dyn crate::cluster::effects::Replicator>>,
     /// Counters.
     pub stats: Stats,
     /// Clients in MONITOR mode.
@@ -126,6 +130,8 @@ impl Server {
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
             watches: Watches::default(),
+            cluster: None,
+            replicator: std::sync::OnceLock::new(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod bitmap;
+pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod context;
@@ -32,6 +33,7 @@ use command::Command;
 pub fn families() -> &'static [&'static [&'static Command]] {
     &[
         bitmap::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
         hash::COMMANDS,

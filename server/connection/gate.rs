@@ -16,6 +16,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("login", login),
     ("arity", arity),
     ("nested transaction", no_multi),
+    ("cluster", cluster),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -87,6 +88,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
     if !session.authenticated
         || session.transaction.is_some()
         || session.is_subscriber()
+        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;
@@ -155,6 +157,16 @@ fn no_multi(
         )));
     }
     Ok(())
+}
+
+/// Keys that are another node's. Asked again once the keys are locked.
+fn cluster(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    crate::cluster::route::check(server, session, command, args, None)
 }
 
 fn memory(

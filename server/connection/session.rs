@@ -59,6 +59,8 @@ pub struct Session {
     pub tally: crate::stats::Tally,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
+    /// What it has said about redirections.
+    pub routing: crate::cluster::route::Routing,
 }
 
 impl Session {
@@ -75,6 +77,7 @@ impl Session {
             close_after_reply: false,
             tally: Default::default(),
             replaying: false,
+            routing: Default::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! expires keys and warms cold slots.
 
 pub mod background;
+pub mod bus;
 pub mod checkpoint;
 pub mod connection;
 pub mod listener;

@@ -45,6 +45,13 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    let node = match config.bool(id("cluster-enabled")) {
+        true => Some((
+            super::listener::bind_bus(&config)?,
+            crate::cluster::Cluster::open(&config)?,
+        )),
+        false => None,
+    };
     let opened = match is_persistent(&config) {
         true => Some(recovery::open(&config, &dir)?),
         false => None,
@@ -55,8 +62,12 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         None => (None, None, None),
     };
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let mut server = Box::new(Server::new(config, config_file, storage, count));
+    let bus = node.map(|(listeners, (cluster, queues))| {
+        server.cluster = Some(cluster);
+        (listeners, queues)
+    });
+    let server: &'static Server = Box::leak(server);
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -64,6 +75,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         server.loading.store(false, Ordering::Relaxed);
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
+    }
+    if let Some((listeners, queues)) = bus {
+        crate::cluster::keys::check_at_start(server);
+        super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;

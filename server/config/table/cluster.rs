@@ -255,6 +255,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Finished slot migrations remembered.",
     ),
     declare(
+        "cluster-suspect-refused",
+        None,
+        Bool,
+        "yes",
+        Traits::NONE,
+        "Suspect a node at once whose host refuses connections.",
+    ),
+    declare(
         "cluster-slot-stats-enabled",
         None,
         Bool,
