@@ -145,10 +145,7 @@ pub fn render(table: &Table, myself: NodeKey, current: Epoch, last_vote: Epoch) 
             out.push('\n');
         }
     }
-    let _ = writeln!(
-        out,
-        "vars currentEpoch {current} lastVoteEpoch {last_vote}"
-    );
+    let _ = writeln!(out, "vars currentEpoch {current} lastVoteEpoch {last_vote}");
     out
 }
 
@@ -166,10 +163,9 @@ pub fn parse(text: &str, now_ms: u64) -> Result<Saved, Corrupt> {
         if line.trim().is_empty() {
             continue;
         }
-        parser.line(line).map_err(|what| Corrupt {
-            line: at + 1,
-            what,
-        })?;
+        parser
+            .line(line)
+            .map_err(|what| Corrupt { line: at + 1, what })?;
     }
     let myself = parser.myself.ok_or(Corrupt {
         line: 0,
@@ -204,7 +200,18 @@ impl Parser {
         if words[0].eq_ignore_ascii_case("vars") {
             return self.vars(&words[1..]);
         }
-        let [id, address, flags, primary, ping, pong, epoch, _link, slots @ ..] = &words[..] else {
+        let [
+            id,
+            address,
+            flags,
+            primary,
+            ping,
+            pong,
+            epoch,
+            _link,
+            slots @ ..,
+        ] = &words[..]
+        else {
             return Err("a node's line has eight fields at least");
         };
         let key = self.node(id)?;

@@ -73,13 +73,27 @@ impl SlotSet {
 
     /// Its runs of neighbours, as (first, last).
     pub fn ranges(&self) -> Vec<(u16, u16)> {
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        for slot in self.iter().map(Slot::number) {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => ranges.push((slot, slot)),
+        let mut ranges = Vec::new();
+        let mut first: Option<u16> = None;
+        for (at, word) in self.0.chunks_exact(8).enumerate() {
+            // Most are full or empty, and end no run.
+            let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+            if word == if first.is_some() { u64::MAX } else { 0 } {
+                continue;
+            }
+            for bit in 0..64u16 {
+                let slot = at as u16 * 64 + bit;
+                match (word & (1 << bit) != 0, first) {
+                    (true, None) => first = Some(slot),
+                    (false, Some(began)) => {
+                        ranges.push((began, slot - 1));
+                        first = None;
+                    }
+                    _ => {}
+                }
             }
         }
+        ranges.extend(first.map(|began| (began, SLOT_COUNT as u16 - 1)));
         ranges
     }
 }

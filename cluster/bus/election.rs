@@ -213,7 +213,10 @@ impl Bus {
         self.election.asked = true;
         self.election.votes.clear();
         self.election.holdup = Some(Holdup::Votes);
-        self.note(format!("Standing for election in epoch {}", self.current_epoch));
+        self.note(format!(
+            "Standing for election in epoch {}",
+            self.current_epoch
+        ));
         self.save(Dirty::Sync);
         self.broadcast(&Body::AuthRequest);
     }
@@ -235,7 +238,9 @@ impl Bus {
             return;
         }
         let epoch = self.election.epoch;
-        self.note(format!("Elected in epoch {epoch}: this node is a primary now"));
+        self.note(format!(
+            "Elected in epoch {epoch}: this node is a primary now"
+        ));
         let me = self.me_mut();
         me.config_epoch = me.config_epoch.max(epoch);
         self.replace_primary();

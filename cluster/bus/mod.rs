@@ -421,12 +421,7 @@ impl Bus {
 fn fresh(random: &mut Random, now_ms: u64) -> nodes_conf::Saved {
     let (id, shard) = (NodeId::random(random), NodeId::random(random));
     let mut table = Table::default();
-    let myself = table.add(Node::new(
-        id,
-        shard,
-        Flags::MYSELF | Flags::PRIMARY,
-        now_ms,
-    ));
+    let myself = table.add(Node::new(id, shard, Flags::MYSELF | Flags::PRIMARY, now_ms));
     nodes_conf::Saved {
         table,
         myself,

@@ -61,10 +61,7 @@ impl Bus {
                     node.voted_ms = Some(now_ms);
                 }
                 self.save(Dirty::Sync);
-                self.note(format!(
-                    "Voted for {id} in epoch {}",
-                    request.current_epoch
-                ));
+                self.note(format!("Voted for {id} in epoch {}", request.current_epoch));
                 self.send_to(candidate, Body::AuthAck);
             }
             Err(denial) => {

@@ -60,7 +60,7 @@ impl Extension {
         let len = reader.u32()? as usize;
         let kind = reader.u16()?;
         reader.u16()?;
-        if len < HEAD_LEN || len % 8 != 0 {
+        if len < HEAD_LEN || !len.is_multiple_of(8) {
             return Err(Invalid::Extension);
         }
         let value = reader.take(len - HEAD_LEN)?;

@@ -12,13 +12,13 @@ fn header(random: &mut Random) -> Header {
     }
     Header {
         sender: NodeId::random(random),
-        current_epoch: Epoch(random.next()),
-        config_epoch: Epoch(random.next()),
-        offset: random.next(),
+        current_epoch: Epoch(random.draw()),
+        config_epoch: Epoch(random.draw()),
+        offset: random.draw(),
         slots,
         primary: (random.below(2) == 0).then(|| NodeId::random(random)),
         address: address(random),
-        flags: Flags(random.next() as u16),
+        flags: Flags(random.draw() as u16),
         cluster_down: random.below(2) == 0,
         message_flags: MFLAG_EXTENSIONS,
     }
@@ -27,19 +27,19 @@ fn header(random: &mut Random) -> Header {
 fn address(random: &mut Random) -> Address {
     Address {
         ip: format!("10.0.{}.{}", random.below(256), random.below(256)),
-        port: random.next() as u16,
-        tls_port: random.next() as u16,
-        bus_port: random.next() as u16,
+        port: random.draw() as u16,
+        tls_port: random.draw() as u16,
+        bus_port: random.draw() as u16,
     }
 }
 
 fn heartbeat(random: &mut Random) -> Body {
     let gossip = (0..random.below(5)).map(|_| Gossip {
         id: NodeId::random(random),
-        ping_sent_s: random.next() as u32,
-        pong_received_s: random.next() as u32,
+        ping_sent_s: random.draw() as u32,
+        pong_received_s: random.draw() as u32,
         address: address(random),
-        flags: Flags(random.next() as u16),
+        flags: Flags(random.draw() as u16),
     });
     Body::Heartbeat {
         kind: Kind::Ping,
@@ -47,7 +47,7 @@ fn heartbeat(random: &mut Random) -> Body {
         extensions: vec![
             Extension::HostName("host-1.example".into()),
             Extension::HumanName("a".into()),
-            Extension::Forgotten(NodeId::random(random), random.next()),
+            Extension::Forgotten(NodeId::random(random), random.draw()),
             Extension::Shard(NodeId::random(random)),
             Extension::ClientIpv4("10.1.2.3".into()),
             Extension::ClientIpv6("::1".into()),
@@ -179,9 +179,13 @@ fn damaged_packets_never_panic() {
         let mut packet = packets[random.below(packets.len() as u64) as usize].clone();
         for _ in 0..=random.below(4) {
             // Mostly where lengths and counts are.
-            let bound = if random.below(2) == 0 { 16 } else { packet.len() };
+            let bound = if random.below(2) == 0 {
+                16
+            } else {
+                packet.len()
+            };
             let at = random.below(bound as u64) as usize;
-            packet[at] = random.next() as u8;
+            packet[at] = random.draw() as u8;
         }
         let _ = packet_len(&packet);
         if let Ok(message) = decode(&packet) {

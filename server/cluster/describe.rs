@@ -209,13 +209,7 @@ pub fn shards(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
     }
 }
 
-fn node_of_shard(
-    cluster: &Cluster,
-    bus: &Bus,
-    key: NodeKey,
-    node: &Node,
-    reply: &mut ReplyBuffer,
-) {
+fn node_of_shard(cluster: &Cluster, bus: &Bus, key: NodeKey, node: &Node, reply: &mut ReplyBuffer) {
     let offset = match key == bus.myself() {
         true => cluster.replication.lock().offset,
         false => node.offset,

@@ -128,9 +128,13 @@ impl Cluster {
 
     /// Takes over changed directives.
     pub fn configure(&self, config: &crate::config::Config) {
-        let set = |to: &AtomicBool, name| to.store(config.bool(options::id(name)), Ordering::Relaxed);
+        let set =
+            |to: &AtomicBool, name| to.store(config.bool(options::id(name)), Ordering::Relaxed);
         set(&self.reads_when_down, "cluster-allow-reads-when-down");
-        set(&self.pubsub_when_down, "cluster-allow-pubsubshard-when-down");
+        set(
+            &self.pubsub_when_down,
+            "cluster-allow-pubsubshard-when-down",
+        );
         let endpoint = config.string(options::id("cluster-preferred-endpoint-type"));
         let endpoint = match &*endpoint {
             "hostname" => describe::HOST_NAME,
@@ -193,10 +197,7 @@ impl Cluster {
     /// earlier time.
     pub fn timeout(&self) -> (u64, &tokio::sync::Notify) {
         let due_ms = self.bus.lock().poll_timeout();
-        (
-            due_ms.saturating_sub(self.now_ms()),
-            &self.timeout_changed,
-        )
+        (due_ms.saturating_sub(self.now_ms()), &self.timeout_changed)
     }
 
     fn carry_out(&self, output: Output) {

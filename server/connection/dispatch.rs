@@ -221,8 +221,7 @@ pub fn call(
 #[cold]
 fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let (server, command) = (ctx.server, found.command);
-    let here =
-        crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
+    let here = crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
     match here {
         Ok(()) => run(ctx, found, args),
         Err(error) => {

@@ -4,7 +4,10 @@
 
 use redoubt_cluster::bus::Output;
 use redoubt_cluster::identity::Epoch;
-use redoubt_cluster::message::{Body, Header, Message, decode, encode};
+use redoubt_cluster::message::{Body, Message, decode, encode};
+
+/// Epochs up to this one are given when the cluster is formed.
+const FIRST_EPOCHS: Epoch = Epoch(20);
 
 /// A bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +28,8 @@ pub enum Bug {
     WinnerKeepsEpoch,
     /// Votes are lost: nobody is ever elected.
     VotesLost,
-    /// A node is told failed by anyone, and stays so: reports are never withdrawn.
-    EveryoneFailed,
+    /// Candidates count votes that nobody gave.
+    VotesForged,
     /// Claims of slots are not taken in.
     ClaimsIgnored,
     /// A replica replicates itself into the past: its copy is never complete.
@@ -44,7 +47,7 @@ impl Bug {
         Bug::StaleDataTakesOver,
         Bug::WinnerKeepsEpoch,
         Bug::VotesLost,
-        Bug::EveryoneFailed,
+        Bug::VotesForged,
         Bug::ClaimsIgnored,
         Bug::CopyNeverCompletes,
     ];
@@ -60,8 +63,7 @@ impl Bug {
                 header.config_epoch = Epoch(header.config_epoch.0 + header.current_epoch.0 + 1);
             }
             (Bug::VotesLost, Body::AuthAck) => return None,
-            (Bug::EveryoneFailed, Body::Heartbeat { .. }) => return Some(all_failed(&header, body)),
-            (Bug::ClaimsIgnored, Body::Heartbeat { .. }) if header.config_epoch > Epoch(9) => {
+            (Bug::ClaimsIgnored, Body::Heartbeat { .. }) if header.config_epoch > FIRST_EPOCHS => {
                 header.slots = Default::default();
             }
             _ => return Some(packet.to_vec()),
@@ -76,6 +78,9 @@ impl Bug {
                 Some(Output::Persist { text, sync: false })
             }
             (Bug::NothingPersisted, Output::Persist { .. }) => None,
+            (Bug::WinnerKeepsEpoch, Output::Send(link, packet)) => {
+                Some(Output::Send(link, with_old_epoch(&packet).into()))
+            }
             (_, output) => Some(output),
         }
     }
@@ -90,22 +95,14 @@ impl Bug {
     }
 }
 
-fn all_failed(header: &Header, body: Body) -> Vec<u8> {
-    let Body::Heartbeat {
-        kind,
-        mut gossip,
-        extensions,
-    } = body
-    else {
-        return Vec::new();
+/// A packet of a primary that won an election, as it would be had the winner
+/// kept its old epoch.
+fn with_old_epoch(packet: &[u8]) -> Vec<u8> {
+    let Ok(Message::Full(mut header, body)) = decode(packet) else {
+        return packet.to_vec();
     };
-    for entry in &mut gossip {
-        entry.flags = entry.flags | redoubt_cluster::flags::Flags::PFAIL;
+    if header.primary.is_none() && header.config_epoch > FIRST_EPOCHS {
+        header.config_epoch = Epoch(1);
     }
-    let body = Body::Heartbeat {
-        kind,
-        gossip,
-        extensions,
-    };
-    encode(&Message::Full(Box::new(header.clone()), body))
+    encode(&Message::Full(header, body))
 }

@@ -119,7 +119,32 @@ pub fn play(world: &mut World, scenario: &Scenario) -> Result<(), String> {
         world.nodes[number].paused_until_ms = 0;
         world.start(number)?;
     }
-    rest(world)
+    rest(world)?;
+    lose_a_primary(world)
+}
+
+/// With everything else in order, a primary dies: its slots have to be served
+/// again although it stays away.
+fn lose_a_primary(world: &mut World) -> Result<(), String> {
+    let with_replica = (0..world.nodes.len()).find(|number| {
+        let copies = |node: &Node| {
+            node.synced && node.copying.is_some_and(|copying| copying.from == *number)
+        };
+        world.nodes.iter().any(copies)
+    });
+    let Some(number) = with_replica else {
+        return Ok(());
+    };
+    world.crash(number);
+    let mut waited_ms = 0;
+    while !invariants::is_served(&world.buses()) {
+        world.run_for(250)?;
+        waited_ms += 250;
+        if waited_ms > PATIENCE_MS {
+            return Err("nobody takes over from a dead primary".into());
+        }
+    }
+    Ok(())
 }
 
 /// One fault or order.
@@ -130,9 +155,10 @@ fn befall(world: &mut World, random: &mut Random) -> Result<(), String> {
     match random.below(12) {
         0..=2 => world.crash(victim),
         3 => {
-            // Several at once.
-            for _ in 0..=random.below(2) {
-                world.crash(pick(random));
+            // Several at once, while everything is slow: elections coincide.
+            world.network.weather.delay_ms = random.below(600);
+            for _ in 0..2 {
+                world.crash(random.below(count as u64 / 2) as usize);
             }
         }
         4..=5 => {

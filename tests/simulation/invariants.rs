@@ -16,6 +16,8 @@ pub struct Invariants {
     epochs: BTreeMap<NodeId, [Epoch; 3]>,
     /// Who claimed what under each config epoch.
     claims: BTreeMap<Epoch, Vec<(NodeId, SlotSet)>>,
+    /// The versions of the views that were looked at.
+    versions: BTreeMap<NodeId, (u64, Epoch)>,
     /// Replicas that became primaries by vote or order.
     pub promotions: u64,
 }
@@ -33,6 +35,21 @@ impl Invariants {
             true => Ok(()),
             false => Err(format!(
                 "{voter:?} voted twice in epoch {epoch}: for {before:?} and {candidate:?}"
+            )),
+        }
+    }
+
+    /// A node took over under its config epoch: a majority must have voted for
+    /// it in that epoch.
+    pub fn took_over(&mut self, bus: &Bus) -> Result<(), String> {
+        self.promotions += 1;
+        let (id, epoch) = (bus.me().id, bus.me().config_epoch);
+        let given = |((_, at), whom): &(&(NodeId, Epoch), &NodeId)| *at == epoch && **whom == id;
+        let votes = self.votes.iter().filter(given).count();
+        match votes > bus.size() / 2 {
+            true => Ok(()),
+            false => Err(format!(
+                "{id:?} took over in epoch {epoch} with {votes} votes"
             )),
         }
     }
@@ -62,7 +79,11 @@ impl Invariants {
     /// What a node claims after a change.
     pub fn claims(&mut self, bus: &Bus) -> Result<(), String> {
         let me = bus.me();
-        if !me.votes() || me.config_epoch == Epoch(0) {
+        let version = (bus.version(), me.config_epoch);
+        if !me.votes()
+            || me.config_epoch == Epoch(0)
+            || self.versions.insert(me.id, version) == Some(version)
+        {
             return Ok(());
         }
         let all = self.claims.entry(me.config_epoch).or_default();
@@ -84,15 +105,27 @@ impl Invariants {
     }
 }
 
+/// Whether every node finds the cluster up, and each slot's owner alive.
+pub fn is_served(buses: &[&Bus]) -> bool {
+    let alive = |id: NodeId| buses.iter().any(|bus| bus.me().id == id);
+    buses.iter().all(|bus| {
+        let owners = bus.table().iter().filter(|(_, node)| node.votes());
+        bus.is_healthy() && owners.map(|(_, node)| node.id).all(alive)
+    })
+}
+
+/// The owners of slots in a node's view, by name, with their slots.
+fn owners(bus: &Bus) -> BTreeMap<NodeId, &SlotSet> {
+    let owners = bus.table().iter().filter(|(_, node)| node.slot_count > 0);
+    owners.map(|(_, node)| (node.id, &node.slots)).collect()
+}
+
 /// Whether all nodes agree and all slots are served; else what is amiss.
 pub fn at_rest(buses: &[&Bus]) -> Result<(), String> {
     let Some(first) = buses.first() else {
         return Ok(());
     };
-    let owner = |bus: &Bus, slot| {
-        let key = bus.table().owner(slot)?;
-        bus.table().get(key).map(|node| node.id)
-    };
+    let expected = owners(first);
     for bus in buses {
         let id = bus.me().id;
         if !bus.is_healthy() {
@@ -108,24 +141,13 @@ pub fn at_rest(buses: &[&Bus]) -> Result<(), String> {
         if let Some((_, node)) = failing {
             return Err(format!("{id:?} holds {:?} for {}", node.id, node.flags));
         }
-    }
-    for slot in redoubt_cluster::slot_set::all_slots() {
-        let expected = owner(first, slot);
-        let served = buses
-            .iter()
-            .any(|bus| Some(bus.me().id) == expected && bus.me().is(Flags::PRIMARY));
-        if !served {
-            return Err(format!("slot {} is not served", slot.number()));
+        if owners(bus) != expected {
+            return Err(format!("{:?} and {id:?} disagree on slots", first.me().id));
         }
-        for bus in buses {
-            if owner(bus, slot) != expected {
-                return Err(format!(
-                    "{:?} and {:?} disagree on slot {}",
-                    first.me().id,
-                    bus.me().id,
-                    slot.number()
-                ));
-            }
+        if expected.contains_key(&id) && !bus.me().is(Flags::PRIMARY) {
+            return Err(format!(
+                "the slots of {id:?} are not served: it is a replica"
+            ));
         }
     }
     Ok(())

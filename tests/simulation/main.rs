@@ -19,6 +19,10 @@ mod node;
 mod scale;
 mod world;
 
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bugs::Bug;
 use faults::Scenario;
 use world::World;
@@ -51,20 +55,30 @@ fn no_seed_violates_an_invariant() {
     let count = number("SIMULATION_SEEDS", 500);
     let seconds = number("SIMULATION_SECONDS", 20);
     let tracing = number("SIMULATION_TRACE", 0) == 1;
-    let mut failures = Vec::new();
-    let (mut failovers, mut votes) = (0, 0);
-    for seed in first..first + count {
-        match run(seed, seconds, None, tracing) {
-            Ok(world) => {
-                failovers += world.invariants.promotions;
-                votes += world.invariants.votes();
+    let next = AtomicU64::new(first);
+    let failures = Mutex::new(Vec::new());
+    let (failovers, votes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= first + count || failures.lock().expect("no panic").len() >= 5 {
+                break;
             }
-            Err(what) => failures.push(what),
+            match run(seed, seconds, None, tracing) {
+                Ok(world) => {
+                    failovers.fetch_add(world.invariants.promotions, Relaxed);
+                    votes.fetch_add(world.invariants.votes(), Relaxed);
+                }
+                Err(what) => failures.lock().expect("no panic").push(what),
+            }
         }
-        if failures.len() >= 5 {
-            break;
-        }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    let failures = failures.into_inner().expect("no panic");
+    let (failovers, votes) = (failovers.into_inner(), votes.into_inner());
     println!("{count} seeds: {failovers} failovers, {votes} votes");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
     assert!(

@@ -101,7 +101,12 @@ impl Network {
     /// A delay of now.
     pub fn delay_ms(&mut self) -> u64 {
         let bound = self.weather.delay_ms;
-        1 + self.random.below(3) + if bound > 0 { self.random.below(bound) } else { 0 }
+        1 + self.random.below(3)
+            + if bound > 0 {
+                self.random.below(bound)
+            } else {
+                0
+            }
     }
 
     /// When a packet sent now arrives: not at all, once, or twice.

@@ -68,7 +68,12 @@ impl Node {
 
     /// Its address.
     pub fn ip(number: usize) -> String {
-        format!("10.{}.{}.{}", number / 65536, number / 256 % 256, number % 256)
+        format!(
+            "10.{}.{}.{}",
+            number / 65536,
+            number / 256 % 256,
+            number % 256
+        )
     }
 
     /// Its directives.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redoubt_cluster::bus::{Bus, Input, Output};
 use redoubt_cluster::flags::Flags;
-use redoubt_cluster::message::{Body, Message, decode};
+use redoubt_cluster::message::{Body, Message, decode, encode};
 use redoubt_cluster::random::Random;
 use redoubt_cluster::slots::Slot;
 use redoubt_cluster::table::LinkId;
@@ -139,7 +139,7 @@ impl World {
     /// Starts a server from its disk.
     pub fn start(&mut self, number: usize) -> Result<(), String> {
         self.say(|| format!("start {number}"));
-        let seed = self.random.next();
+        let seed = self.random.draw();
         let now_ms = self.now_ms;
         let timeout_ms = self.timeout_ms;
         let node = &mut self.nodes[number];
@@ -187,7 +187,12 @@ impl World {
             let heard = self.network.reaches(number, other.node);
             // A lost farewell is noticed late.
             let at_ms = self.now_ms + if heard { delay_ms } else { 15_000 };
-            self.plan_for(at_ms, other.node, other.life, What::Closed(other.link, false));
+            self.plan_for(
+                at_ms,
+                other.node,
+                other.life,
+                What::Closed(other.link, false),
+            );
         }
     }
 
@@ -382,7 +387,10 @@ impl World {
                 }
             }
             Output::Close(link) => self.hang_up(number, link),
-            Output::Send(link, packet) => self.send(number, link, &packet)?,
+            Output::Send(link, packet) => {
+                self.send(number, link, &packet)?;
+                self.forge_vote(number, link, &packet);
+            }
             Output::BecomeReplicaOf { ip, .. } => {
                 let from = (0..self.nodes.len()).find(|other| Node::ip(*other) == ip);
                 self.nodes[number].copying = from.map(|from| Copying {
@@ -428,7 +436,8 @@ impl World {
         self.say(|| text);
         match (id(self, voter), id(self, candidate)) {
             (Some(voter), Some(candidate)) => {
-                self.invariants.voted(voter, header.current_epoch, candidate)
+                self.invariants
+                    .voted(voter, header.current_epoch, candidate)
             }
             _ => Ok(()),
         }
@@ -459,9 +468,28 @@ impl World {
         }
     }
 
+    /// The bug of counting votes that nobody gave: each request is answered in
+    /// the voter's name.
+    fn forge_vote(&mut self, number: usize, link: LinkId, request: &[u8]) {
+        if self.bug != Some(Bug::VotesForged) || request[12..14] != [0, 5] {
+            return;
+        }
+        let voter = self.network.other(number, link).map(|end| end.node);
+        let voter = voter.and_then(|voter| self.nodes[voter].bus.as_ref());
+        let (Some(voter), Ok(Message::Full(mut header, _))) = (voter, decode(request)) else {
+            return;
+        };
+        header.sender = voter.me().id;
+        header.primary = None;
+        let vote: Arc<[u8]> = encode(&Message::Full(header, Body::AuthAck)).into();
+        self.plan(self.now_ms, number, What::Received(link, vote));
+    }
+
     /// A replica has taken over: its data may not be older than allowed.
     fn promoted(&mut self, number: usize) -> Result<(), String> {
-        self.invariants.promotions += 1;
+        if let Some(bus) = &self.nodes[number].bus {
+            self.invariants.took_over(bus)?;
+        }
         let node = &mut self.nodes[number];
         node.copying = None;
         let age_ms = self.now_ms.saturating_sub(node.heard_ms);
@@ -542,7 +570,10 @@ impl World {
 
     /// The running state machines.
     pub fn buses(&self) -> Vec<&Bus> {
-        self.nodes.iter().filter_map(|node| node.bus.as_ref()).collect()
+        self.nodes
+            .iter()
+            .filter_map(|node| node.bus.as_ref())
+            .collect()
     }
 
     /// Replicas whose data differs from their primary's.

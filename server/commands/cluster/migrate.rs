@@ -120,14 +120,14 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Ok(());
     }
     let failed = |what: &str| {
-        CommandError::text(format!(
-            "IOERR error or timeout {what} to target instance"
-        ))
+        CommandError::text(format!("IOERR error or timeout {what} to target instance"))
     };
     let stream = connect(args[1], args[2], options.timeout).ok_or_else(|| {
         CommandError::text("IOERR error or timeout connecting to the client".to_owned())
     })?;
-    (&stream).write_all(&payload).map_err(|_| failed("writing"))?;
+    (&stream)
+        .write_all(&payload)
+        .map_err(|_| failed("writing"))?;
     let mut replies = BufReader::new(&stream);
     let mut refused = None;
     let before = usize::from(options.password.is_some()) + 1;

@@ -1,10 +1,10 @@
 //! The cluster: CLUSTER and its subcommands, what clients say about
 //! redirections, and MIGRATE.
 
+mod migrate;
 mod nodes;
 mod routing;
 mod show;
-mod migrate;
 mod slots;
 
 use super::command::{Command, Group, Locks, flag};

@@ -98,7 +98,10 @@ pub const FAILOVER: Command = Command {
     flags: ORDER,
     args: &[Arg::one_of(
         "options",
-        &[Arg::word("force", "FORCE"), Arg::word("takeover", "TAKEOVER")],
+        &[
+            Arg::word("force", "FORCE"),
+            Arg::word("takeover", "TAKEOVER"),
+        ],
     )
     .optional()],
     run: |ctx, args| {
@@ -167,9 +170,8 @@ pub const SET_CONFIG_EPOCH: Command = Command {
     run: |ctx, args| {
         let cluster = cluster_of(ctx)?;
         let number = args::integer(args[2])?;
-        let epoch = u64::try_from(number).map_err(|_| {
-            CommandError::err(format!("Invalid config epoch specified: {number}"))
-        })?;
+        let epoch = u64::try_from(number)
+            .map_err(|_| CommandError::err(format!("Invalid config epoch specified: {number}")))?;
         let outcome = cluster.order(|bus| bus.set_config_epoch(Epoch(epoch)));
         ok(ctx, outcome)
     },

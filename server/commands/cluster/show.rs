@@ -206,9 +206,7 @@ fn order_of(words: &[&[u8]]) -> Result<(usize, bool), CommandError> {
         return Err(CommandError::Syntax);
     };
     if !is(metric, "key-count") {
-        return Err(CommandError::err(
-            "Unrecognized sort metric for ORDERBY.",
-        ));
+        return Err(CommandError::err("Unrecognized sort metric for ORDERBY."));
     }
     let mut rest = rest.iter();
     while let Some(word) = rest.next() {
