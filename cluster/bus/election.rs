@@ -181,7 +181,7 @@ impl Bus {
 
     /// How many replicas of the same primary have more data, or as much and a
     /// smaller name.
-    fn replica_rank(&self, primary: NodeKey) -> u64 {
+    pub(super) fn replica_rank(&self, primary: NodeKey) -> u64 {
         let (mine, my_id) = (self.my_offset(), self.me().id);
         let better = |node: &Node| {
             !node.is(Flags::NOFAILOVER | Flags::MYSELF | Flags::FAIL)
