@@ -49,6 +49,9 @@ pub struct Node {
     pub flags: Flags,
     /// Its config epoch, if it is a primary.
     pub config_epoch: Epoch,
+    /// The greatest current epoch that it has told: what it says under a
+    /// smaller one was overtaken on its way.
+    pub seen_epoch: Epoch,
     /// Its primary, if it is a replica of a known one.
     pub primary: Option<NodeKey>,
     /// The slots it serves.
@@ -99,6 +102,7 @@ impl Node {
             shard,
             flags,
             config_epoch: Epoch(0),
+            seen_epoch: Epoch(0),
             primary: None,
             slots: SlotSet::default(),
             slot_count: 0,

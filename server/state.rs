@@ -117,7 +117,11 @@ impl Server {
         storage: Option<Storage>,
         workers: usize,
     ) -> Server {
-        let databases = config.integer(crate::config::id("databases")).max(1) as u32;
+        let databases = match config.bool(crate::config::id("cluster-enabled")) {
+            true => "cluster-databases",
+            false => "databases",
+        };
+        let databases = config.integer(crate::config::id(databases)).max(1) as u32;
         let settings = Settings::default();
         settings.active_expire.store(true, Ordering::Relaxed);
         settings.load(&config);

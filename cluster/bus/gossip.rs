@@ -40,27 +40,20 @@ impl Bus {
         entries.map(entry).collect()
     }
 
-    /// Takes in what a known node says of others. A stranger's word only
-    /// makes nodes known if it was met (`trusted`).
-    pub(super) fn hear_gossip(
-        &mut self,
-        sender: Option<NodeKey>,
-        gossip: &[Gossip],
-        trusted: bool,
-    ) {
+    /// Takes in what a known node says of others.
+    pub(super) fn hear_gossip(&mut self, sender: NodeKey, gossip: &[Gossip]) {
         for entry in gossip {
             match self.table.find(&entry.id) {
                 Some(key) if key == self.myself => {}
                 Some(key) => self.hear_of_known(sender, key, entry),
-                None if sender.is_some() && trusted => self.hear_of_new(entry),
-                None => {}
+                None => self.hear_of_new(entry),
             }
         }
     }
 
-    fn hear_of_known(&mut self, sender: Option<NodeKey>, key: NodeKey, entry: &Gossip) {
+    fn hear_of_known(&mut self, sender: NodeKey, key: NodeKey, entry: &Gossip) {
         let failing = entry.flags.any(Flags::FAIL | Flags::PFAIL);
-        if let Some(sender) = sender.filter(|key| self.node(*key).is_some_and(Node::votes)) {
+        if self.node(sender).is_some_and(Node::votes) {
             self.report(key, sender, failing);
         }
         let now_ms = self.now_ms;

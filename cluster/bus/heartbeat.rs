@@ -176,7 +176,6 @@ impl Bus {
             self.learn_own_address(link, kind);
             if sender.is_none() && kind == Kind::Meet {
                 self.meet_stranger(link, header);
-                self.hear_gossip(None, gossip, true);
             }
             self.send_heartbeat(link, Kind::Pong);
         }
@@ -200,14 +199,28 @@ impl Bus {
         if !link.is_inbound() && kind == Kind::Pong {
             self.answered(sender);
         }
+        if self.was_overtaken(sender, header) {
+            return self.hear_gossip(sender, gossip);
+        }
         let was_replica = self.node_is(sender, Flags::REPLICA);
         self.learn_role(sender, header);
         if header.primary.is_none() {
             self.learn_slots(sender, header, was_replica);
             self.settle_collision(sender, header.config_epoch);
         }
-        self.hear_gossip(Some(sender), gossip, true);
+        self.hear_gossip(sender, gossip);
         self.hear_extensions(sender, extensions);
+    }
+
+    /// Whether a node has said something newer before: its two connections may
+    /// overtake each other, and what it was must not undo what it is.
+    fn was_overtaken(&mut self, sender: NodeKey, header: &Header) -> bool {
+        let Some(node) = self.node_mut(sender) else {
+            return true;
+        };
+        let overtaken = header.current_epoch < node.seen_epoch;
+        node.seen_epoch = node.seen_epoch.max(header.current_epoch);
+        overtaken
     }
 
     /// Others know this node's address from its sockets; the one over which

@@ -78,7 +78,7 @@ impl Bus {
     }
 
     /// A replica whose primary has become a replica follows that one's primary.
-    fn leave_chain(&mut self) {
+    pub(super) fn leave_chain(&mut self) {
         let Some(mine) = self.me().primary else {
             return;
         };

@@ -38,6 +38,7 @@ impl Bus {
         for key in self.peers() {
             self.tend_node(key);
         }
+        self.leave_chain();
         self.run_migration();
         let now_ms = self.now_ms;
         self.forgotten.retain(|_, until_ms| *until_ms > now_ms);

@@ -13,7 +13,7 @@ mod mutator;
 mod targets;
 
 use campaign::{long, short};
-use targets::{config, log, request, restore};
+use targets::{bus, config, log, request, restore};
 
 #[global_allocator]
 static GAUGE: gauge::Gauge = gauge::Gauge;
@@ -41,6 +41,17 @@ fn log_recovery_briefly() {
 #[test]
 fn restore_briefly() {
     short(restore::target);
+}
+
+#[test]
+fn bus_packets_briefly() {
+    short(bus::target);
+}
+
+#[test]
+#[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
+fn bus_packets() {
+    long(bus::target);
 }
 
 #[test]
