@@ -550,7 +550,7 @@ impl World {
         let node = &mut self.nodes[number];
         let partial = data.starts_with(&node.data) && (node.synced || node.data.is_empty());
         if partial || copying.full_until_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            if !broken || data.len() % 2 == 0 {
+            if !broken || data.len().is_multiple_of(2) {
                 node.data = data;
             }
             node.synced = true;
