@@ -24,6 +24,8 @@ pub struct Announced {
 pub struct Options {
     /// `cluster-node-timeout`.
     pub node_timeout_ms: u64,
+    /// `cluster-ping-interval`; 0: half the node timeout.
+    pub ping_interval_ms: u64,
     /// `cluster-replica-validity-factor`; 0: any age will do.
     pub replica_validity_factor: u64,
     /// `repl-ping-replica-period`.
@@ -50,6 +52,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             node_timeout_ms: 15_000,
+            ping_interval_ms: 0,
             replica_validity_factor: 10,
             ping_replica_period_ms: 10_000,
             require_full_coverage: true,

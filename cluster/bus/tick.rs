@@ -103,8 +103,12 @@ impl Bus {
             self.close(link);
         }
         let link = link.filter(|link| self.is_connected(*link));
+        let interval_ms = match self.options.ping_interval_ms {
+            0 => timeout_ms / 2,
+            explicit => explicit,
+        };
         if let (Some(link), None) = (link, ping_ms)
-            && old(pong_ms, timeout_ms / 2)
+            && old(pong_ms, interval_ms)
         {
             return self.send_heartbeat(link, Kind::Ping);
         }

@@ -33,6 +33,7 @@ pub fn of(config: &Config) -> Options {
     let port = port_or("cluster-announce-port", config.integer(id("port")) as u16);
     Options {
         node_timeout_ms: positive("cluster-node-timeout").max(1),
+        ping_interval_ms: positive("cluster-ping-interval"),
         replica_validity_factor: positive("cluster-replica-validity-factor"),
         ping_replica_period_ms: positive("repl-ping-replica-period") * 1000,
         require_full_coverage: config.bool(id("cluster-require-full-coverage")),
