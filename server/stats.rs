@@ -145,6 +145,8 @@ pub struct Stats {
     pub bytes_in: AtomicU64,
     /// Bytes sent.
     pub bytes_out: AtomicU64,
+    /// Clients closed for `client-query-buffer-limit`.
+    pub query_limit_closes: AtomicU64,
     /// Error replies by their first word.
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// Slow commands.
@@ -155,9 +157,8 @@ pub struct Stats {
     pub large_replies: CommandLog,
     /// Latency events (LATENCY).
     pub latency: crate::latency::Monitor,
-    /// SAVE and BGSAVE that ended well.
-    pub saves: AtomicU64,
-    /// When the last one did, Unix seconds; 0: not since start.
+    /// When the last SAVE or BGSAVE ended well, Unix seconds; 0: not since
+    /// the start.
     pub last_save_s: AtomicU64,
     /// Memory in use after the start, bytes.
     pub startup_memory: AtomicU64,
@@ -240,6 +241,7 @@ impl Stats {
             &self.expired,
             &self.bytes_in,
             &self.bytes_out,
+            &self.query_limit_closes,
             &self.peak_memory,
         ] {
             counter.store(0, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::client::Client;
+use crate::acl::user::User;
 use crate::commands::command::Command;
 
 /// Which replies a client wants (CLIENT REPLY).
@@ -45,6 +46,12 @@ pub struct Session {
     pub db: u32,
     /// Whether it may run commands that need a login.
     pub authenticated: bool,
+    /// Its user; None for the server's own sessions, which may do everything.
+    pub user: Option<Arc<User>>,
+    /// Whether that user may do everything.
+    pub unrestricted: bool,
+    /// The generation of users that both are from.
+    pub acl_generation: u64,
     /// MULTI, if one is open.
     pub transaction: Option<Transaction>,
     /// Keys watched, with their databases.
@@ -66,12 +73,12 @@ pub struct Session {
     /// Of our primary's stream: the bytes of what is being run, until they are
     /// in the log.
     pub stream_part: std::cell::Cell<Option<Vec<u8>>>,
-    /// READONLY: it may read from a replica.
-    pub reads_here: bool,
     /// What it told of itself as a replica.
     pub peer: Option<Box<redoubt_cluster::replication::peer::Peer>>,
     /// It asked for the stream: the connection is handed over to a thread.
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
+    /// What it has said about redirections.
+    pub routing: crate::cluster::route::Routing,
 }
 
 impl Session {
@@ -81,6 +88,9 @@ impl Session {
             client,
             db: 0,
             authenticated,
+            user: None,
+            unrestricted: true,
+            acl_generation: 0,
             transaction: None,
             watched: Vec::new(),
             subscriptions: Default::default(),
@@ -91,9 +101,9 @@ impl Session {
             replaying: false,
             following: None,
             stream_part: std::cell::Cell::new(None),
-            reads_here: false,
             peer: None,
             stream_request: None,
+            routing: Default::default(),
         }
     }
 

@@ -22,6 +22,7 @@ pub static LIMITS: Limits = Limits {
     lfu_decay_minutes: AtomicUsize::new(1),
     stream_node_max_bytes: AtomicUsize::new(4096),
     stream_node_max_entries: AtomicUsize::new(100),
+    hll_sparse_max_bytes: AtomicUsize::new(3000),
 };
 
 /// No listpack grows past this many bytes, whatever the limits say: its header
@@ -53,6 +54,8 @@ pub struct Limits {
     pub stream_node_max_bytes: AtomicUsize,
     /// 0: any number.
     pub stream_node_max_entries: AtomicUsize,
+    /// Longer HyperLogLogs are dense.
+    pub hll_sparse_max_bytes: AtomicUsize,
 }
 
 impl Limits {

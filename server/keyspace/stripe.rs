@@ -32,6 +32,9 @@ pub struct StripeDb {
     /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
     /// hash of the key). May name keys that are gone; never misses one.
     pub expiries: BTreeSet<(i64, u8, u64)>,
+    /// Hashes of which a field expires, likewise by their first such field. May
+    /// name moments at which nothing is due any more; never misses one.
+    pub field_expiries: BTreeSet<(i64, u8, u64)>,
     /// Keys changed since the tree last took them over.
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
@@ -44,6 +47,7 @@ impl StripeDb {
         Box::new(StripeDb {
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
+            field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
             cold: if cold { u64::MAX } else { 0 },
         })

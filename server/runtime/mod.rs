@@ -3,11 +3,15 @@
 //! expires keys and warms cold slots.
 
 pub mod background;
+pub mod bus;
+mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
+pub mod import;
 pub mod listener;
 pub mod recovery;
 pub mod replication;
 mod rounds;
+pub mod save;
 pub mod start;
 pub mod watch;

@@ -21,6 +21,7 @@
 //! Format: `rdb.c`, `rdb.h` of Valkey 8.0.
 
 mod compress;
+mod older;
 mod reader;
 mod snapshot;
 mod source;

@@ -41,7 +41,7 @@ pub enum FileErrorKind {
     #[error(transparent)]
     Value(#[from] RdbError),
     /// The file was changed since it was written.
-    #[error("wrong checksum: {found:016x} instead of {expected:016x}")]
+    #[error("CRC error: the checksum is {expected:016x}, that of the bytes before it {found:016x}")]
     Checksum {
         /// The checksum in the file.
         expected: u64,

@@ -4,14 +4,13 @@ use std::io::{self, Write};
 
 use super::super::crc64::crc64;
 use super::super::primitive::{put_length, put_string};
-use super::super::{rdb_version, value_type};
+use super::super::rdb_version;
 use super::compress::put_compressed;
+use super::older::in_version_10;
 use super::opcode;
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
-/// The last type that version 10 has.
-const NEWEST_TYPE: u8 = value_type::STREAM_LISTPACKS_2;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy)]
@@ -88,28 +87,29 @@ impl<W: Write> FileWriter<W> {
         self.hand_on(BUFFER_BYTES)
     }
 
-    /// A key, its absolute expiry (Unix ms), and its value: type byte and body, of a type that
-    /// version 10 has.
+    /// A key, its absolute expiry (Unix ms), and its value: type byte and body. A type of version
+    /// 11 is written as its forerunner.
     pub fn key(&mut self, key: &[u8], expire_at_ms: Option<i64>, payload: &[u8]) -> io::Result<()> {
         let Some((&type_byte, body)) = payload.split_first() else {
             return Err(io::Error::other("a value without a type"));
         };
-        if type_byte > NEWEST_TYPE {
-            let text = format!("a value of type {type_byte} is not of RDB version 10");
-            return Err(io::Error::other(text));
-        }
+        let (type_byte, body) = in_version_10(type_byte, body).map_err(|error| {
+            let key = key.escape_ascii();
+            io::Error::other(format!("key '{key}' of type {type_byte}: {error}"))
+        })?;
         if let Some(at_ms) = expire_at_ms {
             self.buffer.push(opcode::EXPIRY_MS);
             self.buffer.extend_from_slice(&at_ms.to_le_bytes());
         }
         self.buffer.push(type_byte);
         put_string(&mut self.buffer, key, self.options.compress);
-        let compressed = self.options.compress && put_compressed(type_byte, body, &mut self.buffer);
+        let compressed =
+            self.options.compress && put_compressed(type_byte, &body, &mut self.buffer);
         if !compressed && body.len() > BUFFER_BYTES {
             self.hand_on(0)?;
-            self.sum_up_and_write(body)?;
+            self.sum_up_and_write(&body)?;
         } else if !compressed {
-            self.buffer.extend_from_slice(body);
+            self.buffer.extend_from_slice(&body);
         }
         self.hand_on(BUFFER_BYTES)
     }

@@ -37,7 +37,10 @@ pub const SPUBLISH: Command = Command {
 fn publish(ctx: &mut Context<'_>, kind: Kind, args: &[&[u8]]) -> CommandResult {
     let limit = &ctx.server.settings.pubsub_output_limit;
     let receivers = ctx.server.pubsub.publish(kind, args[1], args[2], limit);
-    if !ctx.server.replication.replicas.is_empty() {
+    if let Some(cluster) = &ctx.server.cluster {
+        let sharded = kind == Kind::Shard;
+        cluster.with(|bus, now_ms| bus.publish(now_ms, sharded, args[1], args[2]));
+    } else if !ctx.server.replication.replicas.is_empty() {
         // It changes no key, but those who listen to a replica are to hear it.
         ctx.db.recorder.dirty += 1;
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use redoubt_cluster::replication::link::Phase;
 use redoubt_cluster::replication::peer::Stage;
 
-use crate::commands::command::{Command, Group, Locks, flag};
+use crate::commands::command::{Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::CommandResult;
 
@@ -16,7 +16,8 @@ pub const COMMAND: Command = Command {
     since: "2.8.12",
     summary: "Tells the server's part in replication.",
     arity: 1,
-    flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    acl: acl::ADMIN | acl::DANGEROUS,
     locks: Locks::None,
     run,
     ..Command::BASE

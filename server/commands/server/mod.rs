@@ -14,9 +14,6 @@ mod simple;
 
 use super::command::Command;
 
-/// The version of the protocol that clients and replicas are promised.
-pub const REDIS_VERSION: &str = "7.2.4";
-
 /// This family's commands.
 pub const COMMANDS: &[&Command] = &[
     &command::COMMAND,
@@ -30,11 +27,7 @@ pub const COMMANDS: &[&Command] = &[
     &save::BGSAVE,
     &save::LASTSAVE,
     &save::SAVE,
-    &absent::ASKING,
-    &absent::CLUSTER,
     &absent::MODULE,
-    &absent::READONLY,
-    &absent::READWRITE,
     &debug::COMMAND,
     &simple::LOLWUT,
     &simple::SHUTDOWN,

@@ -345,10 +345,7 @@ impl Image<'_> {
         let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
         let known = u32::MAX != self.meta.selected_db;
         let db = if known { self.meta.selected_db } else { 0 };
-        file.aux(
-            "redis-ver",
-            crate::commands::server::REDIS_VERSION.as_bytes(),
-        )?;
+        file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
         file.aux("redis-bits", b"64")?;
         file.aux("repl-stream-db", db.to_string().as_bytes())?;
         file.aux("repl-id", self.meta.replication_id.as_bytes())?;
