@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod number;
 pub mod resp;
 pub mod runtime;
+pub mod scripting;
 pub mod settings;
 pub mod state;
 pub mod stats;

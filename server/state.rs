@@ -54,6 +54,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// Scripts and functions.
+    pub scripting: crate::scripting::Scripting,
     /// Watched keys.
     pub watches: Watches,
     /// Counters.
@@ -125,6 +127,7 @@ impl Server {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            scripting: Default::default(),
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             monitors: RwLock::new(Vec::new()),

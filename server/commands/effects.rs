@@ -24,6 +24,12 @@ impl Effects {
         encode(&mut self.explicit, args);
     }
 
+    /// Adds effects that are encoded already.
+    pub fn add_encoded(&mut self, effects: &[u8]) {
+        self.mode = Mode::Explicit;
+        self.explicit.extend_from_slice(effects);
+    }
+
     /// Keeps the command itself out of the log.
     pub fn suppress(&mut self) {
         self.mode = Mode::Explicit;

@@ -22,6 +22,7 @@ use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::recorder::{Change, Recorder};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
+use crate::scripting::busy::{Verdict, can_lock};
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
@@ -49,6 +50,9 @@ pub fn dispatch(
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
     let command = request.found.command;
+    if server.scripting.running.any() && gives_way(server, session, reply, request) {
+        return None;
+    }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
@@ -63,6 +67,29 @@ pub fn dispatch(
         return None;
     }
     call(server, session, reply, request)
+}
+
+/// Whether a request must wait for a long script, or was answered with BUSY.
+#[cold]
+fn gives_way(
+    server: &Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> bool {
+    let (command, running) = (request.found.command, &server.scripting.running);
+    match running.verdict(server, session, command, request.args) {
+        Verdict::Free => return false,
+        Verdict::Wait => session.postponed = true,
+        Verdict::Busy(error) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.broken = true;
+            }
+            add(&server.stats.commands_of(request.found.number).rejected, 1);
+            reply_error(server, reply, &error);
+        }
+    }
+    true
 }
 
 /// The commands that MULTI doesn't queue.
@@ -168,6 +195,10 @@ pub fn call(
         Some(key) => StripeSet::one(key.stripe()),
         None => stripes_of(command, request.args),
     };
+    if server.scripting.active.load(Ordering::Relaxed) != 0 && !can_lock(server, stripes) {
+        session.postponed = true;
+        return None;
+    }
     let mut db = open_db(server, session, stripes, request.now_ms);
     if let Some(key) = &hint {
         db.hint(key);
@@ -192,6 +223,9 @@ pub fn call(
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
+        if let Some(script) = ctx.session.detached.take() {
+            script.go_on(waiter.clone());
+        }
         waiting = Some((waiter, timeout_ms));
     }
     let Context {

@@ -57,6 +57,16 @@ pub fn check_in_exec(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
+/// The checks of what a user may do, for a command of a script of his.
+pub fn check_in_script(
+    _: &Server,
+    _: &Session,
+    _: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    Ok(())
+}
+
 /// The checks that EXEC makes for all its commands before it runs the first:
 /// those of the server's state, which no command of a transaction mends.
 pub fn check_writes(
@@ -123,7 +133,7 @@ fn no_multi(
     Ok(())
 }
 
-fn memory(
+pub(crate) fn memory(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -139,7 +149,7 @@ fn memory(
     Ok(())
 }
 
-fn storage(
+pub(crate) fn storage(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -165,7 +175,7 @@ fn storage(
 }
 
 /// No replica can be connected yet, so none counts.
-fn replicas(
+pub(crate) fn replicas(
     server: &Server,
     _: &Session,
     command: &'static Command,

@@ -151,6 +151,17 @@ fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     waiter.client.bell.notify_one();
 }
 
+/// Answers a client whose script was set aside, unless it is gone.
+pub fn answer_script(server: &Server, waiter: &Arc<Waiter>, reply: &[u8], failed: bool) {
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    if failed && let Some(found) = table().find(&args) {
+        add(&server.stats.commands_of(found.number).failed, 1);
+    }
+    if waiter.take() {
+        answer(server, waiter, reply);
+    }
+}
+
 /// Ends a client's wait before its time (CLIENT UNBLOCK): with the reply of a
 /// timeout, or with an error. False when it does not wait.
 pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {

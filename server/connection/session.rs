@@ -59,6 +59,10 @@ pub struct Session {
     pub tally: crate::stats::Tally,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
+    /// A script that was set aside, for the dispatcher to go on with.
+    pub detached: Option<crate::scripting::run::Detached>,
+    /// The request must be tried again in a moment: a script holds its keys.
+    pub postponed: bool,
 }
 
 impl Session {
@@ -75,7 +79,16 @@ impl Session {
             close_after_reply: false,
             tally: Default::default(),
             replaying: false,
+            detached: None,
+            postponed: false,
         }
+    }
+
+    /// The session in which a script of this one runs its commands.
+    pub fn for_script(caller: &Session) -> Session {
+        let mut session = Session::new(caller.client.clone(), true);
+        session.db = caller.db;
+        session
     }
 
     /// How many channels and patterns it is subscribed to.

@@ -83,6 +83,11 @@ impl StripeSet {
         self.0[stripe / 64] |= 1 << (stripe % 64);
     }
 
+    /// Its bits, 64 stripes a word.
+    pub fn words(self) -> [u64; STRIPES / 64] {
+        self.0
+    }
+
     /// Whether a stripe is in the set.
     #[inline]
     pub fn has(&self, stripe: usize) -> bool {
@@ -143,11 +148,58 @@ impl<'k> Held<'k> {
     pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
         match set.only() {
             Some(index) => std::mem::forget(stripes[index].0.lock()),
-            None => set
-                .iter()
-                .for_each(|index| std::mem::forget(stripes[index].0.lock())),
+            // Who holds some and waits for others gives way now and then, so
+            // that a script can add to what it holds.
+            None => while !Held::lock_each(stripes, set) {},
         }
         Held { stripes, set }
+    }
+
+    /// Locks several stripes, or none if one of them takes too long.
+    fn lock_each(stripes: &'k [LockedStripe], set: StripeSet) -> bool {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
+        let mut held = Held {
+            stripes,
+            set: StripeSet::default(),
+        };
+        for index in set.iter() {
+            let first = held.set == StripeSet::default();
+            let guard = match first {
+                true => Some(stripes[index].0.lock()),
+                false => stripes[index]
+                    .0
+                    .try_lock()
+                    .or_else(|| stripes[index].0.try_lock_for(PATIENCE)),
+            };
+            let Some(guard) = guard else { return false };
+            std::mem::forget(guard);
+            held.set.add(index);
+        }
+        std::mem::forget(held);
+        true
+    }
+
+    /// Locks a further stripe, if that takes no longer than `patience`; out of
+    /// order, so the patience must have an end.
+    pub fn extend(&mut self, index: usize, patience: std::time::Duration) -> bool {
+        if self.set.has(index) {
+            return true;
+        }
+        let lock = &self.stripes[index].0;
+        let Some(guard) = lock.try_lock().or_else(|| match patience.is_zero() {
+            true => None,
+            false => lock.try_lock_for(patience),
+        }) else {
+            return false;
+        };
+        std::mem::forget(guard);
+        self.set.add(index);
+        true
+    }
+
+    /// The stripes that are held.
+    pub fn set(&self) -> StripeSet {
+        self.set
     }
 
     /// Locks one stripe. The caller holds none.
@@ -170,13 +222,22 @@ impl<'k> Held<'k> {
         stripes: &'k [LockedStripe],
         patience: std::time::Duration,
     ) -> Option<Held<'k>> {
+        Held::try_lock(stripes, StripeSet::ALL, patience)
+    }
+
+    /// Locks some stripes if that takes no longer than `patience`.
+    pub fn try_lock(
+        stripes: &'k [LockedStripe],
+        set: StripeSet,
+        patience: std::time::Duration,
+    ) -> Option<Held<'k>> {
         let deadline = std::time::Instant::now() + patience;
         let mut held = Held {
             stripes,
             set: StripeSet::default(),
         };
-        for (index, stripe) in stripes.iter().enumerate() {
-            std::mem::forget(stripe.0.try_lock_until(deadline)?);
+        for index in set.iter() {
+            std::mem::forget(stripes[index].0.try_lock_until(deadline)?);
             held.set.add(index);
         }
         Some(held)

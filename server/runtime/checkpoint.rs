@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::Meta;
 
-use super::recovery::encode_map;
+use super::recovery::{LIBRARIES, encode_map};
 use crate::keyspace::checkpoint::Rows;
 use crate::keyspace::stripe::STRIPES;
 use crate::state::{Server, Storage};
@@ -108,10 +108,11 @@ fn checkpoint(
     storage: &Storage,
     patience: Duration,
 ) -> Result<bool, String> {
-    let cut = server
-        .keyspace
-        .begin_checkpoint(patience, || storage.log.position());
-    let Some((frozen, (offset, selected_db))) = cut else {
+    let cut = server.keyspace.begin_checkpoint(patience, || {
+        let libraries = server.scripting.libraries.read().clone();
+        (storage.log.position(), libraries)
+    });
+    let Some((frozen, ((offset, selected_db), libraries))) = cut else {
         return Ok(false);
     };
     let mut meta = Meta {
@@ -125,6 +126,7 @@ fn checkpoint(
     let mut map = frozen.map.clone();
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
+    meta.extra.push((LIBRARIES.to_string(), libraries.encode()));
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let mut batch = storage.tree.begin().map_err(|e| text(&e))?;
     let mut physical: Vec<u32> = frozen.map.physical.clone();

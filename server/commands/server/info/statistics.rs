@@ -38,10 +38,12 @@ pub fn stats(server: &Server, text: &mut Text) {
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", 0);
+    for name in ["evicted_keys", "evicted_clients"] {
+        text.field(name, 0);
+    }
+    let evicted = server.scripting.scripts.lock().evicted;
+    text.field("evicted_scripts", evicted);
     for name in [
-        "evicted_keys",
-        "evicted_clients",
-        "evicted_scripts",
         "total_eviction_exceeded_time",
         "current_eviction_exceeded_time",
     ] {
