@@ -61,6 +61,8 @@ pub struct Session {
     pub replaying: bool,
     /// A script that was set aside, for the dispatcher to go on with.
     pub detached: Option<crate::scripting::run::Detached>,
+    /// A script is running: time stands still, and order is kept.
+    pub in_script: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
 }
@@ -80,6 +82,7 @@ impl Session {
             tally: Default::default(),
             replaying: false,
             detached: None,
+            in_script: false,
             postponed: false,
         }
     }

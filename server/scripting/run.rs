@@ -456,6 +456,7 @@ fn execute(
     output: &mut ReplyBuffer,
 ) -> bool {
     run.ctx = (&raw mut *ctx).cast();
+    ctx.session.in_script = true;
     ctx.reply.protocol = Protocol::Resp2;
     let (lua, handler) = (engine.lua(), engine.handler);
     engine.owner().run = run;
@@ -479,6 +480,7 @@ fn execute(
     }
     clear_hook(lua);
     engine.owner().run = std::ptr::null_mut();
+    ctx.session.in_script = false;
     failed
 }
 

@@ -90,6 +90,8 @@ fn build_protected(lua: Lua) -> Native {
     let handler = lua.keep();
     // SAFETY: `build` passes the address of its variable.
     unsafe { *handler_place = handler };
+    lua.set_top(0);
+    lua.collect(ffi::LUA_GCCOLLECT, 0);
     Ok(0)
 }
 
@@ -110,6 +112,7 @@ fn open_libraries(lua: Lua) {
 
 /// Sets functions as fields of the table at `table`.
 pub fn set_functions(lua: Lua, table: i32, functions: &[(&str, Entry)]) {
+    let table = lua.absolute(table);
     for (name, function) in functions {
         lua.push_function(*function, 0);
         lua.raw_set_field(table, name);
