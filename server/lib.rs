@@ -4,11 +4,14 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod acl;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod eviction;
 pub mod glob;
+pub mod health;
 pub mod keyspace;
 pub mod latency;
 pub mod memory;
@@ -20,3 +23,4 @@ pub mod scripting;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

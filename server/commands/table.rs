@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::command::Command;
+use super::command::{Begin, Command, Find, KeySpec, Locks, flag};
 use super::families;
 
 /// Commands with their positions in the table and in the counters.
@@ -20,6 +20,46 @@ pub struct Found {
     pub command: &'static Command,
     /// Its position in the counters.
     pub number: usize,
+    /// Whether it names exactly one key, at a fixed place, locks nothing else,
+    /// never waits, and may run inside MULTI: it can take the short way (see
+    /// `connection/pipeline/direct.rs`).
+    pub single_key: bool,
+}
+
+impl Found {
+    /// A command with its number.
+    pub fn new(command: &'static Command, number: usize) -> Found {
+        let barred = flag::BLOCKING | flag::NO_MULTI | flag::ADMIN | flag::PUBSUB;
+        let single_key = matches!(
+            command.keys,
+            [KeySpec {
+                begin: Begin::Index(_),
+                find: Find::Range { last: 0, .. },
+                ..
+            }]
+        ) && command.locks == Locks::Keys
+            && command.flags & barred == 0
+            && command.subcommands.is_empty();
+        Found {
+            command,
+            number,
+            single_key,
+        }
+    }
+
+    /// Where the key of a command with `single_key` stands.
+    #[inline]
+    pub fn first_key(&self) -> usize {
+        match self.command.keys {
+            [
+                KeySpec {
+                    begin: Begin::Index(at),
+                    ..
+                },
+            ] => *at,
+            _ => 1,
+        }
+    }
 }
 
 /// The table, made at first use.
@@ -63,12 +103,9 @@ impl Table {
             && let Some(word) = args.get(1)
             && let Some(&number) = self.subcommands.get(&(number, word.to_ascii_lowercase()))
         {
-            return Some(Found {
-                command: self.all[number],
-                number,
-            });
+            return Some(Found::new(self.all[number], number));
         }
-        Some(Found { command, number })
+        Some(Found::new(command, number))
     }
 
     #[inline]

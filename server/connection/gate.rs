@@ -4,8 +4,13 @@
 use std::sync::atomic::Ordering;
 
 use super::session::Session;
+use crate::acl::check::{Denial, check_session};
+use crate::acl::log::Place;
+use crate::acl::user::User;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
+use crate::commands::table::table;
+use crate::eviction;
 use crate::resp::Protocol;
 use crate::state::Server;
 
@@ -16,6 +21,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("login", login),
     ("arity", arity),
     ("nested transaction", no_multi),
+    ("permission", permission),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -25,6 +31,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// Those of them that EXEC makes again, for each command that was queued.
 const CHECKS_IN_EXEC: &[(&str, Check)] = &[
+    ("permission", permission_in_exec),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -57,16 +64,6 @@ pub fn check_in_exec(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
-/// The checks of what a user may do, for a command of a script of his.
-pub fn check_in_script(
-    _: &Server,
-    _: &Session,
-    _: &'static Command,
-    _: &[&[u8]],
-) -> Result<(), CommandError> {
-    Ok(())
-}
-
 /// The checks that EXEC makes for all its commands before it runs the first:
 /// those of the server's state, which no command of a transaction mends.
 pub fn check_writes(
@@ -77,6 +74,38 @@ pub fn check_writes(
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])?;
     replicas(server, session, command, &[])
+}
+
+/// What passes all checks but `arity`, whatever its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// Each command must be looked at.
+    Nothing,
+    /// Commands that only read keys.
+    Reads,
+    /// Commands that read and write keys.
+    Everything,
+}
+
+/// What passes now, for the short way of a pipeline. Every check above must
+/// have its part here.
+pub fn open(server: &Server, session: &Session) -> Open {
+    let settings = &server.settings;
+    if !session.authenticated
+        || !session.unrestricted
+        || session.transaction.is_some()
+        || session.is_subscriber()
+        || server.loading.load(Ordering::Relaxed)
+    {
+        return Open::Nothing;
+    }
+    let writable = !server.health.refuses()
+        && eviction::has_ample_room(server)
+        && settings.min_replicas.load(Ordering::Relaxed) == 0;
+    match writable {
+        true => Open::Everything,
+        false => Open::Reads,
+    }
 }
 
 fn arity(
@@ -115,7 +144,7 @@ pub const NOT_LOGGED_IN: &str = "NOAUTH Authentication required.";
 
 /// Whether clients have to log in.
 pub fn password_needed(server: &Server) -> bool {
-    server.settings.password_needed.load(Ordering::Relaxed)
+    server.acl.login_needed()
 }
 
 fn no_multi(
@@ -133,20 +162,108 @@ fn no_multi(
     Ok(())
 }
 
+/// What the user may do; see [`crate::acl`].
+#[inline]
+fn permission(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    denial(session, command, args).map_or(Ok(()), |(user, denial)| Err(denial.error(user, command)))
+}
+
+/// The same for a command that could be queued.
+fn permission_in_exec(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    denial(session, command, args).map_or(Ok(()), |(_, denial)| Err(denial.error_in_exec()))
+}
+
+/// Why the session's user may not run a command.
+fn denial<'s>(
+    session: &'s Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Option<(&'s User, Denial)> {
+    let user = session.user.as_deref()?;
+    let found = table().find(args)?;
+    debug_assert_eq!(found.command.name, command.name);
+    let denial = check_session(session, found, args).err()?;
+    Some((user, denial))
+}
+
+/// Whether the session's user may run a command.
+pub fn is_permitted(session: &Session, command: &'static Command, args: &[&[u8]]) -> bool {
+    session.unrestricted || denial(session, command, args).is_none()
+}
+
+/// The same for a command that a script calls; a refusal is noted.
+pub fn permission_in_script(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    let Some((user, denial)) = denial(session, command, args) else {
+        return Ok(());
+    };
+    note(server, session, command, args, (denial, Place::Lua));
+    let message = denial.message(user, command);
+    Err(CommandError::err(format!(
+        "ACL failure in script: {message}"
+    )))
+}
+
+fn note(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    (denial, place): (Denial, Place),
+) {
+    let object = match denial.position() {
+        0 => command.name.as_bytes(),
+        at => args.get(at).copied().unwrap_or_default(),
+    };
+    server.note_denied((denial.into(), place), session, None, object);
+}
+
+/// Notes a refusal in ACL LOG, if it was one for want of a permission.
+#[cold]
+pub fn note_refusal(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    (error, place): (&CommandError, Place),
+) {
+    let is_ours = matches!(error, CommandError::Text(text) if text.starts_with("NOPERM"));
+    if let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() {
+        note(server, session, command, args, (denial, place));
+    }
+}
+
 pub(crate) fn memory(
     server: &Server,
     _: &Session,
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    let limit = server.settings.maxmemory.load(Ordering::Relaxed);
-    if limit == 0 || !command.has(flag::DENYOOM) {
-        return Ok(());
+    let limited = server.settings.maxmemory.load(Ordering::Relaxed) != 0;
+    match limited && command.has(flag::DENYOOM) && eviction::is_out_of_memory(server) {
+        true => Err(CommandError::OutOfMemory),
+        false => Ok(()),
     }
-    if crate::memory::used_bytes() > limit {
-        return Err(CommandError::OutOfMemory);
-    }
-    Ok(())
 }
 
 pub(crate) fn storage(
@@ -155,24 +272,19 @@ pub(crate) fn storage(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if !command.has(flag::WRITE) {
+    if !command.has(flag::WRITE) || !server.health.refuses() {
         return Ok(());
     }
-    let Some(storage) = &server.storage else {
-        return Ok(());
-    };
-    if let Some(failure) = storage.log.failure() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
-        )));
+    match server.health.reason() {
+        Some(reason) => Err(CommandError::text(format!(
+            "{REFUSED} Writes are refused: {reason}."
+        ))),
+        None => Ok(()),
     }
-    if let Some(failure) = storage.failed_checkpoint.get() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
-        )));
-    }
-    Ok(())
 }
+
+/// The first word of the error for a write that storage does not take.
+pub const REFUSED: &str = "MISCONF";
 
 /// No replica can be connected yet, so none counts.
 pub(crate) fn replicas(

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::SLOT_COUNT;
+use smallvec::SmallVec;
 
 use super::dirty::DirtyKeys;
 use super::entry::Entry;
@@ -31,6 +32,9 @@ pub struct StripeDb {
     /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
     /// hash of the key). May name keys that are gone; never misses one.
     pub expiries: BTreeSet<(i64, u8, u64)>,
+    /// Hashes of which a field expires, likewise by their first such field. May
+    /// name moments at which nothing is due any more; never misses one.
+    pub field_expiries: BTreeSet<(i64, u8, u64)>,
     /// Keys changed since the tree last took them over.
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
@@ -43,9 +47,20 @@ impl StripeDb {
         Box::new(StripeDb {
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
+            field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
             cold: if cold { u64::MAX } else { 0 },
         })
+    }
+}
+
+impl StripeDb {
+    /// Whether there are no keys, nor anything that the tree has to be told.
+    pub fn is_empty(&self) -> bool {
+        self.cold == 0
+            && self.expiries.is_empty()
+            && self.dirty.is_empty()
+            && self.tables.iter().all(Table::is_empty)
     }
 }
 
@@ -53,7 +68,8 @@ impl StripeDb {
 #[derive(Default)]
 pub struct Stripe {
     /// Indexed by physical database number; None where nothing was stored.
-    pub dbs: Vec<Option<Box<StripeDb>>>,
+    /// The first lie here, beside the lock: one cache line less to wait for.
+    pub dbs: SmallVec<[Option<Box<StripeDb>>; 2]>,
 }
 
 /// A stripe with its lock, on cache lines of its own.
@@ -136,79 +152,115 @@ impl StripeSet {
     }
 }
 
-/// The stripes that its holder has locked; unlocks them when dropped.
+/// No stripe.
+const NONE: usize = usize::MAX;
+
+/// The stripes that its holder has locked; unlocks them when dropped. Most
+/// often it is just one, and its holder goes from one to the next.
 pub struct Held<'k> {
     stripes: &'k [LockedStripe],
+    /// The only one, or [`NONE`].
+    one: usize,
+    /// Several; empty while `one` is used.
     set: StripeSet,
 }
 
 impl<'k> Held<'k> {
+    /// Holds nothing yet.
+    #[inline]
+    pub fn nothing(stripes: &'k [LockedStripe]) -> Held<'k> {
+        Held {
+            stripes,
+            one: NONE,
+            set: StripeSet::default(),
+        }
+    }
+
     /// Locks the stripes of `set`, ascending. The caller holds none.
     #[inline]
     pub fn lock(stripes: &'k [LockedStripe], set: StripeSet) -> Held<'k> {
-        match set.only() {
-            Some(index) => std::mem::forget(stripes[index].0.lock()),
-            // Who holds some and waits for others gives way now and then, so
-            // that a script can add to what it holds.
-            None => while !Held::lock_each(stripes, set) {},
+        if let Some(index) = set.only() {
+            return Held::lock_one(stripes, index);
         }
-        Held { stripes, set }
+        // Who holds some and waits for others gives way now and then, so that
+        // a script can add to what it holds.
+        loop {
+            if let Some(held) = Held::lock_each(stripes, set) {
+                return held;
+            }
+        }
     }
 
     /// Locks several stripes, or none if one of them takes too long.
-    fn lock_each(stripes: &'k [LockedStripe], set: StripeSet) -> bool {
+    fn lock_each(stripes: &'k [LockedStripe], set: StripeSet) -> Option<Held<'k>> {
         const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
-        let mut held = Held {
-            stripes,
-            set: StripeSet::default(),
-        };
-        for index in set.iter() {
-            let first = held.set == StripeSet::default();
-            let guard = match first {
-                true => Some(stripes[index].0.lock()),
-                false => stripes[index]
-                    .0
-                    .try_lock()
-                    .or_else(|| stripes[index].0.try_lock_for(PATIENCE)),
+        let mut held = Held::nothing(stripes);
+        for (count, index) in set.iter().enumerate() {
+            let lock = &stripes[index].0;
+            let guard = match count {
+                0 => lock.lock(),
+                _ => lock.try_lock().or_else(|| lock.try_lock_for(PATIENCE))?,
             };
-            let Some(guard) = guard else { return false };
             std::mem::forget(guard);
             held.set.add(index);
         }
-        std::mem::forget(held);
-        true
+        Some(held)
     }
 
     /// Locks a further stripe, if that takes no longer than `patience`; out of
     /// order, so the patience must have an end.
     pub fn extend(&mut self, index: usize, patience: std::time::Duration) -> bool {
-        if self.set.has(index) {
+        if self.holds(index) {
             return true;
         }
         let lock = &self.stripes[index].0;
-        let Some(guard) = lock.try_lock().or_else(|| match patience.is_zero() {
+        let waited = || match patience.is_zero() {
             true => None,
             false => lock.try_lock_for(patience),
-        }) else {
+        };
+        let Some(guard) = lock.try_lock().or_else(waited) else {
             return false;
         };
         std::mem::forget(guard);
+        self.set = self.set();
+        self.one = NONE;
         self.set.add(index);
         true
     }
 
     /// The stripes that are held.
     pub fn set(&self) -> StripeSet {
-        self.set
+        match self.one {
+            NONE => self.set,
+            one => StripeSet::one(one),
+        }
     }
 
     /// Locks one stripe. The caller holds none.
     #[inline]
     pub fn lock_one(stripes: &'k [LockedStripe], index: usize) -> Held<'k> {
-        std::mem::forget(stripes[index].0.lock());
-        let mut set = StripeSet::default();
-        set.add(index);
-        Held { stripes, set }
+        let mut held = Held::nothing(stripes);
+        held.enter(index);
+        held
+    }
+
+    /// Locks one stripe, having held none.
+    #[inline]
+    pub fn enter(&mut self, index: usize) {
+        debug_assert!(self.one == NONE && self.set == StripeSet::default());
+        std::mem::forget(self.stripes[index].0.lock());
+        self.one = index;
+    }
+
+    /// Unlocks the one stripe that `enter` locked.
+    #[inline]
+    pub fn leave(&mut self) {
+        if self.one != NONE {
+            // SAFETY: locked by `enter`; nothing borrowed from it is left,
+            // since `self` is borrowed mutably.
+            unsafe { self.stripes[self.one].0.force_unlock() };
+            self.one = NONE;
+        }
     }
 
     /// Runs `f` on one stripe under its lock.
@@ -232,10 +284,7 @@ impl<'k> Held<'k> {
         patience: std::time::Duration,
     ) -> Option<Held<'k>> {
         let deadline = std::time::Instant::now() + patience;
-        let mut held = Held {
-            stripes,
-            set: StripeSet::default(),
-        };
+        let mut held = Held::nothing(stripes);
         for index in set.iter() {
             std::mem::forget(stripes[index].0.try_lock_until(deadline)?);
             held.set.add(index);
@@ -246,13 +295,13 @@ impl<'k> Held<'k> {
     /// Whether this stripe is held.
     #[inline]
     pub fn holds(&self, stripe: usize) -> bool {
-        self.set.has(stripe)
+        self.one == stripe || self.set.has(stripe)
     }
 
     /// A held stripe.
     #[inline]
     pub fn stripe(&mut self, index: usize) -> &mut Stripe {
-        assert!(self.set.has(index), "stripe {index} is not locked");
+        assert!(self.holds(index), "stripe {index} is not locked");
         // SAFETY: the lock is held by this value, which is borrowed mutably.
         unsafe { &mut *self.stripes[index].0.data_ptr() }
     }
@@ -261,14 +310,12 @@ impl<'k> Held<'k> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(index) = self.set.only() {
-            // SAFETY: as below.
-            unsafe { self.stripes[index].0.force_unlock() };
-            return;
-        }
-        for index in self.set.iter() {
-            // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
-            unsafe { self.stripes[index].0.force_unlock() };
+        self.leave();
+        if self.set != StripeSet::default() {
+            for index in self.set.iter() {
+                // SAFETY: locked by `lock` or `try_lock_all`, unlocked only here.
+                unsafe { self.stripes[index].0.force_unlock() };
+            }
         }
     }
 }

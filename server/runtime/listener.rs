@@ -156,6 +156,7 @@ impl Workers {
 fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(super::rounds::end)
         .build()
         .expect("a runtime needs only an epoll descriptor");
     let local = LocalSet::new();
@@ -216,8 +217,8 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
 const PROTECTED: &[u8] = b"-DENIED Redoubt is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts, set a password with requirepass, or turn the mode off with protected-mode no if no one else can reach this server.\r\n";
 
 fn protected(server: &Server, peer: IpAddr) -> bool {
-    let open = !server.settings.password_needed.load(Ordering::Relaxed);
-    open && server.settings.protected_mode.load(Ordering::Relaxed)
+    server.acl.default_is_open()
+        && server.settings.protected_mode.load(Ordering::Relaxed)
         && !peer.to_canonical().is_loopback()
 }
 

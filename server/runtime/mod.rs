@@ -7,4 +7,6 @@ pub mod checkpoint;
 pub mod connection;
 pub mod listener;
 pub mod recovery;
+mod rounds;
 pub mod start;
+pub mod watch;

@@ -125,15 +125,9 @@ fn acl_check_cmd(lua: Lua) -> Native {
             .map(|at| lua.bytes(at).unwrap_or_default())
             .collect();
         let ctx = run.ctx();
-        table().find(&words).map(|found| {
-            let checked = crate::connection::gate::check_in_script(
-                ctx.server,
-                ctx.session,
-                found.command,
-                &words,
-            );
-            checked.is_ok()
-        })
+        table()
+            .find(&words)
+            .map(|found| crate::connection::gate::is_permitted(ctx.session, found.command, &words))
     };
     match allowed {
         Some(allowed) => {

@@ -160,7 +160,7 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
         let text = "Write commands are not allowed from read-only scripts.";
         return Err(CommandError::err(text));
     }
-    gate::check_in_script(server, ctx.session, command, words)?;
+    gate::permission_in_script(server, ctx.session, command, words)?;
     // What has begun to write is not stopped half way.
     if !run.wrote {
         gate::storage(server, ctx.session, command, words)?;

@@ -1,6 +1,7 @@
 //! The effects of a script's commands, gathered to enter the log in one piece.
 
-use crate::commands::effects::encode;
+use crate::commands::effects::{encode, encode_expired};
+use crate::keyspace::recorder::Expired;
 use crate::state::Server;
 
 /// Effects as RESP, with SELECT where the database changes.
@@ -32,12 +33,12 @@ impl EffectsLog {
         }
     }
 
-    /// Adds the removal of keys that were found expired.
-    pub fn expired(&mut self, keys: &[(u32, Box<[u8]>)]) {
-        for (db, key) in keys {
-            self.select(*db);
-            encode(&mut self.bytes, &[b"DEL", key]);
-            self.commands += 1;
+    /// Adds the removal of what was found expired.
+    pub fn expired(&mut self, expired: &[Expired]) {
+        for expired in expired {
+            self.select(expired.db);
+            encode_expired(&mut self.bytes, expired);
+            self.commands += 2;
         }
     }
 

@@ -15,12 +15,14 @@ use super::effects_log::EffectsLog;
 use super::engine::{Engine, STACK_BYTES};
 use super::library::Library;
 use super::lua::{Lua, Native, native};
+use crate::clock::Ticks;
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
 use crate::connection::dispatch::{after, break_watches, open_db, reply_error};
+use crate::connection::serve::answer_script;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
 use crate::keyspace::stripe::StripeSet;
@@ -206,6 +208,7 @@ pub struct Outcome {
 pub struct Detached {
     task: Task,
     server: &'static Server,
+    started: Ticks,
 }
 
 struct Task(Coroutine<(), (), Outcome>);
@@ -237,15 +240,21 @@ pub fn invoke(
         return nested(ctx, engine, invocation);
     }
     let mut all = false;
+    let started = Ticks::now();
     loop {
         server.scripting.active.fetch_add(1, Ordering::Relaxed);
         let mut task = start(ctx, engine, invocation, all)?;
         match task.0.resume(()) {
             CoroutineResult::Yield(()) => {
-                ctx.session.detached = Some(Detached { task, server });
+                ctx.session.detached = Some(Detached {
+                    task,
+                    server,
+                    started,
+                });
                 ctx.block = Some(BlockRequest {
                     keys: Vec::new(),
                     timeout_ms: 0,
+                    args: None,
                     on_timeout: TimeoutReply::Null,
                 });
                 return Ok(false);
@@ -355,7 +364,8 @@ fn conclude(
     db.recorder.dirty = run.dirty;
     let recorder = std::mem::take(&mut db.recorder);
     if server.log().is_some() {
-        crate::stats::add(&server.stats.expired, recorder.expired.len() as u64);
+        let keys = crate::keyspace::recorder::expired_keys(&recorder.expired);
+        crate::stats::add(&server.stats.expired, keys);
     }
     run.log.append_to(server);
     if server.watches.any() {
@@ -581,7 +591,8 @@ impl Detached {
         let server = self.server;
         server.scripting.active.fetch_sub(1, Ordering::Relaxed);
         outcome.engine.discard(&server.scripting);
-        crate::connection::serve::answer_script(server, waiter, &outcome.reply, outcome.failed);
+        let (reply, failed) = (&outcome.reply, outcome.failed);
+        answer_script(server, waiter, reply, failed, self.started);
     }
 }
 

@@ -1,0 +1,186 @@
+//! The short way: requests of a batch that name just one key each run one
+//! after the other in one context, which only goes from stripe to stripe.
+//!
+//! What they do is what [`dispatch`](super::super::dispatch::dispatch) would
+//! do, in the same order; what they are spared is to set up and to ask again,
+//! for each, what holds for all. Whatever is out of the ordinary (a client in
+//! MULTI, a MONITOR, a pause, a refusal) ends the short way, and the request
+//! at hand takes the long one.
+
+use std::sync::atomic::Ordering;
+
+use super::{Pipeline, REPLY_SOFT_BYTES};
+use crate::clock::{Limits, Ticks, account_within};
+use crate::commands::command::flag;
+use crate::commands::context::Context;
+use crate::commands::effects::Effects;
+use crate::connection::dispatch::{
+    Request, break_watches, is_observed, log_effects, notice, open_db, run,
+};
+use crate::connection::session::{ReplyMode, Session};
+use crate::connection::{gate, pause};
+use crate::keyspace::KeyRef;
+use crate::keyspace::recorder::expired_keys;
+use crate::keyspace::stripe::StripeSet;
+use crate::resp::reply::ReplyBuffer;
+use crate::state::Server;
+use crate::tracking::client::mode;
+
+/// What stays the same for a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'i> {
+    /// The query buffer.
+    pub input: &'i [u8],
+    /// When it began, Unix ms.
+    pub now_ms: i64,
+    /// What the gate lets pass.
+    pub open: gate::Open,
+    /// What is worth a note.
+    pub limits: Limits,
+}
+
+/// What the client's state and the server's let pass on the short way.
+pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
+    server.acl.keep_current(session);
+    // CLIENT CACHING is for one command, and only the long way ends it.
+    let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
+    // While a script runs, locks are waited for on the long way only.
+    let scripts = server.scripting.active.load(Ordering::Relaxed) != 0;
+    let plain = !caching
+        && !scripts
+        && session.transaction.is_none()
+        && session.reply_mode == ReplyMode::On;
+    match plain {
+        true => gate::open(server, session),
+        false => gate::Open::Nothing,
+    }
+}
+
+impl Pipeline {
+    /// Runs requests from the batch's `from`-th on, as many as can take the
+    /// short way; returns the first that did not run.
+    pub(super) fn run_direct(
+        &self,
+        server: &'static Server,
+        session: &mut Session,
+        reply: &mut ReplyBuffer,
+        from: usize,
+        batch: Batch<'_>,
+        clock: &mut Ticks,
+    ) -> usize {
+        let db = open_db(server, session, StripeSet::default(), batch.now_ms);
+        let mut ctx = Context {
+            server,
+            session,
+            db,
+            reply,
+            effects: Effects::default(),
+            in_transaction: false,
+            holds_all: false,
+            block: None,
+        };
+        let mut index = from;
+        let mut last = 0;
+        while let Some(slot) = self.slots.get(index)
+            && let (Some(found), Some((hash, number))) = (slot.found, slot.key)
+            && found.single_key
+            && (batch.open == gate::Open::Everything || !found.command.has(flag::WRITE))
+            && found.command.arity_fits(slot.args.len())
+            && !server.monitored.load(Ordering::Relaxed)
+            && !pause::is_on(server, batch.now_ms)
+            && ctx.reply.len() <= REPLY_SOFT_BYTES
+        {
+            let args: smallvec::SmallVec<[&[u8]; 8]> = self.ranges[slot.args.clone()]
+                .iter()
+                .map(|range| &batch.input[range.clone()])
+                .collect();
+            let request = Request {
+                found,
+                args: &args,
+                raw: Some(&batch.input[slot.bytes.clone()]),
+                key: slot.key,
+                now_ms: batch.now_ms,
+            };
+            let key = KeyRef {
+                bytes: args[found.first_key()],
+                hash,
+                slot: number,
+            };
+            run_one(&mut ctx, &request, &key, clock, &batch.limits);
+            last = found.number as u32 + 1;
+            index += 1;
+        }
+        let ran = (index - from) as u64;
+        if ran != 0 {
+            let client = &ctx.session.client;
+            client.last_command.store(last, Ordering::Relaxed);
+            client.count_commands(ran);
+            let recorder = &ctx.db.recorder;
+            ctx.session.tally.hits += recorder.hits;
+            ctx.session.tally.misses += recorder.misses;
+        }
+        index
+    }
+}
+
+/// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
+/// unlock, notifications, blocked clients.
+#[inline]
+fn run_one(
+    ctx: &mut Context<'_>,
+    request: &Request,
+    key: &KeyRef,
+    clock: &mut Ticks,
+    limits: &Limits,
+) {
+    let server = ctx.server;
+    // What was pushed before this command comes before its reply.
+    ctx.session.client.take_outbox(&mut ctx.reply.buf);
+    let mark = ctx.reply.len();
+    ctx.db.enter(key);
+    ctx.db.recorder.observed = is_observed(server);
+    let failed = run(ctx, request.found, request.args);
+    let recorder = &ctx.db.recorder;
+    let changed = recorder.dirty != 0 || !recorder.expired.is_empty();
+    if changed {
+        log_effects(
+            server,
+            ctx.session.db,
+            recorder,
+            &ctx.effects,
+            failed,
+            request,
+        );
+        if server.watches.any() {
+            break_watches(server, recorder);
+        }
+    }
+    ctx.db.leave();
+    if changed || !ctx.db.recorder.changes.is_empty() {
+        settle(ctx);
+    }
+    let written = ctx.reply.len().saturating_sub(mark);
+    account_within(server, ctx.session, request, clock, written, limits);
+}
+
+/// What follows a change once the lock is gone; readies the context for the
+/// next request.
+#[inline]
+fn settle(ctx: &mut Context<'_>) {
+    let recorder = &mut ctx.db.recorder;
+    ctx.session.wrote |= recorder.dirty != 0;
+    ctx.session.tally.dirty += std::mem::take(&mut recorder.dirty);
+    ctx.effects.clear();
+    if !recorder.changes.is_empty() || !recorder.expired.is_empty() {
+        let (changes, expired) = (
+            std::mem::take(&mut recorder.changes),
+            std::mem::take(&mut recorder.expired),
+        );
+        if ctx.server.tracking.any() {
+            let author = ctx.session.client.id;
+            let tracking = &ctx.server.tracking;
+            tracking.invalidate(ctx.server, author, &changes, None);
+        }
+        notice(ctx.server, ctx.session, changes, expired_keys(&expired));
+    }
+}
