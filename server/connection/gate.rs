@@ -96,7 +96,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
-        || server.cluster.is_some()
+        || session.routing.asking
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;

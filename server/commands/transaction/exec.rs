@@ -92,15 +92,9 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
-    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
-        drop(db);
-        return crate::connection::dispatch::reply_error(server, reply, &error);
-    }
-    let hold = watches_hold(server, session, &mut db);
+    let begins = may_begin(server, session, queued, &mut db, reply);
     append_expired(server, &db.recorder);
-    if !hold {
-        drop(db);
-        reply.null_array();
+    if !begins {
         return;
     }
     reply.array(queued.len());
@@ -157,6 +151,26 @@ fn execute(
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// Whether the keys are this node's and no watched one has changed; else it
+/// answers that.
+fn may_begin(
+    server: &Server,
+    session: &Session,
+    queued: &[Queued],
+    db: &mut Db<'_>,
+    reply: &mut ReplyBuffer,
+) -> bool {
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, db) {
+        crate::connection::dispatch::reply_error(server, reply, &error);
+        return false;
+    }
+    let hold = watches_hold(server, session, db);
+    if !hold {
+        reply.null_array();
+    }
+    hold
 }
 
 /// Whether no watched key has changed; one that has expired by now counts as changed.
