@@ -61,8 +61,6 @@ pub struct Server {
     pub watches: Watches,
     /// The node of a cluster that this server is, if it is one.
     pub cluster: Option<crate::cluster::Cluster>,
-    /// What follows another node for the cluster.
-    pub replicator: std::sync::OnceLock<Box<dyn crate::cluster::effects::Replicator>>,
     /// Counters.
     pub stats: Stats,
     /// Keys that go for want of memory.
@@ -148,7 +146,6 @@ impl Server {
             tracking: Default::default(),
             watches: Watches::default(),
             cluster: None,
-            replicator: std::sync::OnceLock::new(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
             health: Default::default(),

@@ -107,8 +107,8 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || session.routing.asking
         || session.client.capa_redirect.load(Ordering::Relaxed)
-        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;
