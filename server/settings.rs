@@ -3,7 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::config::{Config, Value, id};
+use crate::eviction::{Order, Policy};
 
 /// How much unsent output clients of one class may have; 0 is no limit.
 #[derive(Default)]
@@ -47,8 +50,15 @@ pub struct Settings {
     pub maxmemory: AtomicU64,
     /// `min-replicas-to-write`, 0: none, as with a `min-replicas-max-lag` of 0.
     pub min_replicas: AtomicU64,
-    /// Whether `maxmemory-policy` is `noeviction`.
-    pub noeviction: AtomicBool,
+    policy: Mutex<Option<Policy>>,
+    /// Whether uses of keys are counted (LFU), not timed.
+    pub counts_uses: AtomicBool,
+    /// `maxmemory-samples`.
+    pub eviction_samples: AtomicU64,
+    /// `maxmemory-eviction-tenacity`.
+    pub eviction_tenacity: AtomicU64,
+    /// `lazyfree-lazy-eviction`.
+    pub lazy_eviction: AtomicBool,
     /// `timeout` in seconds, 0: none.
     pub timeout_s: AtomicI64,
     /// Bits of `notify-keyspace-events`.
@@ -123,8 +133,7 @@ impl Settings {
         self.password_needed.store(password, Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
-        let noeviction = config.string(id("maxmemory-policy")) == "noeviction";
-        self.noeviction.store(noeviction, Ordering::Relaxed);
+        self.load_eviction(config);
         if let Value::OutputBufferLimits(limits) = config.value(id("client-output-buffer-limit")) {
             self.normal_output_limit.load(&limits[0]);
             self.pubsub_output_limit.load(&limits[2]);
@@ -132,6 +141,26 @@ impl Settings {
         let events = config.string(id("notify-keyspace-events"));
         self.notify.store(notify_bits(&events), Ordering::Relaxed);
         load_limits(config);
+    }
+}
+
+impl Settings {
+    /// `maxmemory-policy`; None is `noeviction`.
+    pub fn policy(&self) -> Option<Policy> {
+        *self.policy.lock()
+    }
+
+    fn load_eviction(&self, config: &Config) {
+        let policy = Policy::named(&config.string(id("maxmemory-policy")));
+        *self.policy.lock() = policy;
+        let counts = policy.is_some_and(|policy| policy.order == Order::LeastFrequent);
+        self.counts_uses.store(counts, Ordering::Relaxed);
+        let samples = config.integer(id("maxmemory-samples")).max(1) as u64;
+        self.eviction_samples.store(samples, Ordering::Relaxed);
+        let tenacity = config.integer(id("maxmemory-eviction-tenacity")).max(0) as u64;
+        self.eviction_tenacity.store(tenacity, Ordering::Relaxed);
+        let lazy = config.bool(id("lazyfree-lazy-eviction"));
+        self.lazy_eviction.store(lazy, Ordering::Relaxed);
     }
 }
 
@@ -195,7 +224,12 @@ fn load_limits(config: &Config) {
         b"zset-max-listpack-entries",
     );
     set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
+    set(&LIMITS.stream_node_max_bytes, b"stream-node-max-bytes");
+    set(&LIMITS.stream_node_max_entries, b"stream-node-max-entries");
+    set(&LIMITS.hll_sparse_max_bytes, b"hll-sparse-max-bytes");
     set(&LIMITS.list_compress_depth, b"list-compress-depth");
+    set(&LIMITS.lfu_log_factor, b"lfu-log-factor");
+    set(&LIMITS.lfu_decay_minutes, b"lfu-decay-time");
     let list = config.integer(id("list-max-listpack-size"));
     LIMITS
         .list_max_listpack_size

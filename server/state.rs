@@ -26,10 +26,8 @@ pub struct Storage {
     pub log: Arc<Log>,
     /// The tree.
     pub tree: Arc<Tree>,
-    /// Why a checkpoint failed. What it had collected is lost to the tree, so
-    /// no later one may follow: writes are refused, and a restart takes
-    /// everything from the log again (I6).
-    pub failed_checkpoint: std::sync::OnceLock<String>,
+    /// Makes the log's disk fail, for tests (DEBUG STORAGE).
+    pub faults: Arc<redoubt_persistence::disk::FaultSwitch>,
 }
 
 /// What SHUTDOWN asks for.
@@ -63,6 +61,10 @@ pub struct Server {
     pub stats: Stats,
     /// Snapshot files.
     pub saves: crate::saves::Saves,
+    /// Keys that go for want of memory.
+    pub eviction: crate::eviction::Eviction,
+    /// Whether storage takes writes.
+    pub health: crate::health::Health,
     /// Clients in MONITOR mode.
     pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
     /// Whether there is any.
@@ -133,6 +135,8 @@ impl Server {
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             saves: crate::saves::Saves::default(),
+            eviction: Default::default(),
+            health: Default::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
             pause_until_ms: AtomicI64::new(0),
@@ -155,6 +159,18 @@ impl Server {
     #[inline]
     pub fn log(&self) -> Option<&Arc<Log>> {
         self.storage.as_ref().map(|storage| &storage.log)
+    }
+
+    /// Whether the log has failed or waits for space; cheap.
+    pub fn log_in_trouble(&self) -> bool {
+        self.log()
+            .is_some_and(|log| log.is_short_of_space() || log.failure().is_some())
+    }
+
+    /// Bytes of the log that the tree has not taken over.
+    pub fn tree_lag(&self, storage: &Storage) -> u64 {
+        let applied = self.applied.load(Ordering::Relaxed);
+        storage.log.end().0.saturating_sub(applied)
     }
 
     /// Asks for a shutdown.

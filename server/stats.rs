@@ -254,7 +254,7 @@ impl Stats {
 pub struct Tally {
     number: usize,
     calls: u64,
-    nanos: u64,
+    ticks: u64,
     /// Look-ups that found their key.
     pub hits: u64,
     /// Look-ups that did not.
@@ -264,15 +264,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one run of a command.
+    /// Counts one run of a command, in ticks of [`crate::clock::Ticks`].
     #[inline]
-    pub fn count(&mut self, stats: &Stats, number: usize, nanos: u64) {
+    pub fn count(&mut self, stats: &Stats, number: usize, ticks: u64) {
         if self.number != number {
             self.flush(stats);
             self.number = number;
         }
         self.calls += 1;
-        self.nanos += nanos;
+        self.ticks += ticks;
     }
 
     /// Hands everything over.
@@ -280,9 +280,10 @@ impl Tally {
         if self.calls != 0 {
             let command = stats.commands_of(self.number);
             add(&command.calls, self.calls);
-            add(&command.nanos, self.nanos);
+            let nanos = crate::clock::nanos_of(self.ticks);
+            add(&command.nanos, nanos);
             // A pipeline's runs count with their mean.
-            command.latency.record(self.nanos / self.calls, self.calls);
+            command.latency.record(nanos / self.calls, self.calls);
             add(&stats.processed, self.calls);
         }
         for (count, total) in [

@@ -17,6 +17,7 @@ pub mod listpack;
 pub mod lzf;
 pub mod object;
 pub mod primitive;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod ziplist;

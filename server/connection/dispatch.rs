@@ -13,13 +13,14 @@ use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode, encoded_len};
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::entry::frequency;
+use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
@@ -49,6 +50,9 @@ pub fn dispatch(
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
     let command = request.found.command;
+    if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
+        crate::eviction::make_room(server);
+    }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
@@ -138,7 +142,12 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then_some(((now_ms / 1000) & 0xff_ffff) as u32);
+    db.access = touches.then(
+        || match server.settings.counts_uses.load(Ordering::Relaxed) {
+            true => frequency::stamp(now_ms),
+            false => ((now_ms / 1000) & 0xff_ffff) as u32,
+        },
+    );
     db.recorder.observed = !session.replaying && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
@@ -186,9 +195,12 @@ pub fn call(
     };
     let failed = run(&mut ctx, request.found, request.args);
     let mut waiting = None;
-    if let Some(block) = ctx.block.take() {
+    if let Some(mut block) = ctx.block.take() {
         let timeout_ms = block.timeout_ms;
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args = match block.args.take() {
+            Some(args) => args,
+            None => request.args.iter().map(|arg| arg.to_vec()).collect(),
+        };
         let client = ctx.session.client.clone();
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
@@ -309,11 +321,11 @@ pub(super) fn log_effects(
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
     let Some(log) = server.log() else { return };
-    add(&server.stats.expired, recorder.expired.len() as u64);
-    for (db, key) in &recorder.expired {
+    add(&server.stats.expired, expired_keys(&recorder.expired));
+    for expired in &recorder.expired {
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"DEL", key]);
-        log.append(*db, &bytes, *db);
+        encode_expired(&mut bytes, expired);
+        log.append(expired.db, &bytes, expired.db);
     }
 }
 
@@ -330,12 +342,9 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
-    notice(
-        server,
-        session,
-        recorder.changes,
-        recorder.expired.len() as u64,
-    );
+    session.wrote |= recorder.dirty != 0;
+    let expired = expired_keys(&recorder.expired);
+    notice(server, session, recorder.changes, expired);
 }
 
 /// Tells of changes, and counts keys that had expired.

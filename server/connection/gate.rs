@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::session::Session;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
+use crate::eviction;
 use crate::resp::Protocol;
 use crate::state::Server;
 
@@ -91,11 +92,8 @@ pub fn open(server: &Server, session: &Session) -> Open {
     {
         return Open::Nothing;
     }
-    let healthy = server.storage.as_ref().is_none_or(|storage| {
-        storage.log.failure().is_none() && storage.failed_checkpoint.get().is_none()
-    });
-    let writable = healthy
-        && settings.maxmemory.load(Ordering::Relaxed) == 0
+    let writable = !server.health.refuses()
+        && eviction::has_ample_room(server)
         && settings.min_replicas.load(Ordering::Relaxed) == 0;
     match writable {
         true => Open::Everything,
@@ -163,14 +161,11 @@ fn memory(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    let limit = server.settings.maxmemory.load(Ordering::Relaxed);
-    if limit == 0 || !command.has(flag::DENYOOM) {
-        return Ok(());
+    let limited = server.settings.maxmemory.load(Ordering::Relaxed) != 0;
+    match limited && command.has(flag::DENYOOM) && eviction::is_out_of_memory(server) {
+        true => Err(CommandError::OutOfMemory),
+        false => Ok(()),
     }
-    if crate::memory::used_bytes() > limit {
-        return Err(CommandError::OutOfMemory);
-    }
-    Ok(())
 }
 
 fn storage(
@@ -179,24 +174,19 @@ fn storage(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if !command.has(flag::WRITE) {
+    if !command.has(flag::WRITE) || !server.health.refuses() {
         return Ok(());
     }
-    let Some(storage) = &server.storage else {
-        return Ok(());
-    };
-    if let Some(failure) = storage.log.failure() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the log: {failure}. Writes are refused until the server is restarted."
-        )));
+    match server.health.reason() {
+        Some(reason) => Err(CommandError::text(format!(
+            "{REFUSED} Writes are refused: {reason}."
+        ))),
+        None => Ok(()),
     }
-    if let Some(failure) = storage.failed_checkpoint.get() {
-        return Err(CommandError::text(format!(
-            "MISCONF Errors writing to the tree: {failure}. Writes are refused until the server is restarted."
-        )));
-    }
-    Ok(())
 }
+
+/// The first word of the error for a write that storage does not take.
+pub const REFUSED: &str = "MISCONF";
 
 /// No replica can be connected yet, so none counts.
 fn replicas(

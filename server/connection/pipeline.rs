@@ -19,11 +19,12 @@ use super::blocking::Waiter;
 use super::dispatch::{Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
 use super::{gate, pause};
-use crate::clock::Ticks;
+use crate::clock::{Limits, Ticks};
 use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::KeyRef;
+use crate::keyspace::table::same_bytes;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
 use crate::state::{Server, unix_ms};
@@ -105,12 +106,17 @@ impl Pipeline {
             let mut consumed_to = *start;
             let mut clock = Ticks::now();
             let open = direct::open(server, session);
+            let limits = Limits::of(server);
             let mut index = 0;
             while index < self.slots.len() {
                 if open != gate::Open::Nothing && self.slots[index].is_direct() {
-                    let batch = direct::Batch { now_ms, open };
-                    let next =
-                        self.run_direct(server, session, input, reply, index, batch, &mut clock);
+                    let batch = direct::Batch {
+                        input,
+                        now_ms,
+                        open,
+                        limits,
+                    };
+                    let next = self.run_direct(server, session, reply, index, batch, &mut clock);
                     if next != index {
                         consumed_to = self.slots[next - 1].bytes.end;
                         index = next;
@@ -291,7 +297,7 @@ impl Pipeline {
     fn find(&mut self, args: Range<usize>, input: &[u8]) -> Option<Found> {
         let name = &input[self.ranges[args.start].clone()];
         if let Some((last, found)) = &self.last
-            && last == name
+            && same_bytes(last, name)
         {
             return Some(*found);
         }

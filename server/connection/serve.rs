@@ -12,7 +12,7 @@ use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stri
 use super::gate;
 use super::session::Session;
 use crate::clock::{Ticks, keep_if_notable};
-use crate::commands::command::{Command, Group};
+use crate::commands::command::Group;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
@@ -29,7 +29,8 @@ enum Attempt {
     Answered(Vec<Change>),
     /// There is nothing for it under this key, perhaps for another waiter.
     Waits,
-    /// There is no such key any more, so nothing for anybody.
+    /// There is no such key any more, so nothing for anybody but those who
+    /// want to know that.
     KeyIsGone,
 }
 
@@ -48,8 +49,9 @@ pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
     }
     let _turn = server.blocked.turn();
     while let Some((db, key)) = ready.pop_front() {
-        let mut last = 0;
-        while let Some(waiter) = server.blocked.next(db, &key, last) {
+        let (mut last, mut is_gone) = (0, false);
+        let wanted = |is_gone: bool| move |waiter: &Waiter| !is_gone || waiter.minds_absence();
+        while let Some(waiter) = server.blocked.next(db, &key, last, wanted(is_gone)) {
             last = waiter.number();
             if !waiter.take() {
                 continue;
@@ -59,19 +61,20 @@ pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
                 Attempt::Waits => waiter.put_back(),
                 Attempt::KeyIsGone => {
                     waiter.put_back();
-                    break;
+                    is_gone = true;
                 }
             }
         }
     }
 }
 
-/// The type that a blocking command of a family waits for; None when it looks
-/// at the key whatever it is.
-fn wanted_type(command: &Command) -> Option<ValueType> {
-    match command.group {
+/// The type that a waiter's command waits for; None when it looks at the key
+/// whatever it is.
+fn wanted_type(waiter: &Waiter) -> Option<ValueType> {
+    match waiter.command.group {
         Group::List => Some(ValueType::List),
         Group::SortedSet => Some(ValueType::ZSet),
+        Group::Stream if !waiter.minds_absence() => Some(ValueType::Stream),
         _ => None,
     }
 }
@@ -97,7 +100,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut db = open_db(server, &session, stripes, request.now_ms);
     // A key of another type is none of the waiter's business, even if its
     // command would call that an error.
-    let unfit = wanted_type(waiter.command).and_then(|wanted| match db.type_of(key) {
+    let unfit = wanted_type(waiter).and_then(|wanted| match db.type_of(key) {
         Ok(None) => Some(Attempt::KeyIsGone),
         Ok(Some(found)) if found != wanted => Some(Attempt::Waits),
         _ => None,

@@ -57,6 +57,8 @@ pub struct Session {
     pub close_after_reply: bool,
     /// Counts that are not in the server's counters yet.
     pub tally: crate::stats::Tally,
+    /// A command changed something since this was last looked at.
+    pub wrote: bool,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
 }
@@ -74,6 +76,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             close_after_reply: false,
             tally: Default::default(),
+            wrote: false,
             replaying: false,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::rounds;
 use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
@@ -90,11 +91,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ..
         } = self;
         reply.protocol = session.client.protocol();
+        rounds::count();
         let stop = pipeline.run(server, session, input, start, reply);
+        if std::mem::take(&mut session.wrote) {
+            hold_up(server).await;
+        }
         match stop {
             Stop::NeedsInput(bytes) => {
                 self.compact();
                 self.wanted = bytes;
+                if rounds::is_busy() {
+                    // Others of this worker are about to run as well: replies
+                    // go out together, so that a peer that sleeps is woken
+                    // once for all of them.
+                    tokio::task::yield_now().await;
+                }
                 self.flush().await
             }
             Stop::HasMore => {
@@ -277,6 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         };
         let wanted = log.end();
+        let attempts = self.server.health.failed_mends.load(Ordering::Relaxed);
         loop {
             let bell = self.server.synced_bells[self.worker].notified();
             tokio::pin!(bell);
@@ -285,8 +297,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             if log.failure().is_some() {
+                if only_refusals(&self.reply.buf) {
+                    return Ok(());
+                }
                 // What was not made durable is never acknowledged (I6).
-                return Err(Gone);
+                if self.server.health.failed_mends.load(Ordering::Relaxed) != attempts {
+                    return Err(Gone);
+                }
+            } else if log.is_stalled() && only_refusals(&self.reply.buf) {
+                return Ok(());
             }
             bell.await;
         }
@@ -399,6 +418,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         crate::monitor::leave(self.server, &client);
         self.server.clients.remove(client.id);
     }
+}
+
+/// Holds up whoever wrote while the tree falls behind (I8).
+async fn hold_up(server: &Server) {
+    let slow_us = server.health.slow_us.load(Ordering::Relaxed);
+    if slow_us != 0 {
+        add(&server.health.slowed_us, slow_us);
+        sleep(Duration::from_micros(slow_us)).await;
+    }
+}
+
+/// Whether replies tell of nothing but writes that storage did not take, and so
+/// of nothing that might not be durable.
+fn only_refusals(replies: &[u8]) -> bool {
+    let mut lines = replies.split(|byte| *byte == b'\n');
+    // Behind the last line's end there is nothing.
+    lines.next_back().is_some_and(<[u8]>::is_empty)
+        && lines
+            .all(|line| line.starts_with(b"-") && line[1..].starts_with(gate::REFUSED.as_bytes()))
 }
 
 /// The limit on what a client has not taken yet.

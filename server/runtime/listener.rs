@@ -156,6 +156,7 @@ impl Workers {
 fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(super::rounds::end)
         .build()
         .expect("a runtime needs only an epoll descriptor");
     let local = LocalSet::new();

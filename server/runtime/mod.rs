@@ -9,5 +9,7 @@ pub mod connection;
 pub mod import;
 pub mod listener;
 pub mod recovery;
+mod rounds;
 pub mod save;
 pub mod start;
+pub mod watch;

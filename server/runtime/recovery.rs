@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use redoubt_persistence::disk::{DirectoryLock, RealDisk};
-use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
+use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
+use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use crate::commands::command::Command;
@@ -59,12 +59,20 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
     let log_dir = dir.join("log");
-    let options = LogOptions {
+    let mut options = LogOptions {
         policy: sync_policy(config),
         verify_from: Offset(meta.offset),
+        segment_bytes: config.integer(id("log-segment-size")).max(0) as u64,
         ..LogOptions::default()
     };
-    let (log, report) = Log::open(Arc::new(RealDisk), &log_dir, Offset(meta.offset), options)
+    let disk = FaultyDisk::default();
+    let faults = disk.switch();
+    if let Some(first) = decode_beginning(&meta) {
+        forget_before(&disk, &log_dir, first)
+            .map_err(|e| format!("can't remove a log that had failed: {e}"))?;
+        options.first_segment = first;
+    }
+    let (log, report) = Log::open(Arc::new(disk), &log_dir, Offset(meta.offset), options)
         .map_err(|e| format!("can't open the log in {}: {e}", log_dir.display()))?;
     if report.end.0 < meta.offset || report.oldest.0 > meta.offset {
         return Err(format!(
@@ -84,7 +92,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let storage = Storage {
         log: Arc::new(log),
         tree: Arc::new(tree),
-        failed_checkpoint: std::sync::OnceLock::new(),
+        faults,
     };
     Ok(Opened {
         storage,
@@ -106,6 +114,20 @@ pub fn encode_map(map: &DbMap) -> (String, Vec<u8>) {
             .for_each(|n| bytes.extend_from_slice(&n.to_le_bytes()));
     }
     (DB_MAP.to_string(), bytes)
+}
+
+/// Name under which the tree keeps the segment that a log begun anew starts with.
+const BEGINNING: &str = "log-begins";
+
+/// The first segment of a log that begins anew where the tree is, as a blob for
+/// the tree: segments before it are a history that was given up.
+pub fn encode_beginning(first_segment: u64) -> (String, Vec<u8>) {
+    (BEGINNING.into(), first_segment.to_le_bytes().to_vec())
+}
+
+fn decode_beginning(meta: &Meta) -> Option<u64> {
+    let (_, bytes) = meta.extra.iter().find(|(name, _)| name == BEGINNING)?;
+    Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
 }
 
 /// The databases' numbers that the tree's state holds; None in a tree that

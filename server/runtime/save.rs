@@ -19,6 +19,7 @@ use redoubt_persistence::tree::{Meta, Snapshot};
 use super::cache_tree::CacheTree;
 use super::recovery::decode_map;
 use crate::config::{Value, id};
+use crate::health::Trouble;
 use crate::state::{Server, Storage, unix_ms};
 
 /// How often `save` points are looked at.
@@ -222,11 +223,11 @@ fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String>
         .wanted_offset
         .fetch_max(wanted, Ordering::Relaxed);
     while server.applied.load(Ordering::Relaxed) < wanted {
-        if let Some(failure) = storage.failed_checkpoint.get() {
-            return Err(format!("the tree takes nothing over any more: {failure}"));
-        }
         if let Some(failure) = storage.log.failure() {
             return Err(format!("the log is broken: {failure}"));
+        }
+        if server.health.has(Trouble::Tree) {
+            return Err("the tree takes nothing over at the moment".into());
         }
         if server.saves.is_cancelled() {
             return Err("it was cancelled".into());

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, import, recovery, save};
+use super::{background, checkpoint, import, recovery, save, watch};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -67,7 +67,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     }
     save::remove_leftovers();
     import::at_start(server)?;
-    let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
+    let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
     for listener in listeners {
@@ -77,8 +77,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }
     let pid_file = write_pid_file(&server.config.read());
+    let ends = Ends::listen()?;
     announce(server, &dir, count);
-    wait_for_end(server)?;
+    ends.wait(server);
     let result = running.wind_up();
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
@@ -138,6 +139,9 @@ fn raise_descriptor_limit(maxclients: i64) {
 fn wake_on_sync(server: &'static Server) {
     let Some(log) = server.log() else { return };
     log.on_synced(Box::new(move |_| {
+        if let (true, Some(storage)) = (server.log_in_trouble(), &server.storage) {
+            watch::watch_log(server, storage);
+        }
         if server.settings.sync_always.load(Ordering::Relaxed) {
             server
                 .synced_bells
@@ -150,6 +154,7 @@ fn wake_on_sync(server: &'static Server) {
 fn spawn_threads(
     server: &'static Server,
     lock: Option<redoubt_persistence::disk::DirectoryLock>,
+    dir: &Path,
 ) -> std::io::Result<Running> {
     let checkpoints = Arc::new(Control::default());
     let stop = Arc::new(AtomicBool::new(false));
@@ -171,6 +176,11 @@ fn spawn_threads(
     spawn(
         "warming",
         Box::new(move || background::warm(theirs, &stopped)),
+    )?;
+    let (theirs, stopped, dir) = (server, stop.clone(), dir.to_path_buf());
+    spawn(
+        "storage-watch",
+        Box::new(move || watch::run(theirs, &stopped, &dir)),
     )?;
     Ok(Running {
         server,
@@ -224,26 +234,45 @@ fn write_pid_file(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Waits for SIGTERM, SIGINT or SHUTDOWN.
-fn wait_for_end(server: &'static Server) -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("can't wait for signals: {e}"))?;
-    runtime.block_on(async {
+/// Hears SIGTERM and SIGINT from its making on.
+struct Ends {
+    runtime: tokio::runtime::Runtime,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Ends {
+    fn listen() -> Result<Ends, String> {
+        use tokio::signal::unix::{SignalKind, signal};
         let failed = |e: std::io::Error| format!("can't wait for signals: {e}");
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
-            _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
-            () = server.shutdown_bell.notified() => {
-                tracing::info!("User requested shutdown...");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let guard = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        drop(guard);
+        Ok(Ends {
+            runtime,
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// Waits for SIGTERM, SIGINT or SHUTDOWN.
+    fn wait(mut self, server: &'static Server) {
+        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
+                _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
+                () = server.shutdown_bell.notified() => {
+                    tracing::info!("User requested shutdown...");
+                }
             }
-        }
-        Ok(())
-    })
+        });
+    }
 }
 
 impl Running {
@@ -256,13 +285,14 @@ impl Running {
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {
             let end = storage.log.end();
-            storage
-                .log
-                .sync_to(end)
-                .map_err(|e| format!("the log could not be synced: {e}"))?;
+            let synced = storage.log.sync_to(end);
             drop(held);
+            // After a failure of the log this stores everything in the tree.
             self.checkpoints.stop(how == Shutdown::Clean);
             let _ = self.checkpoint_thread.join();
+            if let (Err(error), Some(_)) = (synced, storage.log.failure()) {
+                return Err(format!("the log could not be synced: {error}"));
+            }
             // From here on nothing is logged any more, so nothing may be run
             // and acknowledged: the stripes stay locked until the end.
             std::mem::forget(self.server.keyspace.try_lock_all(LOCK_PATIENCE));

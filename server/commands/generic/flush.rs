@@ -89,12 +89,13 @@ fn flush(ctx: &mut Context<'_>, args: &[&[u8]], databases: std::ops::Range<u32>)
     }
     for db in databases {
         ctx.db.select(db);
-        let mut watched = ctx.server.watches.keys_of(db);
-        watched.retain(|key| ctx.db.exists(key).unwrap_or(true));
+        let mut minded = ctx.server.watches.keys_of(db);
+        minded.extend(ctx.server.blocked.keys_of(db));
+        minded.retain(|key| ctx.db.exists(key).unwrap_or(true));
         if !ctx.db.is_empty() || may_have_keys(ctx) {
             ctx.db.recorder.dirty += ctx.db.flush(db);
         }
-        watched
+        minded
             .iter()
             .for_each(|key| ctx.db.changed(SILENT, "flushdb", key));
     }
@@ -141,7 +142,7 @@ fn swap(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 /// Keys under which a client sees something else after the exchange: watched
-/// ones that exist in either database, and waited-for ones that will exist.
+/// and waited-for ones that exist in either database.
 fn touched_by_swap(
     ctx: &mut Context<'_>,
     one: u32,
@@ -149,17 +150,13 @@ fn touched_by_swap(
 ) -> Result<Vec<(u32, Vec<u8>)>, CommandError> {
     let mut touched = Vec::new();
     for (db, source) in [(one, other), (other, one)] {
-        for key in ctx.server.watches.keys_of(db) {
+        let mut minded = ctx.server.watches.keys_of(db);
+        minded.extend(ctx.server.blocked.keys_of(db));
+        for key in minded {
             ctx.db.select(db);
             let before = ctx.db.exists(&key)?;
             ctx.db.select(source);
             if ctx.db.exists(&key)? || before {
-                touched.push((db, key));
-            }
-        }
-        for key in ctx.server.blocked.keys_of(db) {
-            ctx.db.select(source);
-            if ctx.db.exists(&key)? {
                 touched.push((db, key));
             }
         }

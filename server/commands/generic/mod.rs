@@ -5,7 +5,7 @@ mod copy;
 mod del;
 mod dump;
 mod exists;
-mod expire;
+pub(super) mod expire;
 mod flush;
 mod keys;
 mod move_key;

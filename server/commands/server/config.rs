@@ -52,6 +52,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
+        ctx.server.eviction.reset();
         ctx.reply.ok();
         Ok(())
     },

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::commands::args;
-use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
@@ -75,7 +75,8 @@ pub const LASTSAVE: Command = Command {
     name: "lastsave",
     summary: "Tells when the last snapshot ended, in Unix seconds.",
     arity: 1,
-    flags: flag::ADMIN | flag::FAST | flag::LOADING | flag::NOSCRIPT | flag::STALE,
+    flags: flag::FAST | flag::LOADING | flag::STALE,
+    acl: acl::ADMIN | acl::DANGEROUS,
     run: |ctx, _| {
         ctx.reply.integer(save::last_save_s(ctx.server));
         Ok(())

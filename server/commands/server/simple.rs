@@ -1,7 +1,7 @@
 //! TIME, LOLWUT, ROLE, SHUTDOWN and REPLICAOF.
 
 use crate::commands::args;
-use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
@@ -66,7 +66,8 @@ pub const ROLE: Command = Command {
     since: "2.8.12",
     summary: "Tells the server's part in replication.",
     arity: 1,
-    flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    acl: acl::ADMIN | acl::DANGEROUS,
     run: |ctx, _| {
         let offset = ctx.server.log().map_or(0, |log| log.end().0);
         ctx.reply.array(3);

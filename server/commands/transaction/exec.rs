@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::commands::command::{Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode};
+use crate::commands::effects::{Effects, encode, encode_expired};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::dispatch::{
@@ -15,6 +15,7 @@ use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::Db;
+use crate::keyspace::recorder::{Expired, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -140,7 +141,8 @@ fn execute(
     if !session.replaying {
         let expired = recorder.expired.len() - expired_before;
         if server.log().is_some() {
-            add(&server.stats.expired, expired as u64);
+            let expired = &recorder.expired[expired_before..];
+            add(&server.stats.expired, expired_keys(expired));
         }
         append(server, first_db, log_db, &log, queued.len() + expired);
         if server.watches.any() {
@@ -191,10 +193,10 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
 
 /// What a command found expired goes before its own effects, and after those of
 /// the commands before: a SWAPDB among them would give the key another database.
-fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[(u32, Box<[u8]>)]) {
-    for (index, key) in expired {
-        select(log, selected, *index);
-        encode(log, &[b"DEL", key]);
+fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[Expired]) {
+    for expired in expired {
+        select(log, selected, expired.db);
+        encode_expired(log, expired);
     }
 }
 

@@ -111,6 +111,50 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Directory of the field's append-only files.",
     ),
     declare(
+        "log-segment-size",
+        None,
+        Memory {
+            min: 64 << 10,
+            max: 1 << 40,
+        },
+        "67108864",
+        Traits::IMMUTABLE,
+        "Size of a file of the log, of which up to four are there ahead of need (own directive).",
+    ),
+    declare(
+        "tree-lag-slow",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "4294967296",
+        Traits::NONE,
+        "Bytes of log behind which the tree may be before writers are slowed; 0 is never (own directive).",
+    ),
+    declare(
+        "tree-lag-limit",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "8589934592",
+        Traits::NONE,
+        "Bytes of log behind which the tree may be before writes are refused; 0 is no limit (own directive).",
+    ),
+    declare(
+        "disk-free-min",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "67108864",
+        Traits::NONE,
+        "Writes are refused while fewer bytes are free on the disk; 0 is off (own directive).",
+    ),
+    declare(
         "no-appendfsync-on-rewrite",
         None,
         Bool,

@@ -5,6 +5,7 @@ mod keys;
 mod populate;
 mod protocol;
 mod reload;
+mod storage;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -67,6 +68,8 @@ const HELP: &[&str] = &[
     "    Stop or go on removing keys that nobody asks for.",
     "SLEEP <seconds>",
     "    Hold up this connection's worker.",
+    "STORAGE <FAIL-SYNCS|FAIL-WRITES|NO-SPACE|PAUSE-TREE|CLEAR>",
+    "    Have the log's disk fail, or the tree's writer rest, until CLEAR.",
 ];
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
@@ -94,6 +97,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"sdslen", [key]) => keys::string_lengths(ctx, key),
         (b"htstats", [db, ..]) => keys::tables(ctx, db),
         (b"htstats-key", [key, ..]) => keys::table_of(ctx, key),
+        (b"storage", [what]) => storage::run(ctx, what),
         (b"protocol", [kind]) => protocol::example(ctx, kind),
         (b"error", [text]) => {
             let text: String = String::from_utf8_lossy(text)

@@ -3,6 +3,7 @@
 mod process;
 mod sections;
 mod statistics;
+mod storage;
 
 use process::human_bytes;
 pub use process::resident_bytes;

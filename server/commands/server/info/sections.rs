@@ -83,7 +83,10 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", server.watches.keys());
     text.field("total_blocking_keys", server.blocked.keys());
-    text.field("total_blocking_keys_on_nokey", 0);
+    text.field(
+        "total_blocking_keys_on_nokey",
+        server.blocked.keys_that_must_be(),
+    );
     let (reason, actions) = match (pause_ms > 0, server.pause_writes_only.load(Relaxed)) {
         (false, _) => ("none", "none"),
         (true, true) => ("client_pause", "write"),
@@ -146,7 +149,8 @@ pub fn memory(server: &Server, text: &mut Text) {
         format_args!("{fragmentation:.2}"),
     );
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
-    text.field("mem_not_counted_for_evict", 0);
+    let uncounted = crate::eviction::uncounted_bytes(server);
+    text.field("mem_not_counted_for_evict", uncounted);
     text.field("mem_replication_backlog", 0);
     text.field("mem_total_replication_buffers", 0);
     text.field("mem_replicas_repl_buffer", 0);
@@ -172,10 +176,7 @@ pub fn persistence(server: &Server, text: &mut Text) {
     let stats = &server.stats;
     let log_ok = server.log().is_none_or(|log| log.failure().is_none());
     let status = |ok: bool| if ok { "ok" } else { "err" };
-    let tree_ok = server
-        .storage
-        .as_ref()
-        .is_none_or(|storage| storage.tree.failure().is_none());
+    let tree_ok = !server.health.has(crate::health::Trouble::Tree);
     text.field("loading", u8::from(server.loading.load(Relaxed)));
     text.field("async_loading", 0);
     text.field("current_cow_peak", 0);
@@ -220,22 +221,7 @@ pub fn persistence(server: &Server, text: &mut Text) {
     text.field("module_fork_last_cow_size", 0);
     text.field("warming_slots", server.keyspace.cold_slot_count());
     if let Some(storage) = &server.storage {
-        let log = storage.log.stats();
-        text.field("log_end_offset", storage.log.end().0);
-        text.field("log_written_offset", storage.log.written().0);
-        text.field("log_synced_offset", storage.log.synced().0);
-        text.field("log_oldest_offset", storage.log.oldest().0);
-        text.field("log_segments", log.segments);
-        text.field("log_disk_bytes", log.disk_bytes);
-        text.field("log_syncs", log.syncs);
-        text.field("log_last_sync_usec", log.last_sync_us);
-        text.field("log_max_sync_usec", log.max_sync_us);
-        text.field("tree_applied_offset", server.applied.load(Relaxed));
-        if let Ok(tree) = storage.tree.stats() {
-            text.field("tree_rows", tree.short_rows + tree.long_rows);
-            text.field("tree_used_bytes", tree.used_bytes);
-            text.field("tree_file_bytes", tree.file_bytes);
-        }
+        super::storage::fields(server, storage, text);
     }
 }
 

@@ -34,19 +34,16 @@ pub fn stats(server: &Server, text: &mut Text) {
         text.field(name, 0);
     }
     text.field("expired_keys", stats.expired.load(Relaxed));
-    text.field("expired_fields", 0);
+    text.field("expired_fields", server.keyspace.expired_fields());
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", 0);
-    for name in [
-        "evicted_keys",
-        "evicted_clients",
-        "evicted_scripts",
-        "total_eviction_exceeded_time",
-        "current_eviction_exceeded_time",
-    ] {
-        text.field(name, 0);
-    }
+    let (exceeded_us, exceeding_us) = server.eviction.exceeded_us();
+    text.field("evicted_keys", server.eviction.evicted.load(Relaxed));
+    text.field("evicted_clients", 0);
+    text.field("evicted_scripts", 0);
+    text.field("total_eviction_exceeded_time", exceeded_us / 1000);
+    text.field("current_eviction_exceeded_time", exceeding_us / 1000);
     text.field("keyspace_hits", stats.hits.load(Relaxed));
     text.field("keyspace_misses", stats.misses.load(Relaxed));
     let [channels, patterns, shard_channels] = super::sections::subscriptions(server);
