@@ -276,6 +276,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     })?;
     let (file, bytes) = writer.finish()?;
     file.file.sync_all()?;
+    if saves.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
     Ok((keys, bytes))
 }
 
