@@ -11,7 +11,7 @@ use crate::config::{self, id};
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::{CommandLog, SlowEntry};
+use crate::stats::{CommandLog, SlowEntry, add};
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -128,10 +128,18 @@ pub fn account(
     keep_if_notable(server, session, request, nanos, reply_bytes);
 }
 
-/// Counts a command that ran, or one that is blocked now: what it took is
-/// looked at once it is answered. Returns its time in nanoseconds.
+/// Counts a blocked command that is answered now, after `nanos` of work.
+pub fn count_answered(server: &Server, number: usize, nanos: u64) {
+    let command = server.stats.commands_of(number);
+    add(&command.calls, 1);
+    add(&command.nanos, nanos);
+    command.latency.record(nanos, 1);
+    add(&server.stats.processed, 1);
+}
+
+/// Counts a command that ran. Returns its time in nanoseconds.
 #[inline]
-pub fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) -> u64 {
+fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) -> u64 {
     let now = Ticks::now();
     let ticks = now.0.saturating_sub(clock.0);
     *clock = now;

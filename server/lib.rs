@@ -4,7 +4,9 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod acl;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod connection;
@@ -22,3 +24,4 @@ pub mod saves;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

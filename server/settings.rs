@@ -17,6 +17,8 @@ pub struct OutputLimit {
     pub soft_bytes: AtomicU64,
     /// See `soft_bytes`.
     pub soft_seconds: AtomicI64,
+    /// How many clients were closed for it.
+    pub closes: AtomicU64,
 }
 
 impl OutputLimit {
@@ -33,6 +35,7 @@ pub static NO_OUTPUT_LIMIT: OutputLimit = OutputLimit {
     hard_bytes: AtomicU64::new(0),
     soft_bytes: AtomicU64::new(0),
     soft_seconds: AtomicI64::new(0),
+    closes: AtomicU64::new(0),
 };
 
 /// Hot copies of directives. Units as in the directives' names.
@@ -48,6 +51,8 @@ pub struct Settings {
     pub normal_output_limit: OutputLimit,
     /// `maxmemory`, 0: none.
     pub maxmemory: AtomicU64,
+    /// `maxmemory-clients` in bytes, 0: none.
+    pub maxmemory_clients: AtomicU64,
     /// `min-replicas-to-write`, 0: none, as with a `min-replicas-max-lag` of 0.
     pub min_replicas: AtomicU64,
     policy: Mutex<Option<Policy>>,
@@ -81,11 +86,16 @@ pub struct Settings {
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
-    /// Whether `requirepass` is set.
-    pub password_needed: AtomicBool,
 }
 
 impl Settings {
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        for limit in [&self.normal_output_limit, &self.pubsub_output_limit] {
+            limit.closes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes all values over from the configuration.
     pub fn load(&self, config: &Config) {
         let set_i64 = |to: &AtomicI64, value: i64| to.store(value, Ordering::Relaxed);
@@ -99,6 +109,14 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
+        let of_clients = match config.value(id("maxmemory-clients")) {
+            Value::Percent(percent) => {
+                config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+            }
+            Value::Memory(bytes) => *bytes,
+            _ => 0,
+        };
+        self.maxmemory_clients.store(of_clients, Ordering::Relaxed);
         let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
         let min_replicas = config.integer(id("min-replicas-to-write"));
         set_u64(
@@ -129,8 +147,6 @@ impl Settings {
         );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
-        let password = !config.string(id("requirepass")).is_empty();
-        self.password_needed.store(password, Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         self.load_eviction(config);

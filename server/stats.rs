@@ -145,6 +145,8 @@ pub struct Stats {
     pub bytes_in: AtomicU64,
     /// Bytes sent.
     pub bytes_out: AtomicU64,
+    /// Clients closed for `client-query-buffer-limit`.
+    pub query_limit_closes: AtomicU64,
     /// Error replies by their first word.
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// Slow commands.
@@ -239,6 +241,7 @@ impl Stats {
             &self.expired,
             &self.bytes_in,
             &self.bytes_out,
+            &self.query_limit_closes,
             &self.peak_memory,
         ] {
             counter.store(0, Ordering::Relaxed);

@@ -4,8 +4,10 @@
 //! A new command is a constant of type [`command::Command`] in a file of its
 //! family's folder, listed in that folder's `COMMANDS`.
 
+pub mod acl;
 pub mod args;
 pub mod bitmap;
+pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod context;
@@ -35,7 +37,9 @@ use command::Command;
 /// The families' lists.
 pub fn families() -> &'static [&'static [&'static Command]] {
     &[
+        acl::COMMANDS,
         bitmap::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
         geo::COMMANDS,

@@ -236,11 +236,12 @@ fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String>
         .wanted_offset
         .fetch_max(wanted, Ordering::Relaxed);
     while server.applied.load(Ordering::Relaxed) < wanted {
+        if server.health.has(Trouble::Tree) {
+            let failure = server.health.reason().unwrap_or_default();
+            return Err(format!("the tree takes nothing over: {failure}"));
+        }
         if let Some(failure) = storage.log.failure() {
             return Err(format!("the log is broken: {failure}"));
-        }
-        if server.health.has(Trouble::Tree) {
-            return Err("the tree takes nothing over at the moment".into());
         }
         if server.saves.is_cancelled() {
             return Err("it was cancelled".into());

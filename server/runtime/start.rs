@@ -42,9 +42,17 @@ struct Running {
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     let dir = enter_directory(&mut config)?;
+    let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    let node = match config.bool(id("cluster-enabled")) {
+        true => Some((
+            super::listener::bind_bus(&config)?,
+            crate::cluster::Cluster::open(&config)?,
+        )),
+        false => None,
+    };
     let opened = match is_persistent(&config) {
         true => Some(recovery::open(&config, &dir)?),
         false => None,
@@ -54,9 +62,18 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
         None => (None, None, None),
     };
+    let mut server = Server::new(config, config_file, storage, count);
+    server.acl = acl;
+    let keys = server.config.read().integer(id("tracking-table-max-keys"));
+    server
+        .tracking
+        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let bus = node.map(|(listeners, (cluster, queues))| {
+        server.cluster = Some(cluster);
+        (listeners, queues)
+    });
+    let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -67,6 +84,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     }
     save::remove_leftovers();
     import::at_start(server)?;
+    if let Some((listeners, queues)) = bus {
+        crate::cluster::keys::check_at_start(server);
+        super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
+    }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
@@ -113,7 +134,10 @@ pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
 /// Makes `dir` the working directory, as a Redis server does.
 fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     let wanted = config.string(id("dir")).into_owned();
-    let path = Path::new(&wanted);
+    let path = match wanted.is_empty() {
+        true => Path::new("."),
+        false => Path::new(&wanted),
+    };
     let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     config.set_value(

@@ -99,6 +99,7 @@ fn flush(ctx: &mut Context<'_>, args: &[&[u8]], databases: std::ops::Range<u32>)
             .iter()
             .for_each(|key| ctx.db.changed(SILENT, "flushdb", key));
     }
+    ctx.db.recorder.flushed = true;
     ctx.db.select(ctx.session.db);
     // It enters the log even if there was nothing: a replica may think
     // otherwise.

@@ -24,6 +24,7 @@ use crate::keyspace::recorder::expired_keys;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
+use crate::tracking::client::mode;
 
 /// What stays the same for a batch.
 #[derive(Clone, Copy)]
@@ -39,8 +40,11 @@ pub(super) struct Batch<'i> {
 }
 
 /// What the client's state and the server's let pass on the short way.
-pub(super) fn open(server: &Server, session: &Session) -> gate::Open {
-    let plain = session.transaction.is_none() && session.reply_mode == ReplyMode::On;
+pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
+    server.acl.keep_current(session);
+    // CLIENT CACHING is for one command, and only the long way ends it.
+    let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
+    let plain = !caching && session.transaction.is_none() && session.reply_mode == ReplyMode::On;
     match plain {
         true => gate::open(server, session),
         false => gate::Open::Nothing,
@@ -167,6 +171,11 @@ fn settle(ctx: &mut Context<'_>) {
             std::mem::take(&mut recorder.changes),
             std::mem::take(&mut recorder.expired),
         );
+        if ctx.server.tracking.any() {
+            let author = ctx.session.client.id;
+            let tracking = &ctx.server.tracking;
+            tracking.invalidate(ctx.server, author, &changes, None);
+        }
         notice(ctx.server, ctx.session, changes, expired_keys(&expired));
     }
 }

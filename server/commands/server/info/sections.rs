@@ -23,7 +23,11 @@ pub fn server(server: &Server, text: &mut Text) {
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", 0);
-    text.field("server_mode", "standalone");
+    let mode = match server.cluster.is_some() {
+        true => "cluster",
+        false => "standalone",
+    };
+    text.field("server_mode", mode);
     text.field("os", system_name());
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "epoll");
@@ -68,7 +72,7 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
     text.field("client_recent_max_output_buffer", output.unwrap_or(0));
     text.field("blocked_clients", server.blocked.clients());
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", server.tracking.clients());
     let subscribed = |client: &crate::connection::client::Client| {
         client
             .subscriptions
@@ -155,12 +159,8 @@ pub fn memory(server: &Server, text: &mut Text) {
     text.field("mem_total_replication_buffers", 0);
     text.field("mem_replicas_repl_buffer", 0);
     text.field("mem_clients_slaves", 0);
-    let buffers: u64 = server
-        .clients
-        .all()
-        .iter()
-        .map(|client| client.query_bytes.load(Relaxed) + client.outbox_bytes() as u64)
-        .sum();
+    let clients = server.clients.all();
+    let buffers: u64 = clients.iter().map(|client| client.memory_bytes()).sum();
     text.field("mem_clients_normal", buffers);
     text.field("mem_cluster_links", 0);
     let log = server.log().map_or(0, |log| log.buffered_bytes());
