@@ -63,6 +63,10 @@ pub struct Server {
     pub tracking: crate::tracking::Tracking,
     /// Watched keys.
     pub watches: Watches,
+    /// The node of a cluster that this server is, if it is one.
+    pub cluster: Option<crate::cluster::Cluster>,
+    /// What follows another node for the cluster.
+    pub replicator: std::sync::OnceLock<Box<dyn crate::cluster::effects::Replicator>>,
     /// Counters.
     pub stats: Stats,
     /// Keys that go for want of memory.
@@ -126,7 +130,11 @@ impl Server {
         storage: Option<Storage>,
         workers: usize,
     ) -> Server {
-        let databases = config.integer(crate::config::id("databases")).max(1) as u32;
+        let databases = match config.bool(crate::config::id("cluster-enabled")) {
+            true => "cluster-databases",
+            false => "databases",
+        };
+        let databases = config.integer(crate::config::id(databases)).max(1) as u32;
         let settings = Settings::default();
         settings.active_expire.store(true, Ordering::Relaxed);
         settings.load(&config);
@@ -142,6 +150,8 @@ impl Server {
             client_memory: Default::default(),
             tracking: Default::default(),
             watches: Watches::default(),
+            cluster: None,
+            replicator: std::sync::OnceLock::new(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
             health: Default::default(),

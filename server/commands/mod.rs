@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod args;
 pub mod bitmap;
+pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod context;
@@ -38,6 +39,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
     &[
         acl::COMMANDS,
         bitmap::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
         geo::COMMANDS,

@@ -79,14 +79,19 @@ pub fn dispatch(
         }
         add(&server.stats.commands_of(request.found.number).rejected, 1);
         reply_error(server, reply, &error);
+        session.routing.asking = false;
         return Dispatched::NotRun;
     }
     if session.transaction.is_some() && !command.has(flag::NO_MULTI) && !runs_within_multi(command)
     {
         queue(session, reply, request);
+        session.routing.asking = false;
         return Dispatched::NotRun;
     }
+    let asked = session.routing.asking;
     let waiting = call(server, session, reply, request);
+    // ASKING is for one command.
+    session.routing.asking &= !asked;
     if server.tracking.any()
         && session.transaction.is_none()
         && command.name != "client|caching"
@@ -229,7 +234,10 @@ pub fn call(
         holds_all: command.locks == Locks::All,
         block: None,
     };
-    let failed = run(&mut ctx, request.found, request.args);
+    let failed = match server.cluster.is_some() {
+        true => run_here(&mut ctx, request.found, request.args),
+        false => run(&mut ctx, request.found, request.args),
+    };
     let mut waiting = None;
     if let Some(mut block) = ctx.block.take() {
         let timeout_ms = block.timeout_ms;
@@ -253,6 +261,22 @@ pub fn call(
     let recorder = conclude(server, session, db, &effects, failed, request);
     after(server, session, recorder);
     waiting
+}
+
+/// Runs a command of a node of a cluster, if its keys are still this node's
+/// now that they are locked.
+#[cold]
+fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
+    let (server, command) = (ctx.server, found.command);
+    let here = crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
+    match here {
+        Ok(()) => run(ctx, found, args),
+        Err(error) => {
+            reply_error(server, ctx.reply, &error);
+            add(&server.stats.commands_of(found.number).rejected, 1);
+            true
+        }
+    }
 }
 
 /// Runs a command's function; on an error the reply is replaced by it.

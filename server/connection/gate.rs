@@ -22,6 +22,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("arity", arity),
     ("nested transaction", no_multi),
     ("permission", permission),
+    ("cluster", cluster),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -95,6 +96,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;
@@ -246,6 +248,16 @@ pub fn note_refusal(
     if let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() {
         note(server, session, command, args, (denial, place));
     }
+}
+
+/// Keys that are another node's. Asked again once the keys are locked.
+fn cluster(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    crate::cluster::route::check(server, session, command, args, None)
 }
 
 fn memory(

@@ -68,6 +68,8 @@ pub struct Session {
     pub wrote: bool,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
+    /// What it has said about redirections.
+    pub routing: crate::cluster::route::Routing,
 }
 
 impl Session {
@@ -88,6 +90,7 @@ impl Session {
             tally: Default::default(),
             wrote: false,
             replaying: false,
+            routing: Default::default(),
         }
     }
 

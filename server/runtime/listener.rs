@@ -30,7 +30,19 @@ pub enum Accepted {
 /// Opens the TCP listeners that `bind` and `port` ask for. An address with a
 /// `-` before it may be missing.
 pub fn bind_tcp(config: &Config) -> Result<Vec<TcpListener>, String> {
-    let port = config.integer(id("port")) as u16;
+    bind_port(config, config.integer(id("port")) as u16)
+}
+
+/// Opens the listeners of the cluster bus.
+pub fn bind_bus(config: &Config) -> Result<Vec<TcpListener>, String> {
+    let port = config.integer(id("port"));
+    if config.integer(id("cluster-port")) == 0 && port > 55_535 {
+        return Err("Redoubt port number too high for cluster mode: the bus needs the port plus 10000; set cluster-port.".into());
+    }
+    bind_port(config, crate::cluster::options::bus_port(config))
+}
+
+fn bind_port(config: &Config, port: u16) -> Result<Vec<TcpListener>, String> {
     if port == 0 {
         return Ok(Vec::new());
     }

@@ -3,6 +3,7 @@
 //! expires keys and warms cold slots.
 
 pub mod background;
+pub mod bus;
 mod cache_tree;
 pub mod checkpoint;
 pub mod connection;

@@ -46,6 +46,13 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    let node = match config.bool(id("cluster-enabled")) {
+        true => Some((
+            super::listener::bind_bus(&config)?,
+            crate::cluster::Cluster::open(&config)?,
+        )),
+        false => None,
+    };
     let opened = match is_persistent(&config) {
         true => Some(recovery::open(&config, &dir)?),
         false => None,
@@ -62,6 +69,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         .tracking
         .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
+    let bus = node.map(|(listeners, (cluster, queues))| {
+        server.cluster = Some(cluster);
+        (listeners, queues)
+    });
     let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
@@ -73,6 +84,10 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     }
     save::remove_leftovers();
     import::at_start(server)?;
+    if let Some((listeners, queues)) = bus {
+        crate::cluster::keys::check_at_start(server);
+        super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
+    }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);

@@ -13,7 +13,7 @@ mod mutator;
 mod targets;
 
 use campaign::{long, short, short_of};
-use targets::{config, log, rdb, request, restore};
+use targets::{bus, config, log, rdb, request, restore};
 
 #[global_allocator]
 static GAUGE: gauge::Gauge = gauge::Gauge;
@@ -46,6 +46,17 @@ fn restore_briefly() {
 #[test]
 fn rdb_files_briefly() {
     short_of(rdb::target, 10_000);
+}
+
+#[test]
+fn bus_packets_briefly() {
+    short(bus::target);
+}
+
+#[test]
+#[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
+fn bus_packets() {
+    long(bus::target);
 }
 
 #[test]

@@ -131,6 +131,9 @@ fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     prepare(&next, &changed)?;
     *config = next;
     server.settings.load(&config);
+    if let Some(cluster) = &server.cluster {
+        cluster.configure(&config);
+    }
     apply(ctx, &config, &changed);
     drop(config);
     ctx.reply.ok();

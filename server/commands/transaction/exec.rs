@@ -92,6 +92,10 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
+        drop(db);
+        return crate::connection::dispatch::reply_error(server, reply, &error);
+    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold {

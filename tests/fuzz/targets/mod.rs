@@ -1,5 +1,6 @@
 //! What is fuzzed: one file a reader of bytes.
 
+pub mod bus;
 pub mod config;
 pub mod log;
 pub mod rdb;

@@ -23,7 +23,11 @@ pub fn server(server: &Server, text: &mut Text) {
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", 0);
-    text.field("server_mode", "standalone");
+    let mode = match server.cluster.is_some() {
+        true => "cluster",
+        false => "standalone",
+    };
+    text.field("server_mode", mode);
     text.field("os", system_name());
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "epoll");
