@@ -472,7 +472,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
     session.wrote |= recorder.dirty != 0;
-    if server.tracking.any() && !session.replaying {
+    if server.tracking.any() {
         if recorder.flushed {
             server.tracking.flush(server);
         }

@@ -99,6 +99,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"htstats-key", [key, ..]) => keys::table_of(ctx, key),
         (b"storage", [what]) => storage::run(ctx, what),
         (b"protocol", [kind]) => protocol::example(ctx, kind),
+        (b"config-rewrite-force-all", []) => super::config::rewrite_file(ctx, true),
         (b"error", [text]) => {
             let text: String = String::from_utf8_lossy(text)
                 .chars()
