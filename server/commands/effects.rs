@@ -26,6 +26,7 @@ impl Effects {
     /// Adds an effect; from now on the command itself is not logged.
     pub fn add(&mut self, args: &[&[u8]]) {
         self.mode = Mode::Explicit;
+        self.explicit.reserve(encoded_len(args));
         encode(&mut self.explicit, args);
     }
 

@@ -4,8 +4,10 @@
 //! A new command is a constant of type [`command::Command`] in a file of its
 //! family's folder, listed in that folder's `COMMANDS`.
 
+pub mod acl;
 pub mod args;
 pub mod bitmap;
+pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod context;
@@ -24,6 +26,7 @@ pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod tips;
@@ -34,7 +37,9 @@ use command::Command;
 /// The families' lists.
 pub fn families() -> &'static [&'static [&'static Command]] {
     &[
+        acl::COMMANDS,
         bitmap::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
         geo::COMMANDS,
@@ -46,6 +51,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,
+        stream::COMMANDS,
         string::COMMANDS,
         transaction::COMMANDS,
     ]

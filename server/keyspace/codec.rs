@@ -14,6 +14,7 @@ use super::hash::Hash;
 use super::list::{List, NodeBytes};
 use super::listpack::Entry as Item;
 use super::set::Set;
+use super::stream::{self, Stream};
 use super::zset::ZSet;
 
 /// Container byte of a quicklist node that is one plain element.
@@ -38,6 +39,7 @@ pub fn encode_payload(value: ValueRef<'_>, out: &mut Vec<u8>) {
         ValueRef::Set(set) => encode_set(set, out),
         ValueRef::Hash(hash) => encode_hash(hash, out),
         ValueRef::ZSet(zset) => encode_zset(zset, out),
+        ValueRef::Stream(stream) => stream::encode(stream, stream::Form::Current, out),
     }
 }
 
@@ -166,5 +168,6 @@ pub fn value_of(object: Object) -> Value {
             });
             Value::ZSet(zset)
         }
+        Object::Stream(object) => Value::Stream(Stream::from(object)),
     }
 }

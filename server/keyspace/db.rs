@@ -8,6 +8,7 @@
 
 mod change;
 mod cold;
+mod evict;
 mod fields;
 mod typed;
 mod walk;
@@ -245,7 +246,7 @@ impl<'k> Db<'k> {
         {
             self.recorder.hits += 1;
             if let Some(access) = access {
-                entry.set_access(access);
+                entry.touch(access);
             }
             // SAFETY: the borrow of the table lasts as long as that of self;
             // the compiler can't see that the other path returns as well.
@@ -262,7 +263,7 @@ impl<'k> Db<'k> {
             Some(entry) => {
                 self.recorder.hits += 1;
                 if let Some(access) = access {
-                    entry.set_access(access);
+                    entry.touch(access);
                 }
             }
             None => {

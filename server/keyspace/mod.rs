@@ -24,8 +24,10 @@ mod rank_tree;
 pub mod recorder;
 pub mod score;
 pub mod set;
+pub mod stream;
 pub mod stripe;
 pub mod table;
+mod walk;
 pub mod zset;
 
 use std::sync::Arc;

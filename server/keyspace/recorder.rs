@@ -69,6 +69,11 @@ pub struct Recorder {
     /// What was removed because it had expired. That enters the log before the
     /// command's own effects.
     pub expired: Vec<Expired>,
+    /// Of a transaction: who had read what its commands changed, as of each of
+    /// them (see [`crate::tracking`]).
+    pub stale: Option<crate::tracking::Stale>,
+    /// A database was emptied.
+    pub flushed: bool,
     /// Look-ups of reading commands that found their key.
     pub hits: u64,
     /// Look-ups of reading commands that did not.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::SLOT_COUNT;
+use smallvec::SmallVec;
 
 use super::dirty::DirtyKeys;
 use super::entry::Entry;
@@ -53,11 +54,22 @@ impl StripeDb {
     }
 }
 
+impl StripeDb {
+    /// Whether there are no keys, nor anything that the tree has to be told.
+    pub fn is_empty(&self) -> bool {
+        self.cold == 0
+            && self.expiries.is_empty()
+            && self.dirty.is_empty()
+            && self.tables.iter().all(Table::is_empty)
+    }
+}
+
 /// What one lock guards: a share of each (physical) database.
 #[derive(Default)]
 pub struct Stripe {
     /// Indexed by physical database number; None where nothing was stored.
-    pub dbs: Vec<Option<Box<StripeDb>>>,
+    /// The first lie here, beside the lock: one cache line less to wait for.
+    pub dbs: SmallVec<[Option<Box<StripeDb>>; 2]>,
 }
 
 /// A stripe with its lock, on cache lines of its own.

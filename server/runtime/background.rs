@@ -31,12 +31,13 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
     let mut first = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(ROUND);
-        if server.storage.is_none() {
+        if server.storage.is_none() && !server.saves.walking.load(Ordering::SeqCst) {
             let retired = server.keyspace.db_map().retired;
             if !retired.is_empty() {
                 server.keyspace.free_retired(&retired);
             }
         }
+        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }

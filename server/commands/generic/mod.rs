@@ -21,6 +21,8 @@ mod type_of;
 mod wait;
 mod walk;
 
+pub use object::is_lfu;
+
 use super::command::Command;
 
 /// This family's commands.

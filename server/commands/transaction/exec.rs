@@ -41,6 +41,8 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err("EXEC without MULTI"));
     };
     ctx.session.client.queued.store(-1, Ordering::Relaxed);
+    let held = &ctx.session.client.held;
+    held.queued.store(0, Ordering::Relaxed);
     if transaction.broken {
         super::abandon(ctx.server, ctx.session);
         return Err(CommandError::text(
@@ -90,6 +92,10 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
+        drop(db);
+        return crate::connection::dispatch::reply_error(server, reply, &error);
+    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold {
@@ -169,11 +175,18 @@ fn watches_hold(server: &Server, session: &Session, db: &mut Db<'_>) -> bool {
 /// Runs one queued command, unless it is refused after all.
 fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
     let (server, index) = (ctx.server, ctx.db.index());
+    server.acl.keep_current(ctx.session);
     match gate::check_in_exec(server, ctx.session, found.command, args) {
         Ok(()) => {
             let mut started = crate::clock::Ticks::now();
             let mark = ctx.reply.len();
             run_command(ctx, found, args);
+            if server.tracking.any() {
+                // What is read from here on is another matter.
+                let recorder = &mut ctx.db.recorder;
+                let stale = recorder.stale.get_or_insert_default();
+                server.tracking.collect(&recorder.changes, stale);
+            }
             let request = crate::connection::dispatch::Request {
                 found,
                 args,
@@ -187,7 +200,11 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 crate::monitor::show(server, ctx.session, found.command, index, args);
             }
         }
-        Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+        Err(error) => {
+            let refusal = (&error, crate::acl::log::Place::Multi);
+            gate::note_refusal(server, ctx.session, found.command, args, refusal);
+            crate::connection::dispatch::reply_error(server, ctx.reply, &error);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Db<'_> {
         let entry = Entry::new(key.bytes, value, expire_at_ms);
         entry.set_in_tree();
         if let Some(access) = self.access {
-            entry.set_access(access);
+            entry.touch(access);
         }
         if let Some(at_ms) = expire_at_ms {
             let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;

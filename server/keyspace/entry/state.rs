@@ -2,7 +2,7 @@
 //! the tree has, both written through shared borrows under the stripe's lock;
 //! and whether a part of it expires by itself.
 
-use super::{DIRTY, Entry, Hash, IN_TREE, Kind};
+use super::{DIRTY, Entry, Hash, IN_TREE, Kind, frequency};
 
 impl Entry {
     /// Whether it is a hash of which some field expires.
@@ -29,6 +29,27 @@ impl Entry {
             // no reference to the field itself is ever handed out.
             unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
         }
+    }
+
+    /// Notes a use: `stamp` is the eviction clock, or asks for the use to be
+    /// counted (see `frequency.rs`).
+    #[inline]
+    pub fn touch(&self, stamp: u32) {
+        if stamp & frequency::COUNTED == 0 {
+            self.set_access(stamp);
+        } else {
+            self.set_access(frequency::used(self.access(), stamp));
+        }
+    }
+
+    /// Notes a use of what takes the place of `old`, whose uses it inherits if
+    /// they are counted.
+    #[inline]
+    pub fn touch_as(&self, old: &Entry, stamp: u32) {
+        if stamp & frequency::COUNTED != 0 {
+            self.set_access(old.access());
+        }
+        self.touch(stamp);
     }
 
     /// Whether the tree has, or is about to have, a row for the key.

@@ -3,6 +3,7 @@
 use crate::keyspace::hash::Hash;
 use crate::keyspace::list::List;
 use crate::keyspace::set::Set;
+use crate::keyspace::stream::Stream;
 use crate::keyspace::zset::ZSet;
 
 /// The types a client can see (TYPE).
@@ -13,6 +14,7 @@ pub enum ValueType {
     Set,
     Hash,
     ZSet,
+    Stream,
 }
 
 impl ValueType {
@@ -24,6 +26,7 @@ impl ValueType {
             ValueType::Set => "set",
             ValueType::Hash => "hash",
             ValueType::ZSet => "zset",
+            ValueType::Stream => "stream",
         }
     }
 }
@@ -42,6 +45,8 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     ZSet(ZSet),
+    /// A stream.
+    Stream(Stream),
 }
 
 /// A value seen in its entry.
@@ -59,4 +64,6 @@ pub enum ValueRef<'a> {
     Hash(&'a Hash),
     /// A sorted set.
     ZSet(&'a ZSet),
+    /// A stream.
+    Stream(&'a Stream),
 }
