@@ -188,7 +188,7 @@ impl Keyspace {
     }
 
     /// Notes that a hash has a field that expires.
-    pub(crate) fn note_field_expiries(&self) {
+    pub fn note_field_expiries(&self) {
         self.field_expiries.store(true, Ordering::Relaxed);
     }
 
