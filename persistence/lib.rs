@@ -5,6 +5,9 @@
 //! log reaches files through the small [`disk::Disk`] trait, so that a
 //! simulated disk can take the place of the real one in tests.
 
+pub mod checkpoint;
+#[cfg(test)]
+mod crash_tests;
 pub mod disk;
 pub mod log;
 pub mod rdb;

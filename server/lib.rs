@@ -4,11 +4,15 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod acl;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod eviction;
 pub mod glob;
+pub mod health;
 pub mod keyspace;
 pub mod latency;
 pub mod memory;
@@ -16,6 +20,8 @@ pub mod monitor;
 pub mod number;
 pub mod resp;
 pub mod runtime;
+pub mod saves;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

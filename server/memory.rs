@@ -33,7 +33,10 @@ fn count(difference: i64) {
 
 /// Bytes asked for and not given back.
 pub fn used_bytes() -> u64 {
-    LANE.iter()
+    // Lanes beyond the threads there were are empty.
+    let lanes = NEXT.load(Ordering::Relaxed).clamp(1, LANES);
+    LANE[..lanes]
+        .iter()
         .map(|lane| lane.0.load(Ordering::Relaxed))
         .sum::<i64>()
         .max(0) as u64

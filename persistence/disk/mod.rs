@@ -6,14 +6,17 @@
 //! [`Disk::sync_dir`], and a failed sync may have dropped the pages it was
 //! asked to write.
 
+mod faulty;
 mod lock;
 mod real;
 mod simulated;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use faulty::{FaultSwitch, FaultyDisk};
 pub use lock::{DirectoryLock, LockError};
 pub use real::RealDisk;
 pub use simulated::{Fault, SECTOR_BYTES, SimulatedDisk};
@@ -62,6 +65,14 @@ pub trait DiskFile: Send + Sync {
 
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
+
+    /// The next range at or after `position` that may have been written, as
+    /// far as the file system can tell; all that lies between these reads as
+    /// zeros. Where a file was read, it may no longer be able to tell.
+    fn next_data(&self, position: u64) -> io::Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        Ok((position < len).then_some(position..len))
+    }
 
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {

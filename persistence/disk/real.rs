@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +93,20 @@ impl DiskFile for RealFile {
         self.0.set_len(bytes)
     }
 
+    #[cfg(target_os = "linux")]
+    fn next_data(&self, position: u64) -> io::Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        match seek(&self.0, position, libc::SEEK_DATA) {
+            Ok(None) => Ok(None),
+            Ok(Some(from)) => {
+                let to = seek(&self.0, from, libc::SEEK_HOLE)?;
+                Ok(Some(from..to.unwrap_or(len)))
+            }
+            // A file system without such a call.
+            Err(_) => Ok((position < len).then_some(position..len)),
+        }
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -112,6 +127,24 @@ fn reserve(file: &File, bytes: u64) -> io::Result<bool> {
         Some(libc::EOPNOTSUPP | libc::ENOSYS) => Ok(false),
         Some(libc::EINTR) => reserve(file, bytes),
         _ => Err(error),
+    }
+}
+
+/// Where the next hole (`SEEK_HOLE`) or the next bytes that are none
+/// (`SEEK_DATA`) begin at or after `position`; None behind the last one. Space
+/// that was reserved and never written is a hole.
+#[cfg(target_os = "linux")]
+fn seek(file: &File, position: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
+    use std::os::fd::AsRawFd;
+    let from = libc::off_t::try_from(position).map_err(io::Error::other)?;
+    // SAFETY: the descriptor belongs to `file`; nobody uses its own position.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), from, whence) };
+    match u64::try_from(found) {
+        Ok(found) => Ok(Some(found)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            error => Err(error),
+        },
     }
 }
 

@@ -40,6 +40,10 @@ pub struct SimulatedDisk {
 struct State {
     /// Counts crashes; handles from before one no longer work.
     boot: u64,
+    /// Changes of the disk left until the power is cut.
+    left: Option<u64>,
+    /// The power is cut: nothing works until the next boot.
+    dead: bool,
     next_inode: u64,
     files: HashMap<u64, Inode>,
     seen: BTreeMap<PathBuf, u64>,
@@ -81,6 +85,8 @@ impl SimulatedDisk {
         let mut state = self.state.lock();
         let mut random = SplitMix(seed);
         state.boot += 1;
+        state.left = None;
+        state.dead = false;
         state.faults.clear();
         for change in std::mem::take(&mut state.pending) {
             if random.coin() {
@@ -102,10 +108,23 @@ impl SimulatedDisk {
     /// The state, unless the power was cut since this boot.
     fn running(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
-        if state.boot != self.boot {
-            return Err(io::Error::other("the simulated machine has crashed"));
+        match state.boot != self.boot || state.dead {
+            true => Err(crashed()),
+            false => Ok(state),
         }
-        Ok(state)
+    }
+
+    /// Cuts the power at the `changes`th change of the disk from now on: a
+    /// write, a sync, or a change of a directory. What that one does may
+    /// survive or not, and everything after it fails until
+    /// [`crash`](SimulatedDisk::crash) boots the machine anew.
+    pub fn cut_power_after(&self, changes: u64) {
+        self.state.lock().left = Some(changes);
+    }
+
+    /// Whether the power was cut.
+    pub fn is_dead(&self) -> bool {
+        self.state.lock().dead
     }
 
     /// Injects `fault`.
@@ -144,7 +163,24 @@ impl SimulatedDisk {
     }
 }
 
+fn crashed() -> io::Error {
+    io::Error::other("the simulated machine has crashed")
+}
+
 impl State {
+    /// Counts a change of the disk; an error if the power is cut with it.
+    fn count_change(&mut self) -> io::Result<()> {
+        match &mut self.left {
+            None => return Ok(()),
+            Some(left) => *left = left.saturating_sub(1),
+        }
+        if self.left != Some(0) {
+            return Ok(());
+        }
+        self.dead = true;
+        Err(crashed())
+    }
+
     fn change(&mut self, change: DirectoryChange) {
         change.apply(&mut self.seen);
         self.pending.push(change);
@@ -231,10 +267,12 @@ impl Disk for SimulatedDisk {
         if state.seen.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let survives = state.count_change();
         state.next_inode += 1;
         let inode = state.next_inode;
         state.files.insert(inode, Inode::default());
         state.change(DirectoryChange::Create(path.to_path_buf(), inode));
+        survives?;
         let boot = state.boot;
         Ok(Arc::new(SimulatedFile {
             state: self.state.clone(),
@@ -266,18 +304,19 @@ impl Disk for SimulatedDisk {
             from.to_path_buf(),
             to.to_path_buf(),
         ));
-        Ok(())
+        state.count_change()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.running()?;
         state.existing(path)?;
         state.change(DirectoryChange::Remove(path.to_path_buf()));
-        Ok(())
+        state.count_change()
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut state = self.running()?;
+        state.count_change()?;
         state.pending.clear();
         state.durable = state.seen.clone();
         Ok(())
@@ -288,12 +327,17 @@ impl SimulatedFile {
     /// Runs `action` on the inode, unless the power was cut since opening.
     fn with<T>(&self, action: impl FnOnce(&mut Inode, &mut Vec<Fault>) -> T) -> io::Result<T> {
         let mut state = self.state.lock();
-        if state.boot != self.boot {
-            return Err(io::Error::other("the simulated machine has crashed"));
+        if state.boot != self.boot || state.dead {
+            return Err(crashed());
         }
         let State { files, faults, .. } = &mut *state;
         let inode = files.get_mut(&self.inode).expect("inodes are kept");
         Ok(action(inode, faults))
+    }
+
+    /// Counts a change that was made; an error if the power is cut with it.
+    fn count_change(&self) -> io::Result<()> {
+        self.state.lock().count_change()
     }
 }
 
@@ -324,10 +368,12 @@ impl DiskFile for SimulatedFile {
             }
             inode.write(bytes, position);
             Ok(())
-        })?
+        })??;
+        self.count_change()
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.count_change()?;
         self.with(|inode, faults| {
             let failing = faults.iter().position(|f| *f == Fault::SyncErrorOnce);
             if let Some(index) = failing {

@@ -58,12 +58,29 @@ pub enum LogError {
     /// The log failed earlier, for this reason, and is of no more use (I6).
     #[error("the log has failed: {0}")]
     Failed(#[source] Arc<LogError>),
+    /// There is no space for the next segment. The log waits for some; what
+    /// it was given meanwhile is not durable, and not lost either.
+    #[error("there is no space on the disk for the log's next segment")]
+    Stalled,
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
 }
 
 impl LogError {
+    /// Whether the disk, or this user's share of it, has no room left.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            LogError::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            LogError::Failed(cause) => cause.is_out_of_space(),
+            LogError::Stalled => true,
+            _ => false,
+        }
+    }
+
     /// For `map_err`: wraps the system's error with what was being done.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
         let path = path.to_path_buf();

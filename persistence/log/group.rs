@@ -156,6 +156,17 @@ impl Group {
         Ok(std::mem::replace(&mut self.batch, next))
     }
 
+    /// Takes appends again, from the end of what was appended before.
+    pub fn restart(&mut self) {
+        self.refused = false;
+        self.kicked = false;
+        self.writer_parked = false;
+        self.closed.clear();
+        self.batch.buffer = empty_buffer(Vec::new());
+        self.batch.start = self.end;
+        self.selected_db = UNKNOWN_DB;
+    }
+
     /// Refuses appends from now on and forgets what was not written.
     pub fn refuse(&mut self) {
         self.refused = true;

@@ -21,6 +21,7 @@
 //!
 //! The log knows nothing of commands but how a `SELECT` is written.
 
+mod anew;
 mod error;
 mod group;
 mod preparer;
@@ -41,11 +42,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::{self, JoinHandle};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+pub use anew::forget_before;
 pub use error::LogError;
 pub use group::UNKNOWN_DB;
 pub use reader::LogReader;
@@ -104,6 +106,11 @@ pub struct LogOptions {
     pub spare_segments: usize,
     /// Term of a log that is created; an existing one knows its own.
     pub term: Term,
+    /// Id of the first segment of a log that is created.
+    pub first_segment: u64,
+    /// A bug to be caught by the crash tests.
+    #[cfg(test)]
+    pub bug: Option<Bug>,
     /// Recovery need not read segments that lie wholly below this offset: the
     /// tree has applied them. Readers check them when they come to them.
     pub verify_from: Offset,
@@ -118,9 +125,26 @@ impl Default for LogOptions {
             sync_interval_ms: 1000,
             spare_segments: 2,
             term: Term(0),
+            first_segment: 1,
+            #[cfg(test)]
+            bug: None,
             verify_from: Offset(0),
         }
     }
+}
+
+/// Bugs that the crash tests plant, to see that they are caught.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Now and then a sync is left out.
+    SkipSync,
+    /// A sync that failed is tried again.
+    RetrySync,
+    /// The log is trimmed below what is synced, not what the tree has.
+    TrimEarly,
+    /// Rows and offset are committed one after the other.
+    SplitCommit,
 }
 
 /// What recovery found.
@@ -144,7 +168,7 @@ pub struct RecoveryReport {
 /// An open log; owns its threads. Shared as `Arc<Log>`.
 pub struct Log {
     shared: Arc<Shared>,
-    preparer: Arc<Preparer>,
+    preparer: RwLock<Arc<Preparer>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -186,7 +210,7 @@ impl Log {
         let threads = start_threads(writer, recovered.spares)?;
         let log = Log {
             shared,
-            preparer,
+            preparer: RwLock::new(preparer),
             threads: Mutex::new(Some(threads)),
         };
         Ok((log, report))
@@ -318,7 +342,34 @@ impl Log {
 
     /// Why the log is of no more use, if so (I6).
     pub fn failure(&self) -> Option<Arc<LogError>> {
-        self.shared.failure().cloned()
+        self.shared.failure()
+    }
+
+    /// Why there is no room for the next segment, if so: writes should be
+    /// refused before the current one is full.
+    pub fn space_trouble(&self) -> Option<String> {
+        self.preparer.read().trouble()
+    }
+
+    /// Whether there is such trouble; cheap. The function of
+    /// [`on_synced`](Log::on_synced) is called when that changes.
+    pub fn is_short_of_space(&self) -> bool {
+        self.shared.short_of_space.load(Relaxed) || self.is_stalled()
+    }
+
+    /// Whether the next segment is prepared.
+    pub fn is_next_ready(&self) -> bool {
+        self.preparer.read().is_ready()
+    }
+
+    /// Whether what was appended can't be written for want of space.
+    pub fn is_stalled(&self) -> bool {
+        self.shared.stalled.load(Relaxed)
+    }
+
+    /// Tries again to make the next segment, if that failed.
+    pub fn retry_space(&self) {
+        self.preparer.read().retry();
     }
 
     /// A cursor over the payload from `from` on.
@@ -330,6 +381,11 @@ impl Log {
     /// durable (I5). Their files are recycled or removed in the background.
     pub fn trim_below(&self, offset: Offset) {
         let synced = self.synced();
+        #[cfg(test)]
+        let offset = match self.shared.options.bug {
+            Some(Bug::TrimEarly) => synced,
+            _ => offset,
+        };
         let mut segments = self.shared.segments.lock();
         while let Some(next) = segments.get(1) {
             // Something in the next one must be durable, so that its header is.
@@ -339,7 +395,7 @@ impl Log {
             let Some(segment) = segments.pop_front() else {
                 return;
             };
-            self.preparer.recycle(segment);
+            self.preparer.read().recycle(segment);
         }
     }
 
@@ -362,7 +418,7 @@ impl Log {
             let writer = threads.writer.join();
             self.shared.wake_syncer();
             let syncer = threads.syncer.join();
-            self.preparer.close();
+            self.preparer.read().close();
             let preparer = threads.preparer.join();
             for ended in [writer, syncer, preparer] {
                 ended.expect("a thread of the log has panicked");
@@ -376,7 +432,8 @@ impl Log {
 
     /// Waits until trimmed segments are freed and the next one is prepared.
     pub fn wait_for_preparer(&self) {
-        self.preparer.wait_idle();
+        let preparer = self.preparer.read().clone();
+        preparer.wait_idle();
     }
 }
 
@@ -423,9 +480,9 @@ fn start_threads(writer: Writer, spares: Vec<PathBuf>) -> Result<Threads, LogErr
         "log-sync",
         Box::new(move || shared::run_syncer(&for_syncer)),
     )?;
-    let _ = shared.syncer.set(syncer.thread().clone());
+    *shared.syncer.write() = Some(syncer.thread().clone());
     let writer = spawn("log-writer", Box::new(move || writer.run()))?;
-    let _ = shared.writer.set(writer.thread().clone());
+    *shared.writer.write() = Some(writer.thread().clone());
     Ok(Threads {
         writer,
         syncer,

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -38,6 +39,12 @@ enum Job {
 struct State {
     jobs: VecDeque<Job>,
     prepared: Option<Result<Prepared, LogError>>,
+    /// Why the segment asked for could not be made, until one is.
+    trouble: Option<String>,
+    /// The segment asked for last.
+    wanted: u64,
+    /// It is being made, or going to be.
+    pending: bool,
     closed: bool,
     idle: bool,
 }
@@ -52,7 +59,37 @@ pub struct Preparer {
 impl Preparer {
     /// Asks for segment `id`; at most one is asked for at a time.
     pub fn prepare(&self, id: u64) {
-        self.state.lock().jobs.push_front(Job::Prepare(id));
+        let mut state = self.state.lock();
+        if !(state.pending && state.wanted == id) {
+            state.wanted = id;
+            state.pending = true;
+            state.jobs.push_front(Job::Prepare(id));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Why the segment asked for could not be made, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.state.lock().trouble.clone()
+    }
+
+    /// Whether the segment asked for waits to be taken.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state.lock().prepared, Some(Ok(_)))
+    }
+
+    /// Tries again to make a segment that could not be made.
+    pub fn retry(&self) {
+        let mut state = self.state.lock();
+        if matches!(state.prepared, Some(Err(_))) && !state.pending {
+            state.prepared = None;
+            state.pending = true;
+            let id = state.wanted;
+            // Behind what waits to be recycled: that may be the space.
+            state.jobs.push_back(Job::Prepare(id));
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -114,8 +151,17 @@ impl Preparer {
             match job {
                 Job::Prepare(id) => {
                     let prepared = pool.prepare(id);
-                    self.state.lock().prepared = Some(prepared);
+                    let trouble = prepared.as_ref().err().map(ToString::to_string);
+                    let troubled = trouble.is_some();
+                    let mut state = self.state.lock();
+                    state.trouble = trouble;
+                    state.prepared = Some(prepared);
+                    state.pending = false;
+                    drop(state);
                     self.changed.notify_all();
+                    if shared.short_of_space.swap(troubled, Relaxed) != troubled {
+                        shared.announce();
+                    }
                 }
                 Job::Recycle(segment) => pool.recycle(segment),
             }
@@ -132,6 +178,13 @@ struct Pool<'a> {
 impl Pool<'_> {
     fn prepare(&mut self, id: u64) -> Result<Prepared, LogError> {
         let path = segment_path(&self.shared.dir, id);
+        // One that was made before and could not be grown.
+        match self.shared.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LogError::io("remove", &path)(error));
+            }
+            _ => {}
+        }
         let prepared = match self.spares.pop() {
             Some(spare) => self.reuse(&spare, id),
             None => self.create(id),

@@ -14,6 +14,7 @@
 //! the log is truncated at the stop.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,6 +50,8 @@ struct Candidate {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     len: u64,
+    /// What of it may have been written; the rest reads as zeros.
+    written: Vec<Range<u64>>,
     /// `None` if it was never begun, or its header is bad.
     header: Option<(SegmentHeader, u32)>,
 }
@@ -127,7 +130,7 @@ impl Recovery<'_> {
             let removed = self.disk.remove(&path);
             removed.map_err(LogError::io("remove", &path))?;
         }
-        let id = 1;
+        let id = options.first_segment;
         let (temporary, path) = (spare_path(self.dir, id), segment_path(self.dir, id));
         let header = SegmentHeader::begin(id, start.0, options.term.0, 0);
         let (bytes, seed) = header.encode();
@@ -171,6 +174,8 @@ impl Recovery<'_> {
             let path = segment_path(self.dir, id);
             let file = self.disk.open(&path).map_err(LogError::io("open", &path))?;
             let len = file.len().map_err(LogError::io("read", &path))?;
+            // Before anything is read: see `next_data`.
+            let written = written_ranges(&*file).map_err(LogError::io("read", &path))?;
             let mut bytes = [0; SEGMENT_HEADER_BYTES];
             let count = file.read_at(&mut bytes, 0);
             let count = count.map_err(LogError::io("read", &path))?;
@@ -180,6 +185,7 @@ impl Recovery<'_> {
                 path,
                 file,
                 len,
+                written,
                 header,
             })
         };
@@ -274,23 +280,26 @@ impl Recovery<'_> {
         let last = &candidates[index];
         let own = self.search(last, stop.position)?;
         let mut claimed = own.synced;
+        let mut beyond = Vec::new();
         for later in &candidates[index + 1..] {
             claimed = claimed.max(later.header.map_or(0, |(h, _)| h.synced));
-            claimed = claimed.max(self.search(later, SEGMENT_HEADER_BYTES as u64)?.synced);
+            let found = self.search(later, SEGMENT_HEADER_BYTES as u64)?;
+            claimed = claimed.max(found.synced);
+            beyond.push(found);
         }
         if claimed > stop.end {
             return Err(lost(candidates, index, stop, claimed));
         }
-        let torn_to = self.torn_extent(last, stop.position, own.end)?;
+        let torn_to = self.torn_extent(last, stop.position, &own)?;
         let mut dropped_bytes = torn_to - stop.position;
         let sync_dir = |disk: &dyn Disk| {
             let synced = disk.sync_dir(self.dir);
             synced.map_err(LogError::io("sync", self.dir))
         };
-        for later in candidates[index + 1..].iter().rev() {
-            if let Some((header, _)) = later.header {
+        for (later, found) in candidates[index + 1..].iter().zip(&beyond).rev() {
+            if later.header.is_some() {
                 let at = SEGMENT_HEADER_BYTES as u64;
-                dropped_bytes += self.torn_extent_of(later, header, at)? - at;
+                dropped_bytes += self.torn_extent(later, at, found)? - at;
                 // The file may come back under this very id: as a blank one.
                 zero(later, 0, at)
                     .and_then(|()| later.file.sync_data())
@@ -331,17 +340,32 @@ impl Recovery<'_> {
     fn search(&mut self, candidate: &Candidate, position: u64) -> Result<Found, LogError> {
         let failed = |error| LogError::io("read", &candidate.path)(error);
         let nonce = candidate.header.map(|(header, _)| header.nonce);
-        let mut found = Found { synced: 0, end: 0 };
+        let mut found = Found {
+            synced: 0,
+            end: 0,
+            used_to: position,
+        };
         let mut chunk = Vec::new();
         let mut at = position;
         self.window.clear();
         while at < candidate.len {
-            chunk.resize(CHUNK_BYTES.min(candidate.len - at) as usize, 0);
+            // What was never written holds no record.
+            let Some(range) = candidate.written.iter().find(|range| range.end > at) else {
+                break;
+            };
+            at = at.max(range.start) & !(ALIGNMENT - 1);
+            chunk.resize(CHUNK_BYTES.min(range.end - at) as usize, 0);
             let count = candidate.file.read_at(&mut chunk, at).map_err(failed)?;
             if count == 0 {
                 break;
             }
             let mut next = at + count as u64;
+            if is_zero(&chunk[..count]) {
+                at = next;
+                continue;
+            }
+            let used = chunk[..count].iter().rposition(|byte| *byte != 0);
+            found.used_to = at + used.map_or(0, |last| last as u64 + 1);
             for (index, word) in chunk[..count].chunks_exact(ALIGNMENT as usize).enumerate() {
                 if word[..4] != MAGIC.to_le_bytes() {
                     continue;
@@ -366,46 +390,47 @@ impl Recovery<'_> {
         Ok(found)
     }
 
-    fn torn_extent(&mut self, last: &Candidate, at: u64, found: u64) -> Result<u64, LogError> {
-        let Some((header, _)) = last.header else {
-            return Ok(at);
-        };
-        Ok(self.torn_extent_of(last, header, at)?.max(found))
-    }
-
     /// How far the bytes go that a crash left behind after `position`. In a
     /// recycled file only what carries this segment's id can be told from the
     /// file's past.
-    fn torn_extent_of(
+    fn torn_extent(
         &mut self,
         candidate: &Candidate,
-        header: SegmentHeader,
         position: u64,
+        found: &Found,
     ) -> Result<u64, LogError> {
+        let Some((header, _)) = candidate.header else {
+            return Ok(position);
+        };
+        if !header.recycled {
+            return Ok(found.used_to.max(found.end));
+        }
         let failed = |error| LogError::io("read", &candidate.path)(error);
-        if header.recycled {
-            self.window.clear();
-            let (file, len) = (&*candidate.file, candidate.len);
-            let bytes = self.window.read(file, position, 64, len).map_err(failed)?;
-            let ours = RecordHeader::decode(bytes).filter(|r| r.segment == header.id);
-            return Ok(ours.map_or(position, |r| {
-                position.saturating_add(r.span()).min(candidate.len)
-            }));
-        }
-        let mut extent = position;
-        let mut chunk = vec![0; CHUNK_BYTES as usize];
-        let mut at = position;
-        loop {
-            let count = candidate.file.read_at(&mut chunk, at).map_err(failed)?;
-            if count == 0 {
-                return Ok(extent);
-            }
-            if let Some(last) = chunk[..count].iter().rposition(|b| *b != 0) {
-                extent = at + last as u64 + 1;
-            }
-            at += count as u64;
-        }
+        self.window.clear();
+        let (file, len) = (&*candidate.file, candidate.len);
+        let bytes = self.window.read(file, position, 64, len).map_err(failed)?;
+        let ours = RecordHeader::decode(bytes).filter(|r| r.segment == header.id);
+        let torn = ours.map_or(position, |r| position.saturating_add(r.span()).min(len));
+        Ok(torn.max(found.end))
     }
+}
+
+/// The parts of a file that may have been written, ascending.
+fn written_ranges(file: &dyn DiskFile) -> io::Result<Vec<Range<u64>>> {
+    let (mut ranges, mut at) = (Vec::new(), 0);
+    while let Some(range) = file.next_data(at)? {
+        at = range.end;
+        ranges.push(range);
+    }
+    Ok(ranges)
+}
+
+/// Whether all bytes are zero; as quick as memory, even without optimisation.
+fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// What a search found.
@@ -414,6 +439,8 @@ struct Found {
     synced: u64,
     /// Position after the last genuine record, 0 if there is none.
     end: u64,
+    /// Position after the last byte that is not zero.
+    used_to: u64,
 }
 
 fn segment(from: &Candidate, header: SegmentHeader, seed: u32, written_to: u64) -> Arc<Segment> {

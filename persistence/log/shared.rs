@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -39,13 +39,18 @@ pub struct Shared {
     pub stopping: AtomicBool,
     /// Somebody needs everything up to here to be synced.
     pub sync_requested: AtomicU64,
+    /// The next segment could not be made; there may be room in this one.
+    pub short_of_space: AtomicBool,
+    /// There is no space for the next segment; the writer waits for some.
+    pub stalled: AtomicBool,
     /// The writer's thread, once it runs.
-    pub writer: OnceLock<Thread>,
+    pub writer: RwLock<Option<Thread>>,
     /// The sync thread, once it runs.
-    pub syncer: OnceLock<Thread>,
+    pub syncer: RwLock<Option<Thread>>,
     policy: AtomicU8,
     hurry: AtomicBool,
-    failure: OnceLock<Arc<LogError>>,
+    failed: AtomicBool,
+    failure: RwLock<Option<Arc<LogError>>>,
     callback: RwLock<Option<Callback>>,
     progress: Mutex<()>,
     progressed: Condvar,
@@ -73,11 +78,14 @@ impl Shared {
             counters: Counters::new(),
             stopping: AtomicBool::new(false),
             sync_requested: AtomicU64::new(0),
-            writer: OnceLock::new(),
-            syncer: OnceLock::new(),
+            short_of_space: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            writer: RwLock::new(None),
+            syncer: RwLock::new(None),
             policy: AtomicU8::new(options.policy as u8),
             hurry: AtomicBool::new(false),
-            failure: OnceLock::new(),
+            failed: AtomicBool::new(false),
+            failure: RwLock::new(None),
             callback: RwLock::new(None),
             progress: Mutex::new(()),
             progressed: Condvar::new(),
@@ -103,13 +111,35 @@ impl Shared {
         *self.callback.write() = Some(callback);
     }
 
-    pub fn failure(&self) -> Option<&Arc<LogError>> {
-        self.failure.get()
+    pub fn failure(&self) -> Option<Arc<LogError>> {
+        match self.failed.load(Acquire) {
+            true => self.failure.read().clone(),
+            false => None,
+        }
+    }
+
+    /// The log begins anew at `offset`, in `segments`: what was below is
+    /// elsewhere. The threads of the failed one have ended.
+    pub fn restart(&self, offset: u64, segments: VecDeque<Arc<Segment>>) {
+        *self.segments.lock() = segments;
+        self.written.store(offset, Release);
+        self.synced.store(offset, Release);
+        self.counters.restarted();
+        self.short_of_space.store(false, Release);
+        *self.failure.write() = None;
+        self.failed.store(false, Release);
+    }
+
+    /// Notes whether the writer waits for space, and tells those who wait.
+    pub fn set_stalled(&self, stalled: bool) {
+        if self.stalled.swap(stalled, Relaxed) != stalled {
+            self.announce();
+        }
     }
 
     /// Wakes the writer if it sleeps; it then looks for a new group.
     pub fn wake_writer(&self) {
-        if let Some(thread) = self.writer.get() {
+        if let Some(thread) = &*self.writer.read() {
             thread.unpark();
         }
     }
@@ -126,7 +156,7 @@ impl Shared {
     }
 
     pub fn wake_syncer(&self) {
-        if let Some(thread) = self.syncer.get() {
+        if let Some(thread) = &*self.syncer.read() {
             thread.unpark();
         }
     }
@@ -152,11 +182,15 @@ impl Shared {
 
     /// Poisons the log (I6). Only the first failure counts.
     pub fn fail(&self, error: LogError) {
-        let text = error.to_string();
-        if self.failure.set(Arc::new(error)).is_ok() {
-            tracing::error!("the log has failed and takes no more writes: {text}");
-        }
+        // First of all: nobody may begin anew and then be refused.
         self.group.lock().refuse();
+        let mut failure = self.failure.write();
+        if failure.is_none() {
+            tracing::error!("the log has failed and takes no more writes: {error}");
+            *failure = Some(Arc::new(error));
+        }
+        drop(failure);
+        self.failed.store(true, Release);
         self.wake_writer();
         self.wake_syncer();
         self.announce();
@@ -179,16 +213,25 @@ impl Shared {
         let _one = self.one_sync.lock();
         let target = self.written.load(Acquire);
         let synced = self.synced.load(Acquire);
-        if self.failure.get().is_some() || target <= synced {
+        if self.failed.load(Acquire) || target <= synced {
             return Ok(false);
         }
         let started = Instant::now();
         for segment in self.segments_with(synced, target) {
+            #[cfg(test)]
+            if self.options.bug == Some(super::Bug::SkipSync) && target.is_multiple_of(4) {
+                continue;
+            }
             let result = segment.file.sync_data();
+            #[cfg(test)]
+            let result = match self.options.bug {
+                Some(super::Bug::RetrySync) => result.or_else(|_| segment.file.sync_data()),
+                _ => result,
+            };
             result.map_err(LogError::io("sync", &segment.path))?;
         }
         self.counters.synced(started.elapsed());
-        if self.failure.get().is_some() {
+        if self.failed.load(Acquire) {
             return Ok(false);
         }
         self.synced.store(target, Release);
@@ -227,7 +270,10 @@ impl Shared {
                 return Ok(());
             }
             if let Some(failure) = self.failure() {
-                return Err(LogError::Failed(failure.clone()));
+                return Err(LogError::Failed(failure));
+            }
+            if self.stalled.load(Relaxed) {
+                return Err(LogError::Stalled);
             }
             self.progressed.wait_for(&mut progress, RECHECK);
         }

@@ -63,6 +63,10 @@ impl Counters {
         self.last_sync_ok.store(false, Relaxed);
     }
 
+    pub(super) fn restarted(&self) {
+        self.last_sync_ok.store(true, Relaxed);
+    }
+
     pub(super) fn wrote(&self, payload_bytes: u64) {
         self.writes.fetch_add(1, Relaxed);
         self.bytes.fetch_add(payload_bytes, Relaxed);

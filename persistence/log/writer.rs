@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::group::{Batch, empty_buffer};
-use super::preparer::Preparer;
+use super::preparer::{Prepared, Preparer};
 use super::record::{self, RecordHeader};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader};
 use super::shared::Shared;
@@ -15,6 +15,9 @@ use super::{LogError, SyncPolicy, Term};
 
 /// Rounds without data after which the writer sleeps until it is woken.
 const IDLE_ROUNDS: u32 = 20;
+
+/// How often the writer looks for space when there was none.
+const SPACE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The writer's own state.
 pub struct Writer {
@@ -123,21 +126,9 @@ impl Writer {
     /// Begins the next segment, large enough for a record of `span` bytes.
     fn roll(&mut self, start: u64, term: Term, span: u64) -> Result<(), LogError> {
         let id = self.active.header.id + 1;
-        let prepared = match self.preparer.take() {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                // It may have failed long ago, for want of space.
-                tracing::warn!("{error}; trying again");
-                self.preparer.prepare(id);
-                self.preparer.take()?
-            }
-        };
-        assert_eq!(prepared.id, id, "segments are begun in order");
         let needed = SEGMENT_HEADER_BYTES as u64 + span;
+        let prepared = self.await_segment(id, needed)?;
         let io = |doing| LogError::io(doing, &prepared.path);
-        if prepared.capacity < needed {
-            prepared.file.allocate(needed).map_err(io("grow"))?;
-        }
         let mut header = SegmentHeader::begin(id, start, term.0, self.chain);
         header.synced = self.shared.synced.load(Acquire);
         header.recycled = prepared.recycled;
@@ -157,6 +148,42 @@ impl Writer {
         self.chain = seed;
         self.preparer.prepare(id + 1);
         Ok(())
+    }
+
+    /// The prepared segment `id` with room for `needed` bytes. Without space on
+    /// the disk it waits for some: nothing was written that could be lost.
+    fn await_segment(&self, id: u64, needed: u64) -> Result<Prepared, LogError> {
+        let mut tries = 0;
+        loop {
+            let prepared = self.preparer.take().and_then(|prepared| {
+                assert_eq!(prepared.id, id, "segments are begun in order");
+                if prepared.capacity < needed {
+                    let grown = prepared.file.allocate(needed);
+                    grown.map_err(LogError::io("grow", &prepared.path))?;
+                }
+                Ok(prepared)
+            });
+            let error = match prepared {
+                Ok(prepared) => {
+                    self.shared.set_stalled(false);
+                    return Ok(prepared);
+                }
+                Err(error) => error,
+            };
+            let waits = error.is_out_of_space() && !self.shared.stopping.load(Acquire);
+            // It may have failed long ago.
+            if tries > 0 && !waits {
+                return Err(error);
+            }
+            if tries == 0 {
+                tracing::warn!("{error}; trying again");
+            } else {
+                self.shared.set_stalled(true);
+                thread::park_timeout(SPACE_INTERVAL);
+            }
+            tries += 1;
+            self.preparer.prepare(id);
+        }
     }
 
     /// A clean end: everything durable, then an empty record that says so, by

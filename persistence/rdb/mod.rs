@@ -11,6 +11,7 @@
 pub mod crc64;
 pub mod dump;
 pub mod encode;
+pub mod file;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;

@@ -276,7 +276,8 @@ fn check_members<'a>(
     }
 }
 
-fn unsupported(type_byte: u8) -> RdbError {
+/// The refusal of a type that is not read here, by name.
+pub(super) fn unsupported(type_byte: u8) -> RdbError {
     let name = match type_byte {
         6 | 7 => "module",
         value_type::HASH_2 => "hash with field expiry, not of Valkey's RDB version 80",

@@ -125,8 +125,11 @@ impl<'t> Batch<'t> {
 
     /// Makes the batch durable and visible, together with `meta`.
     ///
-    /// After an error here the tree takes no more writes ([`Tree::failure`]): what reached the
-    /// disk is not known before it is opened anew.
+    /// After an error here the tree is as it was before the batch, which may be tried again as a
+    /// whole: the pages that a batch writes belong to no commit before it, so none is relied on
+    /// whose write or sync has failed (I6). But when it is the root page that could not be
+    /// written, what the disk holds is not known until the tree is opened anew: it then takes no
+    /// more writes ([`Tree::failure`]).
     pub fn commit(mut self, meta: &Meta) -> Result<(), TreeError> {
         let mut txn = self.txn.take().ok_or(TreeError::BatchAborted)?;
         self.key_counts.retain(|_, count| *count > 0);
@@ -137,7 +140,11 @@ impl<'t> Batch<'t> {
         let written = self.write_meta(&mut txn, &meta);
         let result = written.and_then(|()| txn.commit().map_err(TreeError::from));
         if let Err(error) = &result {
-            let _ = self.tree.failure.set(error.to_string());
+            // LMDB begins no further transaction after such an error.
+            if let Err(fatal) = self.tree.store.env.write_txn() {
+                let text = format!("{error}, then: {fatal}");
+                let _ = self.tree.failure.set(text);
+            }
             return result;
         }
         *self.tree.committed.lock() = Committed {

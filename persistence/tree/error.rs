@@ -37,6 +37,21 @@ pub enum TreeError {
         /// What was found wrong.
         what: &'static str,
     },
+    /// The file ends before the pages that it says it has, and something is gone.
+    #[error(
+        "{} is damaged: it has {len} bytes where its last page needs {needed}: {what}. To repair, restore this data directory from a replica or a backup",
+        .path.display()
+    )]
+    Truncated {
+        /// The data file.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+        /// The length that its metadata speaks of.
+        needed: u64,
+        /// What can't be read.
+        what: String,
+    },
     /// The row that holds the applied offset and its companions is unreadable.
     #[error("corrupt tree metadata: {0}")]
     CorruptMeta(&'static str),

@@ -14,6 +14,7 @@
 
 mod batch;
 mod error;
+mod length;
 mod meta;
 mod row;
 mod snapshot;
@@ -132,13 +133,22 @@ impl Tree {
         // all that open it through this module, and nothing in it removes or truncates the file.
         let env = unsafe { env_options.open(dir) }?;
         env.clear_stale_readers()?;
-        let tables = create_tables(&env)?;
+        let missing = length::complete(&env, dir)?;
+        let tables = create_tables(&env).map_err(|error| match &missing {
+            Some(missing) => missing.error(error),
+            None => error,
+        })?;
         let store = Arc::new(Store {
             env,
             tables,
             _lock: lock,
         });
-        Tree::with_store(store)
+        let tree = Tree::with_store(store)?;
+        if let Some(missing) = missing {
+            let whole = tree.snapshot().and_then(|snapshot| snapshot.check_all());
+            whole.map_err(|error| missing.error(error))?;
+        }
+        Ok(tree)
     }
 
     fn with_store(store: Arc<Store>) -> Result<Tree, TreeError> {

@@ -180,6 +180,27 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Reads everything, and counts it against the metadata. Takes as long as the tree is large.
+    pub fn check_all(&self) -> Result<(), TreeError> {
+        let mut rows = 0;
+        let mut body = Vec::new();
+        for long in [false, true] {
+            for entry in self.table(long).iter(&self.txn)? {
+                let (row_key, value) = entry?;
+                if let Body::Chunked { value_id, len } = row::decode_row(row_key, value)?.body {
+                    body.clear();
+                    self.read_chunks(row_key, value_id, len, &mut body)?;
+                }
+                rows += 1;
+            }
+        }
+        let counted: u64 = self.meta()?.key_counts.iter().map(|(_, rows)| rows).sum();
+        match counted == rows {
+            true => Ok(()),
+            false => Err(TreeError::CorruptMeta("rows are missing")),
+        }
+    }
+
     /// Whether a slot has no rows.
     pub fn slot_is_empty(&self, db: u32, slot: u16) -> Result<bool, TreeError> {
         let prefix = row::slot_prefix(db, slot)?;

@@ -316,18 +316,29 @@ fn an_error_inside_a_batch_aborts_it_and_leaves_the_tree_open() {
 }
 
 #[test]
-fn a_failed_commit_poisons_the_tree() {
+fn a_failed_commit_leaves_the_tree_as_it_was_and_the_next_one_holds() {
     let dir = tempfile::tempdir().unwrap();
     let options = TreeOptions {
         map_size: 1 << 20,
         ..TreeOptions::default()
     };
     let tree = Tree::open(dir.path(), options).unwrap();
+    write(&tree, |batch| {
+        batch.put(0, 1, b"old", None, b"value").unwrap();
+    });
     let mut meta = Meta::default();
     meta.extra.push(("too large".into(), bytes(2 << 20, 1)));
-    assert!(tree.begin().unwrap().commit(&meta).is_err());
-    assert!(tree.failure().is_some());
-    assert!(matches!(tree.begin(), Err(TreeError::Poisoned(_))));
+    let mut batch = tree.begin().unwrap();
+    batch.put(0, 1, b"new", None, b"value").unwrap();
+    let error = batch.commit(&meta).unwrap_err();
+    assert!(error.is_out_of_space(), "{error}");
+    assert_eq!(tree.failure(), None);
+    assert_eq!(read(&tree, 0, 1, b"new"), None);
+    write(&tree, |batch| {
+        batch.put(0, 1, b"later", None, b"value").unwrap();
+    });
+    assert_eq!(tree.meta().unwrap().key_counts, [(0, 2)]);
+    assert!(read(&tree, 0, 1, b"old").is_some());
 }
 
 #[test]
@@ -354,4 +365,36 @@ fn an_unknown_format_version_is_refused() {
         error,
         Err(TreeError::FormatVersion { found: 9, known: 1 })
     ));
+}
+
+#[test]
+fn a_truncated_file_is_refused_by_name_wherever_it_was_cut() {
+    let (dir, tree) = new_tree();
+    write(&tree, |batch| {
+        for n in 0..3000u32 {
+            let key = format!("key:{n}");
+            let value = bytes(100 + (n as usize % 50) * 100, u64::from(n));
+            batch
+                .put(0, (n % 100) as u16, key.as_bytes(), None, &value)
+                .unwrap();
+        }
+    });
+    drop(tree);
+    let file = dir.path().join("data.mdb");
+    let whole = std::fs::read(&file).unwrap();
+    assert!(whole.len() > 4 << 20);
+    for part in [30, 50, 99] {
+        std::fs::write(&file, &whole[..whole.len() / 100 * part]).unwrap();
+        let Err(error) = Tree::open(dir.path(), TreeOptions::default()) else {
+            panic!("{part} % of the file are taken for a whole");
+        };
+        let text = error.to_string();
+        assert!(text.contains("data.mdb is damaged"), "{part} %: {text}");
+    }
+    std::fs::write(&file, b"not a tree at all").unwrap();
+    assert!(Tree::open(dir.path(), TreeOptions::default()).is_err());
+    std::fs::write(&file, &whole).unwrap();
+    let tree = open(&dir);
+    assert!(tree.snapshot().unwrap().check_all().is_ok());
+    assert!(read(&tree, 0, 50, b"key:2950").is_some());
 }

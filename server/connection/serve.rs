@@ -11,12 +11,13 @@ use super::client::Client;
 use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
-use crate::clock::{Ticks, keep_if_notable};
+use crate::acl::log::Place;
+use crate::clock::{Ticks, count_answered, keep_if_notable};
 use crate::commands::command::Group;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
-use crate::commands::table::table;
+use crate::commands::table::{Found, table};
 use crate::keyspace::entry::ValueType;
 use crate::keyspace::recorder::Change;
 use crate::resp::reply::ReplyBuffer;
@@ -83,6 +84,7 @@ fn wanted_type(waiter: &Waiter) -> Option<ValueType> {
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = Session::new(waiter.client.clone(), true);
     session.db = waiter.db;
+    server.acl.assume_of_client(&mut session);
     let mut reply = ReplyBuffer::new(waiter.client.protocol());
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     let Some(found) = table().find(&args) else {
@@ -115,15 +117,10 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         holds_all: false,
         block: None,
     };
-    let mut failed = false;
+    let (mut failed, mut refused) = (false, false);
     if unfit.is_none() {
-        failed = match gate::check(server, ctx.session, found.command, &args) {
-            Ok(()) => run(&mut ctx, found, &args),
-            Err(error) => {
-                reply_error(server, ctx.reply, &error);
-                true
-            }
-        };
+        refused = is_refused(&mut ctx, found, &args);
+        failed = refused || run(&mut ctx, found, &args);
     }
     let waits = unfit.or(ctx.block.take().map(|_| Attempt::Waits));
     let Context { db, effects, .. } = ctx;
@@ -132,13 +129,33 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     add(&server.stats.misses, recorder.misses);
     add(&server.stats.dirty, recorder.dirty);
     notify(server, &recorder.changes);
-    if let Some(waits) = waits {
-        return waits;
+    if waits.is_none() {
+        let nanos = started.elapsed_nanos();
+        if !refused {
+            count_answered(server, found.number, nanos);
+        }
+        keep_if_notable(server, &session, &request, nanos, reply.buf.len());
+        answer(server, waiter, &reply.buf);
     }
-    let nanos = started.elapsed_nanos();
-    keep_if_notable(server, &session, &request, nanos, reply.buf.len());
-    answer(server, waiter, &reply.buf);
-    Attempt::Answered(recorder.changes)
+    if server.tracking.any() {
+        let (tracking, author) = (&server.tracking, waiter.client.id);
+        tracking.invalidate(server, author, &recorder.changes, None);
+    }
+    waits.unwrap_or(Attempt::Answered(recorder.changes))
+}
+
+/// Whether the gate is closed to a waiter's command by now; then the reply
+/// says so.
+fn is_refused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
+    let server = ctx.server;
+    let Err(error) = gate::check(server, ctx.session, found.command, args) else {
+        return false;
+    };
+    let refusal = (&error, Place::TopLevel);
+    gate::note_refusal(server, ctx.session, found.command, args, refusal);
+    add(&server.stats.commands_of(found.number).rejected, 1);
+    reply_error(server, ctx.reply, &error);
+    true
 }
 
 /// Ends a claimed waiter's wait with a reply.
@@ -170,6 +187,18 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
     } else {
         waiter.reply_timeout(&mut reply);
     }
+    count_unserved(server, &waiter, with_error);
     answer(server, &waiter, &reply.buf);
     true
+}
+
+/// Counts a blocked command that ends without having got anything.
+pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    if let Some(found) = table().find(&args) {
+        count_answered(server, found.number, 0);
+        if failed {
+            add(&server.stats.commands_of(found.number).failed, 1);
+        }
+    }
 }

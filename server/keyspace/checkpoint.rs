@@ -56,7 +56,7 @@ pub struct Row<'a> {
 }
 
 impl Rows {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
     }
@@ -83,7 +83,7 @@ impl Rows {
         });
     }
 
-    fn push_entry(&mut self, entry: &Entry) {
+    pub(super) fn push_entry(&mut self, entry: &Entry) {
         let payload = |out: &mut Vec<u8>| codec::encode_payload(entry.value(), out);
         self.push(entry.key(), entry.expire_at_ms(), Some(payload));
     }
@@ -94,7 +94,7 @@ impl Rows {
 
     /// Sorts by slot and key; of a key's removal and its value the value
     /// stays.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         let mut spans = std::mem::take(&mut self.spans);
         spans.sort_unstable_by(|a, b| {
             (a.slot, self.key(a), a.payload.is_none()).cmp(&(
@@ -122,6 +122,11 @@ impl Keyspace {
     /// Begins keeping track of changes for a tree.
     pub fn start_tracking(&self) {
         self.tracking.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops keeping track of changes; all locks are held.
+    pub(super) fn stop_tracking(&self) {
+        self.tracking.store(false, Ordering::SeqCst);
     }
 
     /// Starts the next epoch at one moment for all keys, and calls `at_cut` at
@@ -172,6 +177,7 @@ impl Keyspace {
             });
         }
         with_share(&mut |share| {
+            share.dirty.collected = std::mem::take(&mut changed);
             for pre_image in std::mem::take(&mut share.dirty.pre_images) {
                 match pre_image {
                     PreImage::Entry(entry) => {
@@ -203,9 +209,21 @@ impl Keyspace {
             for share in held.stripe(stripe).dbs.iter_mut().flatten() {
                 let removed = std::mem::take(&mut share.dirty.removed[frozen.parity]);
                 drop(removed);
+                share.dirty.collected = Vec::new();
             }
         }
         self.free_retired(&frozen.map.retired);
+    }
+
+    /// Ends a checkpoint that failed: all that it was to take over is left to
+    /// the next one, which takes the values as they are then.
+    pub fn undo_checkpoint(&self, frozen: &Frozen) {
+        for stripe in 0..STRIPES {
+            let mut held = self.lock_one(stripe);
+            for share in held.stripe(stripe).dbs.iter_mut().flatten() {
+                give_back(share, frozen.parity);
+            }
+        }
     }
 
     /// Frees the memory of retired databases and makes their numbers free.
@@ -283,6 +301,32 @@ impl Keyspace {
         }
         *self.tree.lock() = Some(tree);
     }
+}
+
+/// Makes the frozen epoch's changes of a share the current epoch's.
+fn give_back(share: &mut StripeDb, frozen: usize) {
+    let current = 1 - frozen;
+    let collected = std::mem::take(&mut share.dirty.collected);
+    let waiting = std::mem::take(&mut share.dirty.changed[frozen]);
+    for packed in collected.into_iter().chain(waiting) {
+        let (slot, hash) = unpacked(packed);
+        let changed = &mut share.dirty.changed[current];
+        share.tables[slot].with_hash(hash, |entry| {
+            entry.set_dirty(frozen, false);
+            if !entry.is_dirty(current) {
+                entry.set_dirty(current, true);
+                changed.push(packed);
+            }
+        });
+    }
+    // Whose values these were is changed or removed in the current epoch.
+    for pre_image in std::mem::take(&mut share.dirty.pre_images) {
+        if let PreImage::Entry(entry) = pre_image {
+            super::free_entry(entry);
+        }
+    }
+    let removed = std::mem::take(&mut share.dirty.removed[frozen]);
+    share.dirty.removed[current].extend(removed);
 }
 
 /// What is freed in the background.

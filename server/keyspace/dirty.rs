@@ -56,11 +56,22 @@ pub struct DirtyKeys {
     /// By parity: keys that were removed. They may have been made anew since,
     /// and may never have been in the tree.
     pub removed: [HashSet<Box<[u8]>, ahash::RandomState>; 2],
+    /// Of `changed`, what the checkpoint under way has collected: should it fail,
+    /// the next one has to collect it again.
+    pub collected: Vec<u64>,
     /// Frozen values that were about to be overwritten.
     pub pre_images: Vec<PreImage>,
 }
 
 impl DirtyKeys {
+    /// Whether the tree knows of everything.
+    pub fn is_empty(&self) -> bool {
+        self.changed.iter().all(Vec::is_empty)
+            && self.removed.iter().all(HashSet::is_empty)
+            && self.collected.is_empty()
+            && self.pre_images.is_empty()
+    }
+
     /// Whether `key` was removed since the tree's last commit, so that what
     /// the tree still has under it is no longer true.
     pub fn is_removed(&self, key: &[u8]) -> bool {

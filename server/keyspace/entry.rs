@@ -12,6 +12,7 @@
 //! no allocation but this one.
 
 mod collection;
+pub mod frequency;
 mod measure;
 mod state;
 mod value;
@@ -61,7 +62,8 @@ const IN_TREE: u8 = 16;
 struct Header {
     key_len: u32,
     value_len: u32,
-    /// 24 bits for the eviction clock, 8 to spare.
+    /// 24 bits for the eviction clock (seconds, or see `frequency.rs`), 8 to
+    /// spare.
     access: u32,
     kind: Kind,
     flags: u8,

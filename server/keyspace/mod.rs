@@ -27,10 +27,11 @@ pub mod set;
 pub mod stream;
 pub mod stripe;
 pub mod table;
+mod walk;
 pub mod zset;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::Slot;
@@ -103,6 +104,10 @@ pub struct Keyspace {
     tree: Mutex<Option<Arc<Tree>>>,
     /// Slots (over all databases) that are not resident yet.
     cold_slots: AtomicI64,
+    /// Whether any hash ever had a field that expires.
+    field_expiries: AtomicBool,
+    /// Fields of hashes that expired, since the start.
+    expired_fields: AtomicU64,
 }
 
 impl Keyspace {
@@ -124,6 +129,8 @@ impl Keyspace {
             tracking: AtomicBool::new(false),
             tree: Mutex::new(None),
             cold_slots: AtomicI64::new(0),
+            field_expiries: AtomicBool::new(false),
+            expired_fields: AtomicU64::new(0),
         }
     }
 
@@ -159,6 +166,25 @@ impl Keyspace {
         self.expires_counts[db as usize]
             .load(Ordering::Relaxed)
             .max(0) as u64
+    }
+
+    /// Whether hashes may have fields that expire.
+    pub fn has_field_expiries(&self) -> bool {
+        self.field_expiries.load(Ordering::Relaxed)
+    }
+
+    /// How many fields of hashes have expired since the start.
+    pub fn expired_fields(&self) -> u64 {
+        self.expired_fields.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_expired_fields(&self, count: u64) {
+        self.expired_fields.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Notes that a hash has a field that expires.
+    pub(crate) fn note_field_expiries(&self) {
+        self.field_expiries.store(true, Ordering::Relaxed);
     }
 
     /// Whether some keys may still be in the tree only.

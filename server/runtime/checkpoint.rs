@@ -11,13 +11,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim};
 use redoubt_persistence::log::Offset;
-use redoubt_persistence::tree::Meta;
+use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
-use super::recovery::encode_map;
-use crate::keyspace::checkpoint::Rows;
+use super::recovery::{encode_beginning, encode_map};
+use crate::config::{DirectiveId, id};
+use crate::health::Trouble;
+use crate::keyspace::checkpoint::{Frozen, Rows};
 use crate::keyspace::stripe::STRIPES;
-use crate::state::{Server, Storage};
+use crate::state::{Server, Storage, random_id};
+use crate::stats::add;
 
 /// How often the need for a checkpoint is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,6 +33,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 /// Beyond this much log there is no pause.
 const URGENT_BYTES: u64 = 4 << 30;
+/// Time between two attempts after a failure.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a checkpoint's beginning may hold up commands.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -64,101 +70,231 @@ pub fn run(server: &'static Server, control: &Control) {
     let mut last_end = storage.log.end();
     loop {
         let (stop, last) = control.wait(TICK);
+        let health = &server.health;
         if stop {
-            if last {
+            if storage.log.failure().is_some() {
+                mend(server, storage);
+            } else if last {
                 attempt(server, storage, Duration::from_secs(10));
             }
             return;
         }
         let end = storage.log.end();
-        let tail = end.0 - server.applied.load(Ordering::Relaxed);
         let idle = end == last_end;
         last_end = end;
-        if tail == 0 || storage.log.failure().is_some() || storage.failed_checkpoint.get().is_some()
-        {
+        if storage.log.failure().is_some() {
+            if Instant::now() >= next {
+                mend(server, storage);
+                next = Instant::now() + RETRY;
+            }
             continue;
         }
-        let due = idle || (tail >= WORTHWHILE_BYTES && Instant::now() >= next);
-        if !due && tail < URGENT_BYTES {
+        let tail = server.tree_lag(storage);
+        let failed = health.has(Trouble::Tree);
+        if (tail == 0 && !failed) || health.tree_paused.load(Ordering::Relaxed) {
+            continue;
+        }
+        // A snapshot or BGREWRITEAOF waits for it.
+        let applied = server.applied.load(Ordering::Relaxed);
+        let wanted = server.saves.wanted_offset.load(Ordering::Relaxed) > applied;
+        let waited = Instant::now() >= next;
+        let due = match failed {
+            true => waited,
+            false => {
+                wanted
+                    || idle
+                    || tail >= urgent_bytes(server)
+                    || (tail >= WORTHWHILE_BYTES && waited)
+            }
+        };
+        if !due {
             continue;
         }
         let began = Instant::now();
         if attempt(server, storage, PATIENCE) {
             next = Instant::now() + (began.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE);
+        } else if health.has(Trouble::Tree) {
+            next = Instant::now() + RETRY;
         }
     }
 }
 
+/// The log's tail beyond which there is no pause: well before writers are
+/// slowed.
+fn urgent_bytes(server: &Server) -> u64 {
+    const SLOW: DirectiveId = id("tree-lag-slow");
+    match server.config.read().integer(SLOW).max(0) as u64 {
+        0 => URGENT_BYTES,
+        slow => URGENT_BYTES.min(slow / 2),
+    }
+}
+
+/// Makes a checkpoint; false when it has to be tried again.
 fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bool {
-    match checkpoint(server, storage, patience) {
-        Ok(done) => done,
+    let cut = server
+        .keyspace
+        .begin_checkpoint(patience, || storage.log.position());
+    let Some((frozen, (offset, selected_db))) = cut else {
+        return false;
+    };
+    let cut = Cut {
+        frozen,
+        offset,
+        selected_db,
+        replication_id: server.replication_id.lock().clone(),
+        beginning: None,
+    };
+    take_over(server, storage, &cut)
+}
+
+/// After a failure of the log: everything goes to the tree from RAM, and the
+/// log begins anew behind it (I6). It is another history then: what was
+/// acknowledged is all there, but not byte for byte in a log.
+fn mend(server: &'static Server, storage: &Storage) {
+    storage.log.end_failed();
+    let began = server
+        .keyspace
+        .begin_checkpoint(Duration::from_secs(1), || storage.log.begin_anew());
+    let Some((frozen, offset)) = began else {
+        return;
+    };
+    let mut cut = Cut {
+        frozen,
+        offset,
+        selected_db: 0,
+        replication_id: random_id(),
+        beginning: None,
+    };
+    let mended = begin_anew(&storage.log, offset, |first| {
+        cut.beginning = Some(first);
+        match take_over(server, storage, &cut) {
+            true => Ok(()),
+            false => Err("the tree could not take everything over"),
+        }
+    });
+    if let Err(error) = mended {
+        tracing::error!("the log can't begin anew: {error}");
+        add(&server.health.failed_mends, 1);
+    } else {
+        *server.replication_id.lock() = cut.replication_id;
+        add(&server.health.log_restarts, 1);
+        server.health.clear(Trouble::Log);
+        tracing::warn!("Everything is stored, and a new log begins at offset {offset}");
+    }
+    server
+        .synced_bells
+        .iter()
+        .for_each(tokio::sync::Notify::notify_waiters);
+}
+
+/// A moment whose state the tree is to take over.
+struct Cut {
+    frozen: Frozen,
+    offset: Offset,
+    selected_db: u32,
+    replication_id: String,
+    /// The first segment of a log that is to begin anew here.
+    beginning: Option<u64>,
+}
+
+/// Has the tree take over the state as of `cut`, all of it or nothing; whether
+/// it did.
+fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
+    let (began, health) = (Instant::now(), &server.health);
+    match write(server, storage, cut) {
+        Ok(rows) => {
+            server.keyspace.finish_checkpoint(&cut.frozen);
+            server.applied.store(cut.offset.0, Ordering::Relaxed);
+            let took_ms = began.elapsed().as_millis() as u64;
+            health.last_checkpoint_ms.store(took_ms, Ordering::Relaxed);
+            health.last_checkpoint_rows.store(rows, Ordering::Relaxed);
+            add(&health.checkpoints, 1);
+            health.clear(Trouble::Tree);
+            trim(&storage.log, cut.offset, retention_bytes(server));
+            true
+        }
         Err(error) => {
-            tracing::error!(
-                "the tree could not take over the log's changes: {error}. Writes are refused from now on; nothing acknowledged is lost: it is in the log, and a restart takes it over"
+            server.keyspace.undo_checkpoint(&cut.frozen);
+            add(&health.failed_checkpoints, 1);
+            let remedy = match storage.tree.failure() {
+                Some(_) => {
+                    "nothing acknowledged is lost: it is in the log, and a restart takes it over"
+                }
+                None => "it is tried again every second",
+            };
+            // LMDB calls a write that was cut short for want of space an
+            // input/output error.
+            let free = health.disk_free.load(Ordering::Relaxed);
+            let reason = format!(
+                "the tree could not take over the log's changes: {error} ({free} bytes are free on the disk); {remedy}"
             );
-            let _ = storage.failed_checkpoint.set(error);
+            health.set(Trouble::Tree, reason);
             false
         }
     }
 }
 
-/// One checkpoint; false when the locks could not be had in time.
-fn checkpoint(
-    server: &'static Server,
-    storage: &Storage,
-    patience: Duration,
-) -> Result<bool, String> {
-    let cut = server
-        .keyspace
-        .begin_checkpoint(patience, || storage.log.position());
-    let Some((frozen, (offset, selected_db))) = cut else {
-        return Ok(false);
+/// A checkpoint at once, where no thread makes any yet.
+pub fn now(server: &'static Server) -> Result<(), String> {
+    let Some(storage) = &server.storage else {
+        return Ok(());
     };
+    match attempt(server, storage, Duration::from_secs(10)) {
+        true => Ok(()),
+        false => Err("the tree does not take it".into()),
+    }
+}
+
+/// The transaction of a checkpoint; gives the number of its rows.
+fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, String> {
     let mut meta = Meta {
-        offset: offset.0,
+        offset: cut.offset.0,
         term: storage.log.term().0,
-        selected_db,
-        replication_id: server.replication_id.lock().clone(),
+        selected_db: cut.selected_db,
+        replication_id: cut.replication_id.clone(),
         ..Meta::default()
     };
     // Retired databases leave the tree with this transaction.
-    let mut map = frozen.map.clone();
+    let mut map = cut.frozen.map.clone();
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let mut batch = storage.tree.begin().map_err(|e| text(&e))?;
-    let mut physical: Vec<u32> = frozen.map.physical.clone();
+    meta.extra.extend(cut.beginning.map(encode_beginning));
+    let mut batch = storage.tree.begin().map_err(|e| e.to_string())?;
+    let mut physical: Vec<u32> = cut.frozen.map.physical.clone();
     physical.sort_unstable();
     let mut rows = Rows::default();
+    let mut written = 0;
     for db in physical {
         for stripe in 0..STRIPES {
-            server.keyspace.collect(&frozen, db, stripe, &mut rows);
-            for row in rows.iter() {
-                match row.payload {
-                    Some(payload) => {
-                        batch
-                            .put(db, row.slot, row.key, row.expire_at_ms, payload)
-                            .map_err(|e| text(&e))?;
-                    }
-                    None => {
-                        batch.delete(db, row.slot, row.key).map_err(|e| text(&e))?;
-                    }
-                }
-            }
+            server.keyspace.collect(&cut.frozen, db, stripe, &mut rows);
+            written += put_rows(&mut batch, db, &rows).map_err(|e| e.to_string())?;
         }
     }
     for &db in &retired {
-        batch.clear_db(db).map_err(|e| text(&e))?;
+        batch.clear_db(db).map_err(|e| e.to_string())?;
     }
-    // The tree must never be ahead of the log on disk.
-    storage.log.sync_to(offset).map_err(|e| text(&e))?;
-    batch.commit(&meta).map_err(|e| text(&e))?;
-    server.keyspace.finish_checkpoint(&frozen);
-    server.applied.store(offset.0, Ordering::Relaxed);
-    storage
-        .log
-        .trim_below(Offset(offset.0.saturating_sub(retention_bytes(server))));
-    Ok(true)
+    let committed = match cut.beginning {
+        Some(_) => batch.commit(&meta).map_err(CheckpointError::Tree),
+        None => commit(&storage.log, cut.offset, || batch.commit(&meta)),
+    };
+    committed.map_err(|e| e.to_string())?;
+    Ok(written)
+}
+
+fn put_rows(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<u64, TreeError> {
+    let mut written = 0;
+    for row in rows.iter() {
+        match row.payload {
+            Some(payload) => {
+                batch.put(db, row.slot, row.key, row.expire_at_ms, payload)?;
+            }
+            None => {
+                batch.delete(db, row.slot, row.key)?;
+            }
+        }
+        written += 1;
+    }
+    Ok(written)
 }
 
 /// How much log is kept behind the tree for replicas: `repl-backlog-size`.

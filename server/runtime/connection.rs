@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::rounds;
 use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::gate;
 use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
+use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
@@ -34,9 +36,10 @@ pub async fn serve<S>(server: &'static Server, client: Arc<Client>, stream: S, w
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let authenticated = !server.settings.password_needed.load(Ordering::Relaxed);
+    let mut session = Session::new(client.clone(), false);
+    server.acl.begin(&mut session);
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session,
         reply: ReplyBuffer::new(client.protocol()),
         input: Vec::new(),
         start: 0,
@@ -90,11 +93,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ..
         } = self;
         reply.protocol = session.client.protocol();
+        rounds::count();
         let stop = pipeline.run(server, session, input, start, reply);
+        if std::mem::take(&mut session.wrote) {
+            hold_up(server).await;
+        }
         match stop {
             Stop::NeedsInput(bytes) => {
                 self.compact();
                 self.wanted = bytes;
+                if rounds::is_busy() {
+                    // Others of this worker are about to run as well: replies
+                    // go out together, so that a peer that sleeps is woken
+                    // once for all of them.
+                    tokio::task::yield_now().await;
+                }
                 self.flush().await
             }
             Stop::HasMore => {
@@ -196,11 +209,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if limit != 0 && waiting > limit {
             let client = self.session.client.id;
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
+            add(&server.stats.query_limit_closes, 1);
             return Err(Gone);
         }
-        if self.input.len() < self.wanted {
-            self.show_query_buffer();
-        } else {
+        self.show_query_buffer();
+        self.account_memory()?;
+        if self.input.len() >= self.wanted {
             self.session.client.query_bytes.store(0, Ordering::Relaxed);
         }
         Ok(())
@@ -214,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         client.take_outbox(&mut self.reply.buf);
         if self.reply.is_empty() {
-            return Ok(());
+            return self.account_memory();
         }
         if self.server.settings.sync_always.load(Ordering::Relaxed) {
             self.wait_synced().await?;
@@ -222,9 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sent = self.reply.len() as u64;
         client.unsent_bytes.store(sent, Ordering::Relaxed);
         client.enforce(output_limit(self.server, &client));
-        if client.killed.load(Ordering::Acquire) {
-            return Err(Gone);
-        }
+        self.account_memory()?;
         self.write_all().await?;
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add(&client.bytes_out, sent);
@@ -234,6 +246,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.reply.buf = Vec::new();
         }
         Ok(())
+    }
+
+    /// Counts what the client takes; that, or a limit on its output, may be its
+    /// end.
+    fn account_memory(&self) -> Result<(), Gone> {
+        let client = &self.session.client;
+        self.server.client_memory.account(self.server, client);
+        match client.killed.load(Ordering::Acquire) {
+            true => Err(Gone),
+            false => Ok(()),
+        }
     }
 
     /// Writes the reply buffer; a kill ends the wait for a slow reader.
@@ -257,6 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         break;
                     }
                     () = client.bell.notified() => {
+                        self.server.client_memory.account(self.server, &client);
                         if client.killed.load(Ordering::Acquire) {
                             return Err(Gone);
                         }
@@ -277,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         };
         let wanted = log.end();
+        let attempts = self.server.health.failed_mends.load(Ordering::Relaxed);
         loop {
             let bell = self.server.synced_bells[self.worker].notified();
             tokio::pin!(bell);
@@ -285,8 +310,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             if log.failure().is_some() {
+                if only_refusals(&self.reply.buf) {
+                    return Ok(());
+                }
                 // What was not made durable is never acknowledged (I6).
-                return Err(Gone);
+                if self.server.health.failed_mends.load(Ordering::Relaxed) != attempts {
+                    return Err(Gone);
+                }
+            } else if log.is_stalled() && only_refusals(&self.reply.buf) {
+                return Ok(());
             }
             bell.await;
         }
@@ -385,6 +417,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
         self.server.blocked.remove(waiter);
+        if reply {
+            count_unserved(self.server, waiter, false);
+        }
         if reply && !waiter.silent {
             waiter.reply_timeout(&mut self.reply);
         }
@@ -397,12 +432,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         transaction::abandon(self.server, &mut self.session);
         pubsub::leave_all(self.server, &mut self.session);
         crate::monitor::leave(self.server, &client);
+        self.server.tracking.disable(&client);
+        self.server.client_memory.forget(&client);
         self.server.clients.remove(client.id);
     }
 }
 
+/// Holds up whoever wrote while the tree falls behind (I8).
+async fn hold_up(server: &Server) {
+    let slow_us = server.health.slow_us.load(Ordering::Relaxed);
+    if slow_us != 0 {
+        add(&server.health.slowed_us, slow_us);
+        sleep(Duration::from_micros(slow_us)).await;
+    }
+}
+
+/// Whether replies tell of nothing but writes that storage did not take, and so
+/// of nothing that might not be durable.
+fn only_refusals(replies: &[u8]) -> bool {
+    let mut lines = replies.split(|byte| *byte == b'\n');
+    // Behind the last line's end there is nothing.
+    lines.next_back().is_some_and(<[u8]>::is_empty)
+        && lines
+            .all(|line| line.starts_with(b"-") && line[1..].starts_with(gate::REFUSED.as_bytes()))
+}
+
 /// The limit on what a client has not taken yet.
-fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
+pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
     if client.is_subscriber() {
         &server.settings.pubsub_output_limit
     } else {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use redoubt_persistence::disk::{DirectoryLock, RealDisk};
-use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
+use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
+use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use crate::commands::command::Command;
@@ -59,12 +59,20 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
     let log_dir = dir.join("log");
-    let options = LogOptions {
+    let mut options = LogOptions {
         policy: sync_policy(config),
         verify_from: Offset(meta.offset),
+        segment_bytes: config.integer(id("log-segment-size")).max(0) as u64,
         ..LogOptions::default()
     };
-    let (log, report) = Log::open(Arc::new(RealDisk), &log_dir, Offset(meta.offset), options)
+    let disk = FaultyDisk::default();
+    let faults = disk.switch();
+    if let Some(first) = decode_beginning(&meta) {
+        forget_before(&disk, &log_dir, first)
+            .map_err(|e| format!("can't remove a log that had failed: {e}"))?;
+        options.first_segment = first;
+    }
+    let (log, report) = Log::open(Arc::new(disk), &log_dir, Offset(meta.offset), options)
         .map_err(|e| format!("can't open the log in {}: {e}", log_dir.display()))?;
     if report.end.0 < meta.offset || report.oldest.0 > meta.offset {
         return Err(format!(
@@ -84,7 +92,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let storage = Storage {
         log: Arc::new(log),
         tree: Arc::new(tree),
-        failed_checkpoint: std::sync::OnceLock::new(),
+        faults,
     };
     Ok(Opened {
         storage,
@@ -108,7 +116,23 @@ pub fn encode_map(map: &DbMap) -> (String, Vec<u8>) {
     (DB_MAP.to_string(), bytes)
 }
 
-fn decode_map(meta: &Meta) -> Option<DbMap> {
+/// Name under which the tree keeps the segment that a log begun anew starts with.
+const BEGINNING: &str = "log-begins";
+
+/// The first segment of a log that begins anew where the tree is, as a blob for
+/// the tree: segments before it are a history that was given up.
+pub fn encode_beginning(first_segment: u64) -> (String, Vec<u8>) {
+    (BEGINNING.into(), first_segment.to_le_bytes().to_vec())
+}
+
+fn decode_beginning(meta: &Meta) -> Option<u64> {
+    let (_, bytes) = meta.extra.iter().find(|(name, _)| name == BEGINNING)?;
+    Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
+}
+
+/// The databases' numbers that the tree's state holds; None in a tree that
+/// was never written.
+pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
     let (_, bytes) = meta.extra.iter().find(|(name, _)| name == DB_MAP)?;
     let numbers: Vec<u32> = bytes
         .chunks_exact(4)
@@ -182,8 +206,8 @@ fn check_databases(databases: u32, meta: &Meta) -> Result<(), String> {
     }
 }
 
-/// Runs the log's commands.
-struct Replayer {
+/// Runs commands of a log, which log nothing themselves.
+pub(super) struct Replayer {
     server: &'static Server,
     session: Session,
     reply: ReplyBuffer,
@@ -193,7 +217,7 @@ struct Replayer {
 }
 
 impl Replayer {
-    fn new(server: &'static Server, selected_db: u32) -> Self {
+    pub(super) fn new(server: &'static Server, selected_db: u32) -> Self {
         let client = Client::new("log".into(), "log".into(), -1, server.started_ms);
         let mut session = Session::new(Arc::new(client), true);
         session.replaying = true;
@@ -237,7 +261,13 @@ impl Replayer {
         }
     }
 
-    fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
+    /// Whether there is such a command.
+    pub(super) fn knows(&self, args: &[&[u8]]) -> bool {
+        table().find(args).is_some()
+    }
+
+    /// Runs a command. The error is what it answered, or that there is none.
+    pub(super) fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
         let name = || String::from_utf8_lossy(args[0]).into_owned();
         let found = table()
             .find(args)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery};
+use super::{background, checkpoint, import, recovery, save, watch};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
 
@@ -42,9 +42,17 @@ struct Running {
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     let dir = enter_directory(&mut config)?;
+    let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    let node = match config.bool(id("cluster-enabled")) {
+        true => Some((
+            super::listener::bind_bus(&config)?,
+            crate::cluster::Cluster::open(&config)?,
+        )),
+        false => None,
+    };
     let opened = match is_persistent(&config) {
         true => Some(recovery::open(&config, &dir)?),
         false => None,
@@ -54,9 +62,18 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
         None => (None, None, None),
     };
+    let mut server = Server::new(config, config_file, storage, count);
+    server.acl = acl;
+    let keys = server.config.read().integer(id("tracking-table-max-keys"));
+    server
+        .tracking
+        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let bus = node.map(|(listeners, (cluster, queues))| {
+        server.cluster = Some(cluster);
+        (listeners, queues)
+    });
+    let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -65,7 +82,13 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
     }
-    let running = spawn_threads(server, lock).map_err(|e| format!("can't start: {e}"))?;
+    save::remove_leftovers();
+    import::at_start(server)?;
+    if let Some((listeners, queues)) = bus {
+        crate::cluster::keys::check_at_start(server);
+        super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
+    }
+    let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
     for listener in listeners {
@@ -75,8 +98,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }
     let pid_file = write_pid_file(&server.config.read());
+    let ends = Ends::listen()?;
     announce(server, &dir, count);
-    wait_for_end(server)?;
+    ends.wait(server);
     let result = running.wind_up();
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
@@ -84,10 +108,36 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     result
 }
 
+/// Imports a file into an empty data directory, without serving.
+pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+    let dir = enter_directory(&mut config)?;
+    if !is_persistent(&config) {
+        return Err("an import needs a place for the data: appendonly or save".into());
+    }
+    let source = import::source_at(path)?;
+    let opened = recovery::open(&config, &dir)?;
+    let server = Server::new(config, None, Some(opened.storage), 1);
+    let server: &'static Server = Box::leak(Box::new(server));
+    recovery::replay(server, &opened.meta)?;
+    if !import::is_new(server) {
+        return Err(format!("{} holds data already", dir.display()));
+    }
+    import::import(server, &source)?;
+    if let Some(log) = server.log() {
+        log.close()
+            .map_err(|e| format!("the log could not be closed: {e}"))?;
+    }
+    tracing::info!("Imported into {}", dir.display());
+    Ok(())
+}
+
 /// Makes `dir` the working directory, as a Redis server does.
 fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     let wanted = config.string(id("dir")).into_owned();
-    let path = Path::new(&wanted);
+    let path = match wanted.is_empty() {
+        true => Path::new("."),
+        false => Path::new(&wanted),
+    };
     let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     config.set_value(
@@ -113,6 +163,9 @@ fn raise_descriptor_limit(maxclients: i64) {
 fn wake_on_sync(server: &'static Server) {
     let Some(log) = server.log() else { return };
     log.on_synced(Box::new(move |_| {
+        if let (true, Some(storage)) = (server.log_in_trouble(), &server.storage) {
+            watch::watch_log(server, storage);
+        }
         if server.settings.sync_always.load(Ordering::Relaxed) {
             server
                 .synced_bells
@@ -125,6 +178,7 @@ fn wake_on_sync(server: &'static Server) {
 fn spawn_threads(
     server: &'static Server,
     lock: Option<redoubt_persistence::disk::DirectoryLock>,
+    dir: &Path,
 ) -> std::io::Result<Running> {
     let checkpoints = Arc::new(Control::default());
     let stop = Arc::new(AtomicBool::new(false));
@@ -136,6 +190,7 @@ fn spawn_threads(
         "tree-writer",
         Box::new(move || checkpoint::run(theirs, &control)),
     )?;
+    spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(
         "expiry",
@@ -145,6 +200,11 @@ fn spawn_threads(
     spawn(
         "warming",
         Box::new(move || background::warm(theirs, &stopped)),
+    )?;
+    let (theirs, stopped, dir) = (server, stop.clone(), dir.to_path_buf());
+    spawn(
+        "storage-watch",
+        Box::new(move || watch::run(theirs, &stopped, &dir)),
     )?;
     Ok(Running {
         server,
@@ -198,26 +258,45 @@ fn write_pid_file(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Waits for SIGTERM, SIGINT or SHUTDOWN.
-fn wait_for_end(server: &'static Server) -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("can't wait for signals: {e}"))?;
-    runtime.block_on(async {
+/// Hears SIGTERM and SIGINT from its making on.
+struct Ends {
+    runtime: tokio::runtime::Runtime,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Ends {
+    fn listen() -> Result<Ends, String> {
+        use tokio::signal::unix::{SignalKind, signal};
         let failed = |e: std::io::Error| format!("can't wait for signals: {e}");
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
-            _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
-            () = server.shutdown_bell.notified() => {
-                tracing::info!("User requested shutdown...");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let guard = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        drop(guard);
+        Ok(Ends {
+            runtime,
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// Waits for SIGTERM, SIGINT or SHUTDOWN.
+    fn wait(mut self, server: &'static Server) {
+        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
+                _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
+                () = server.shutdown_bell.notified() => {
+                    tracing::info!("User requested shutdown...");
+                }
             }
-        }
-        Ok(())
-    })
+        });
+    }
 }
 
 impl Running {
@@ -225,17 +304,19 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
+        self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {
             let end = storage.log.end();
-            storage
-                .log
-                .sync_to(end)
-                .map_err(|e| format!("the log could not be synced: {e}"))?;
+            let synced = storage.log.sync_to(end);
             drop(held);
+            // After a failure of the log this stores everything in the tree.
             self.checkpoints.stop(how == Shutdown::Clean);
             let _ = self.checkpoint_thread.join();
+            if let (Err(error), Some(_)) = (synced, storage.log.failure()) {
+                return Err(format!("the log could not be synced: {error}"));
+            }
             // From here on nothing is logged any more, so nothing may be run
             // and acknowledged: the stripes stay locked until the end.
             std::mem::forget(self.server.keyspace.try_lock_all(LOCK_PATIENCE));

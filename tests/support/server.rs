@@ -37,6 +37,7 @@ impl Peer {
 pub struct Server {
     program: PathBuf,
     directives: Vec<String>,
+    environment: Vec<(String, String)>,
     dir: TempDir,
     port: u16,
     process: Option<Process>,
@@ -71,6 +72,7 @@ impl Server {
         let mut server = Self {
             program,
             directives: directives.iter().map(|text| text.to_string()).collect(),
+            environment: Vec::new(),
             dir: tempfile::tempdir().expect("a temporary directory can be made"),
             port: 0,
             process: None,
@@ -119,6 +121,11 @@ impl Server {
         self.wait()
     }
 
+    /// Waits for it to end by itself, after SHUTDOWN. Panics if it doesn't in a minute.
+    pub fn await_end(&mut self) -> ExitStatus {
+        self.wait()
+    }
+
     /// Starts it again, on the same directory and port, after [`kill`](Self::kill) or
     /// [`terminate`](Self::terminate). Panics if it doesn't start.
     pub fn restart(&mut self) {
@@ -135,6 +142,16 @@ impl Server {
             Ok(()) => panic!("{} starts against expectation", self.program.display()),
             Err(log) => log,
         }
+    }
+
+    /// An environment variable of its next starts.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// The directives of its next starts.
+    pub fn set_directives(&mut self, directives: &[&str]) {
+        self.directives = directives.iter().map(|text| text.to_string()).collect();
     }
 
     /// As [`restart_refused`](Self::restart_refused), with directives that hold for this one start.
@@ -183,6 +200,7 @@ impl Server {
             .arg("--dir")
             .arg(self.dir.path())
             .args(&self.directives)
+            .envs(self.environment.iter().cloned())
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

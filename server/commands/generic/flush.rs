@@ -54,7 +54,10 @@ pub const FLUSHALL: Command = Command {
     summary: "Removes all keys of all databases.",
     run: |ctx, args| {
         let databases = ctx.server.keyspace.databases();
-        flush(ctx, args, 0..databases)
+        flush(ctx, args, 0..databases)?;
+        // A snapshot of what was just thrown away is of no use.
+        ctx.server.saves.cancel();
+        Ok(())
     },
     ..FLUSHDB
 };
@@ -96,6 +99,7 @@ fn flush(ctx: &mut Context<'_>, args: &[&[u8]], databases: std::ops::Range<u32>)
             .iter()
             .for_each(|key| ctx.db.changed(SILENT, "flushdb", key));
     }
+    ctx.db.recorder.flushed = true;
     ctx.db.select(ctx.session.db);
     // It enters the log even if there was nothing: a replica may think
     // otherwise.

@@ -1,9 +1,12 @@
 //! OBJECT: how a value is held.
 
+use std::sync::atomic::Ordering;
+
 use super::access::untouched;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::keyspace::entry::frequency;
 use crate::state::Server;
 
 /// Mask of the eviction clock.
@@ -86,9 +89,7 @@ pub const REFCOUNT: Command = Command {
 
 /// Whether keys' use is counted (LFU) rather than timed (LRU).
 pub fn is_lfu(server: &Server) -> bool {
-    let config = server.config.read();
-    let policy = config.string(crate::config::id("maxmemory-policy"));
-    policy.ends_with("-lfu")
+    server.settings.counts_uses.load(Ordering::Relaxed)
 }
 
 fn encoding(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
@@ -119,7 +120,9 @@ fn freq(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
              will take some time to adjust.",
         ));
     }
-    ctx.reply.integer(i64::from(access & 0xff));
+    let now_ms = ctx.now_ms();
+    ctx.reply
+        .integer(i64::from(frequency::decayed(access, now_ms)));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::keyspace::codec;
 use crate::keyspace::db::ExpiryMode;
-use crate::keyspace::entry::Value;
+use crate::keyspace::entry::{Value, frequency};
 use crate::keyspace::recorder::class;
 
 /// RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds]
@@ -149,7 +149,7 @@ fn set_access(ctx: &mut Context<'_>, key: &[u8], options: &Options) -> CommandRe
     let lfu = is_lfu(ctx.server);
     let access = match (options.idle_s, options.frequency) {
         (Some(idle_s), _) if !lfu => now_s.saturating_sub(idle_s),
-        (_, Some(frequency)) if lfu => frequency,
+        (_, Some(count)) if lfu => i64::from(frequency::of_count(count as u8, ctx.now_ms())),
         _ => return Ok(()),
     };
     if let Some(entry) = ctx.db.peek(key)? {

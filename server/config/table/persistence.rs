@@ -111,6 +111,50 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Directory of the field's append-only files.",
     ),
     declare(
+        "log-segment-size",
+        None,
+        Memory {
+            min: 64 << 10,
+            max: 1 << 40,
+        },
+        "67108864",
+        Traits::IMMUTABLE,
+        "Size of a file of the log, of which up to four are there ahead of need (own directive).",
+    ),
+    declare(
+        "tree-lag-slow",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "4294967296",
+        Traits::NONE,
+        "Bytes of log behind which the tree may be before writers are slowed; 0 is never (own directive).",
+    ),
+    declare(
+        "tree-lag-limit",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "8589934592",
+        Traits::NONE,
+        "Bytes of log behind which the tree may be before writes are refused; 0 is no limit (own directive).",
+    ),
+    declare(
+        "disk-free-min",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "67108864",
+        Traits::NONE,
+        "Writes are refused while fewer bytes are free on the disk; 0 is off (own directive).",
+    ),
+    declare(
         "no-appendfsync-on-rewrite",
         None,
         Bool,
@@ -202,6 +246,36 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "10",
         Traits::NONE,
         "Seconds to wait for replicas at shutdown.",
+    ),
+    declare(
+        "rdb-key-save-delay",
+        None,
+        Integer {
+            min: i32::MIN as i128,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN,
+        "Microseconds to wait for each key that a snapshot saves, for tests.",
+    ),
+    declare(
+        "loading-process-events-interval-bytes",
+        None,
+        Memory {
+            min: 1024,
+            max: i32::MAX as i128,
+        },
+        "2097152",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Bytes loaded between two looks at clients.",
+    ),
+    declare(
+        "sanitize-dump-payload",
+        None,
+        Choice(&["no", "yes", "clients"]),
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Whether values of a dump are checked whole; here they always are.",
     ),
     declare(
         "key-load-delay",

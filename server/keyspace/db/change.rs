@@ -44,14 +44,16 @@ impl Db<'_> {
         let (parity, tracking, index) = (self.parity, self.tracking, self.index);
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let new_expiry = entry.expire_at_ms();
-        if let Some(access) = self.access {
-            entry.set_access(access);
-        }
+        let access = self.access;
+        let has_expiring_fields = entry.has_expiring_fields();
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
         let mut old_expiry = None;
         match share.tables[slot].find_place(key.hash, key.bytes) {
             Some(mut place) => {
                 let old = place.get();
+                if let Some(access) = access {
+                    entry.touch_as(&old, access);
+                }
                 old_expiry = old.expire_at_ms();
                 let frozen = old.is_dirty(1 - parity);
                 let listed = old.is_dirty(parity);
@@ -72,6 +74,9 @@ impl Db<'_> {
                 }
             }
             None => {
+                if let Some(access) = access {
+                    entry.touch(access);
+                }
                 if tracking {
                     entry.set_dirty(parity, true);
                     share.dirty.changed[parity].push(packed(slot, key.hash));
@@ -82,6 +87,9 @@ impl Db<'_> {
             }
         }
         self.move_expiry(key, old_expiry, new_expiry);
+        if has_expiring_fields {
+            self.schedule_fields_anew(key);
+        }
     }
 
     fn move_expiry(&mut self, key: &KeyRef, old: Option<i64>, new: Option<i64>) {
@@ -111,10 +119,10 @@ impl Db<'_> {
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
-        self.prepare(&key)?;
         if expire_at_ms.is_none() && self.overwrite(&key, value) {
             return Ok(());
         }
+        self.prepare(&key)?;
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -135,7 +143,7 @@ impl Db<'_> {
         }
         let listed = entry.is_dirty(parity);
         if let Some(access) = access {
-            entry.set_access(access);
+            entry.touch(access);
         }
         let mut done = false;
         place.update(|mut entry| {

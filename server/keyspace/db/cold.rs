@@ -37,6 +37,8 @@ impl Db<'_> {
             && self.expiry_mode == ExpiryMode::Remove
         {
             self.remove_expired(key);
+        } else {
+            self.settle_fields(key);
         }
         Ok(())
     }
@@ -45,7 +47,7 @@ impl Db<'_> {
         let entry = Entry::new(key.bytes, value, expire_at_ms);
         entry.set_in_tree();
         if let Some(access) = self.access {
-            entry.set_access(access);
+            entry.touch(access);
         }
         if let Some(at_ms) = expire_at_ms {
             let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
@@ -54,7 +56,11 @@ impl Db<'_> {
                 .insert((at_ms, slot, key.hash));
             self.keyspace.add_expires(self.index, 1);
         }
+        let has_expiring_fields = entry.has_expiring_fields();
         self.table(key.slot).insert_new(key.hash, entry);
+        if has_expiring_fields {
+            self.schedule_fields_anew(key);
+        }
     }
 
     /// Loads what is left of a cold slot into RAM.

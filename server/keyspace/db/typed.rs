@@ -49,7 +49,7 @@ impl Db<'_> {
         let mut place = self.place(&key).expect("stored or found above");
         place.update(Entry::into_big);
         if let Some(access) = access {
-            place.get().set_access(access);
+            place.get().touch(access);
         }
         Ok(place
             .into_part(Entry::big_mut)
@@ -103,7 +103,7 @@ impl Db<'_> {
             return Ok(None);
         };
         if let Some(access) = access {
-            place.get().set_access(access);
+            place.get().touch(access);
         }
         Ok(place.into_part(project))
     }

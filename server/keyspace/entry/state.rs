@@ -1,9 +1,18 @@
 //! What an entry knows of its own use: when it was accessed, and what of it
-//! the tree has. Written through shared borrows, under the stripe's lock.
+//! the tree has, both written through shared borrows under the stripe's lock;
+//! and whether a part of it expires by itself.
 
-use super::{DIRTY, Entry, IN_TREE};
+use super::{DIRTY, Entry, Hash, IN_TREE, Kind, frequency};
 
 impl Entry {
+    /// Whether it is a hash of which some field expires.
+    #[inline]
+    pub fn has_expiring_fields(&self) -> bool {
+        // SAFETY: the payload is of the header's kind.
+        self.header().kind == Kind::Hash
+            && unsafe { &*self.payload_ptr().cast::<Hash>() }.has_expiries()
+    }
+
     /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
     #[inline]
     pub fn access(&self) -> u32 {
@@ -20,6 +29,27 @@ impl Entry {
             // no reference to the field itself is ever handed out.
             unsafe { (&raw mut (*self.0.as_ptr()).access).write(access) };
         }
+    }
+
+    /// Notes a use: `stamp` is the eviction clock, or asks for the use to be
+    /// counted (see `frequency.rs`).
+    #[inline]
+    pub fn touch(&self, stamp: u32) {
+        if stamp & frequency::COUNTED == 0 {
+            self.set_access(stamp);
+        } else {
+            self.set_access(frequency::used(self.access(), stamp));
+        }
+    }
+
+    /// Notes a use of what takes the place of `old`, whose uses it inherits if
+    /// they are counted.
+    #[inline]
+    pub fn touch_as(&self, old: &Entry, stamp: u32) {
+        if stamp & frequency::COUNTED != 0 {
+            self.set_access(old.access());
+        }
+        self.touch(stamp);
     }
 
     /// Whether the tree has, or is about to have, a row for the key.

@@ -14,6 +14,19 @@ const FIXTURES: [&str; 3] = [
 
 /// The input is the body of a dump; most get a good checksum, or nothing else would be reached.
 pub fn target() -> Target {
+    Target {
+        name: "restore",
+        corpus: bodies(),
+        max_input_bytes: 2048,
+        // LZF makes at most 88 bytes of one, and of three of those bytes an element of a
+        // collection, which takes about a hundred.
+        max_memory_bytes: 16 << 20,
+        run: Box::new(refused_or_valid),
+    }
+}
+
+/// The values of the fixtures: type byte and body.
+pub fn bodies() -> Vec<Vec<u8>> {
     let lines = FIXTURES.iter().flat_map(|text| text.lines());
     let dumps = lines.filter_map(|line| line.split_once(' '));
     let bodies = dumps.map(|(_, hex)| {
@@ -21,15 +34,7 @@ pub fn target() -> Target {
         let body = dump::unwrap(&dump).expect("a fixture is good");
         body.to_vec()
     });
-    Target {
-        name: "restore",
-        corpus: bodies.collect(),
-        max_input_bytes: 2048,
-        // LZF makes at most 88 bytes of one, and of three of those bytes an element of a
-        // collection, which takes about a hundred.
-        max_memory_bytes: 16 << 20,
-        run: Box::new(refused_or_valid),
-    }
+    bodies.collect()
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -59,7 +64,8 @@ fn refused_or_valid(input: &[u8], choice: u64) {
     }
 }
 
-fn assert_valid(object: &Object) {
+/// Panics unless a value keeps the rules of its type.
+pub fn assert_valid(object: &Object) {
     let (members, count): (Vec<&Vec<u8>>, usize) = match object {
         Object::String(_) | Object::Stream(_) => return,
         Object::List(elements) => return assert!(!elements.is_empty()),

@@ -1,0 +1,430 @@
+//! Making room when memory passes `maxmemory`: the field's eight policies, by
+//! sampling.
+//!
+//! A few keys are looked at, the best candidates among them and among those
+//! seen before stay in a pool, and the best of these goes. What goes is logged
+//! as its removal (I2), so that a restart and a replica do the same without
+//! knowing why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::commands::effects::encode;
+use crate::connection::client::Client;
+use crate::connection::dispatch::{after, break_watches, open_db};
+use crate::connection::session::Session;
+use crate::keyspace::KeyRef;
+use crate::keyspace::db::{Db, ExpiryMode};
+use crate::keyspace::entry::{Entry, frequency};
+use crate::keyspace::stripe::{STRIPES, StripeSet};
+use crate::state::{Server, unix_ms};
+use crate::stats::add;
+
+/// Candidates kept from one look to the next.
+const POOL: usize = 16;
+/// Keys that go between two looks at the clock.
+const KEYS_PER_LOOK: u32 = 16;
+/// The eviction clock counts seconds in so many bits.
+const CLOCK_MASK: u32 = 0xff_ffff;
+
+/// What goes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// What was not used for the longest time.
+    LeastRecent,
+    /// What is used least often.
+    LeastFrequent,
+    /// Anything.
+    Random,
+    /// What expires soonest.
+    Soonest,
+}
+
+/// `maxmemory-policy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// What goes first.
+    pub order: Order,
+    /// Only keys with an expiry go.
+    pub volatile_only: bool,
+}
+
+impl Policy {
+    /// The policy of this name; None for `noeviction`.
+    pub fn named(name: &str) -> Option<Policy> {
+        let (which, order) = name.split_once('-')?;
+        let order = match order {
+            "lru" => Order::LeastRecent,
+            "lfu" => Order::LeastFrequent,
+            "random" => Order::Random,
+            "ttl" => Order::Soonest,
+            _ => return None,
+        };
+        Some(Policy {
+            order,
+            volatile_only: which == "volatile",
+        })
+    }
+
+    /// How fit an entry is to go; the highest goes first. None: never.
+    fn fitness(self, entry: &Entry, now_ms: i64) -> Option<u64> {
+        let expire_at_ms = entry.expire_at_ms();
+        if self.volatile_only && expire_at_ms.is_none() {
+            return None;
+        }
+        let clock = (now_ms / 1000) as u32 & CLOCK_MASK;
+        Some(match self.order {
+            Order::LeastRecent => u64::from(clock.wrapping_sub(entry.access()) & CLOCK_MASK),
+            Order::LeastFrequent => u64::from(255 - frequency::decayed(entry.access(), now_ms)),
+            Order::Random => 0,
+            Order::Soonest => u64::MAX - expire_at_ms.unwrap_or(i64::MAX).max(0) as u64,
+        })
+    }
+}
+
+/// What became of an attempt to make room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// There is room.
+    Enough,
+    /// Not yet: the rest goes in the background.
+    Soon,
+    /// There is none, and nothing may go.
+    None,
+}
+
+/// A key that may go.
+struct Candidate {
+    fitness: u64,
+    db: u32,
+    key: Box<[u8]>,
+}
+
+/// Who makes room, one at a time.
+#[derive(Default)]
+struct Evictor {
+    pool: Vec<Candidate>,
+    session: Option<Session>,
+}
+
+/// Eviction's state and figures.
+#[derive(Default)]
+pub struct Eviction {
+    evictor: Mutex<Evictor>,
+    /// The last attempt found nothing that may go.
+    exhausted: AtomicBool,
+    /// Keys that went.
+    pub evicted: AtomicU64,
+    /// Time for which memory was beyond the limit, microseconds.
+    exceeded_us: AtomicU64,
+    exceeding: AtomicBool,
+    exceeded_since: Mutex<Option<Instant>>,
+}
+
+impl Eviction {
+    /// Microseconds beyond the limit: in total, and since it was last passed.
+    pub fn exceeded_us(&self) -> (u64, u64) {
+        let since = *self.exceeded_since.lock();
+        let current = since.map_or(0, |since| since.elapsed().as_micros() as u64);
+        (self.exceeded_us.load(Relaxed) + current, current)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.evicted.store(0, Relaxed);
+        self.exceeded_us.store(0, Relaxed);
+        let mut since = self.exceeded_since.lock();
+        *since = since.map(|_| Instant::now());
+    }
+
+    fn note(&self, exceeded: bool) {
+        if self.exceeding.swap(exceeded, Relaxed) == exceeded {
+            return;
+        }
+        let mut since = self.exceeded_since.lock();
+        match (exceeded, *since) {
+            (true, None) => *since = Some(Instant::now()),
+            (false, Some(began)) => {
+                add(&self.exceeded_us, began.elapsed().as_micros() as u64);
+                *since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Bytes that are not the data's, and so don't count towards `maxmemory`: what
+/// the log has to write yet.
+pub fn uncounted_bytes(server: &Server) -> u64 {
+    server.log().map_or(0, |log| log.buffered_bytes())
+}
+
+/// Bytes in use beyond the limit.
+fn excess(server: &Server) -> u64 {
+    let limit = server.settings.maxmemory.load(Relaxed);
+    if limit == 0 {
+        return 0;
+    }
+    let used = crate::memory::used_bytes();
+    match used > limit {
+        true => (used - limit).saturating_sub(uncounted_bytes(server)),
+        false => 0,
+    }
+}
+
+/// Whether a command that needs memory has to be refused: memory is full, and
+/// the last attempt to make room was in vain. Locks nothing.
+pub fn is_out_of_memory(server: &Server) -> bool {
+    let hopeless = || server.settings.policy().is_none() || server.eviction.exhausted.load(Relaxed);
+    excess(server) != 0 && hopeless()
+}
+
+/// Whether so much is free that a batch of commands need not ask one by one.
+pub fn has_ample_room(server: &Server) -> bool {
+    const AMPLE: u64 = 16 << 20;
+    let limit = server.settings.maxmemory.load(Relaxed);
+    limit == 0 || crate::memory::used_bytes().saturating_add(AMPLE) < limit
+}
+
+/// Removes keys until memory is below the limit, for as long as
+/// `maxmemory-eviction-tenacity` allows. The caller holds no stripe.
+pub fn make_room(server: &'static Server) -> Room {
+    let mut left = excess(server);
+    if left == 0 {
+        if server.eviction.exceeding.load(Relaxed) {
+            server.eviction.note(false);
+        }
+        return Room::Enough;
+    }
+    server.eviction.note(true);
+    let Some(policy) = server.settings.policy() else {
+        return Room::None;
+    };
+    let began = Instant::now();
+    let budget = budget(server.settings.eviction_tenacity.load(Relaxed));
+    let mut evictor = server.eviction.evictor.lock();
+    let mut keys = 0;
+    while left > 0 {
+        match evictor.evict_one(server, policy) {
+            Some(freed) => left = left.saturating_sub(freed as u64),
+            None => {
+                server.eviction.exhausted.store(true, Relaxed);
+                return Room::None;
+            }
+        }
+        keys += 1;
+        if keys % KEYS_PER_LOOK == 0 {
+            if budget.is_some_and(|budget| began.elapsed() > budget) {
+                break;
+            }
+            // What was freed since may be less or more than was counted.
+            left = left.min(excess(server));
+        }
+    }
+    server.eviction.exhausted.store(false, Relaxed);
+    server.eviction.note(left > 0);
+    match left {
+        0 => Room::Enough,
+        _ => Room::Soon,
+    }
+}
+
+/// How long one command may spend on making room; None is as long as it takes.
+fn budget(tenacity: u64) -> Option<Duration> {
+    match tenacity {
+        0..=10 => Some(Duration::from_micros(50 * tenacity)),
+        11..=99 => {
+            let micros = 500.0 * 1.15_f64.powi(tenacity as i32 - 10);
+            Some(Duration::from_micros(micros as u64))
+        }
+        _ => None,
+    }
+}
+
+impl Evictor {
+    /// Removes one key; gives about how many bytes that frees. None when there
+    /// is nothing that may go.
+    fn evict_one(&mut self, server: &'static Server, policy: Policy) -> Option<usize> {
+        let session = self.session.get_or_insert_with(|| {
+            let client = Client::new("eviction".into(), "".into(), -1, 0);
+            Session::new(Arc::new(client), true)
+        });
+        for _ in 0..POOL {
+            self.pool.truncate(POOL);
+            look(server, session, policy, &mut self.pool);
+            if policy.order == Order::Random {
+                self.pool.truncate(1);
+            }
+            while !self.pool.is_empty() {
+                let best = self.pool.remove(0);
+                if let Some(freed) = remove(server, session, policy, &best) {
+                    return Some(freed);
+                }
+                // It is gone, or no longer volatile.
+            }
+            let databases = 0..server.keyspace.databases();
+            let mut sizes = databases.map(|db| candidates_in(server, policy, db));
+            if !sizes.any(|size| size != 0) {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+/// How many keys of a database may go, at most.
+fn candidates_in(server: &Server, policy: Policy, db: u32) -> u64 {
+    match policy.volatile_only {
+        true => server.keyspace.expires_count(db),
+        false => server.keyspace.key_count(db),
+    }
+}
+
+/// Looks at a few keys of each database and merges them into the pool, fittest
+/// first.
+fn look(server: &'static Server, session: &mut Session, policy: Policy, pool: &mut Vec<Candidate>) {
+    let samples = match policy.order {
+        Order::Random => 1,
+        _ => server.settings.eviction_samples.load(Relaxed).max(1) as usize,
+    };
+    let databases = server.keyspace.databases();
+    let first = fastrand::u32(..databases);
+    for step in 0..databases {
+        let index = (first + step) % databases;
+        if candidates_in(server, policy, index) == 0 {
+            continue;
+        }
+        session.db = index;
+        let start = fastrand::usize(..STRIPES);
+        let mut found = 0;
+        for step in 0..STRIPES {
+            let stripe = (start + step) % STRIPES;
+            let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
+            let now_ms = db.now_ms;
+            let volatile = policy.volatile_only;
+            db.sample(stripe, samples - found, volatile, &mut |entry| {
+                found += 1;
+                if let Some(fitness) = policy.fitness(entry, now_ms) {
+                    offer(pool, fitness, index, entry.key());
+                }
+            });
+            if found >= samples {
+                break;
+            }
+        }
+        if policy.order == Order::Random && found > 0 {
+            return;
+        }
+    }
+}
+
+/// Takes a key into the pool if it is among the fittest.
+fn offer(pool: &mut Vec<Candidate>, fitness: u64, db: u32, key: &[u8]) {
+    let place = pool.partition_point(|other| other.fitness >= fitness);
+    let known = pool
+        .iter()
+        .any(|other| other.db == db && *other.key == *key);
+    if place < POOL && !known {
+        let key = key.into();
+        pool.insert(place, Candidate { fitness, db, key });
+        pool.truncate(POOL);
+    }
+}
+
+/// Removes a candidate, if it is still one; gives about how much that frees.
+fn remove(
+    server: &'static Server,
+    session: &mut Session,
+    policy: Policy,
+    candidate: &Candidate,
+) -> Option<usize> {
+    session.db = candidate.db;
+    let stripe = KeyRef::new(&candidate.key).stripe();
+    let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
+    db.expiry_mode = ExpiryMode::Ignore;
+    let freed = evict(&mut db, policy, &candidate.key)?;
+    if let Some(log) = server.log() {
+        let name: &[u8] = match server.settings.lazy_eviction.load(Relaxed) {
+            true => b"UNLINK",
+            false => b"DEL",
+        };
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &[name, &candidate.key]);
+        log.append(candidate.db, &bytes, candidate.db);
+    }
+    let recorder = std::mem::take(&mut db.recorder);
+    if server.watches.any() {
+        break_watches(server, &recorder);
+    }
+    drop(db);
+    add(&server.eviction.evicted, 1);
+    after(server, session, recorder);
+    Some(freed)
+}
+
+fn evict(db: &mut Db<'_>, policy: Policy, key: &[u8]) -> Option<usize> {
+    let expires = db.resident(key)?.expire_at_ms().is_some();
+    match policy.volatile_only && !expires {
+        true => None,
+        false => db.evict(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_policies_are_known_by_name() {
+        for which in ["volatile", "allkeys"] {
+            for order in ["lru", "lfu", "random"] {
+                let policy = Policy::named(&format!("{which}-{order}")).unwrap();
+                assert_eq!(policy.volatile_only, which == "volatile");
+            }
+        }
+        assert_eq!(Policy::named("volatile-ttl").unwrap().order, Order::Soonest);
+        assert_eq!(Policy::named("noeviction"), None);
+    }
+
+    #[test]
+    fn the_pool_keeps_the_fittest_in_order_and_each_once() {
+        let mut pool = Vec::new();
+        for n in 0..100u64 {
+            let key = n.to_string();
+            offer(&mut pool, n * 37 % 100, 0, key.as_bytes());
+            offer(&mut pool, n * 37 % 100, 0, key.as_bytes());
+        }
+        let fitness: Vec<u64> = pool.iter().map(|candidate| candidate.fitness).collect();
+        assert_eq!(fitness, (84..100).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn tenacity_bounds_the_time() {
+        assert_eq!(budget(0), Some(Duration::ZERO));
+        assert_eq!(budget(10), Some(Duration::from_micros(500)));
+        assert!(budget(50).unwrap() > Duration::from_millis(100));
+        assert_eq!(budget(100), None);
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_or_expires_soonest_is_fittest() {
+        let now_ms = 1_700_000_000_000;
+        let entry = |access: u32, expiry| {
+            let entry = Entry::new_string(b"k", b"v", expiry);
+            entry.set_access(access);
+            entry
+        };
+        let clock = (now_ms / 1000) as u32 & CLOCK_MASK;
+        let lru = Policy::named("allkeys-lru").unwrap();
+        let (old, new) = (entry(clock - 100, None), entry(clock, None));
+        assert_eq!(lru.fitness(&old, now_ms), Some(100));
+        assert_eq!(lru.fitness(&new, now_ms), Some(0));
+        let ttl = Policy::named("volatile-ttl").unwrap();
+        let (soon, late) = (entry(0, Some(now_ms + 1)), entry(0, Some(now_ms + 9)));
+        assert!(ttl.fitness(&soon, now_ms) > ttl.fitness(&late, now_ms));
+        assert_eq!(ttl.fitness(&new, now_ms), None);
+    }
+}

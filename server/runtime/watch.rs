@@ -1,0 +1,134 @@
+//! The thread that watches storage: how far the tree is behind the log (I8),
+//! how much of the disk is left, and whether the log has room to go on.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::config::{DirectiveId, id};
+use crate::health::Trouble;
+use crate::state::{Server, Storage};
+
+/// How often everything is looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// Writers are held up for this long at most, just below the limit.
+const MAX_SLOW_US: u64 = 100_000;
+
+const SLOW: DirectiveId = id("tree-lag-slow");
+const LIMIT: DirectiveId = id("tree-lag-limit");
+const FREE_MIN: DirectiveId = id("disk-free-min");
+
+/// The body of the thread; ends when `stop` is set.
+pub fn run(server: &'static Server, stop: &AtomicBool, dir: &Path) {
+    let Some(storage) = &server.storage else {
+        return;
+    };
+    let places = [dir.join("log"), dir.join("tree")];
+    let mut ticks: u64 = 0;
+    while !stop.load(Ordering::Relaxed) {
+        watch_lag(server, storage);
+        watch_log(server, storage);
+        if ticks.is_multiple_of(5) {
+            watch_disk(server, &places);
+            storage.log.retry_space();
+        }
+        ticks += 1;
+        std::thread::sleep(TICK);
+    }
+}
+
+/// A directive's value in bytes.
+fn bytes(server: &Server, directive: DirectiveId) -> u64 {
+    server.config.read().integer(directive).max(0) as u64
+}
+
+/// How long a writer is held up when the tree is `lag` bytes behind: nothing up
+/// to `soft`, then more and more up to `hard`.
+fn slow_us(lag: u64, soft: u64, hard: u64) -> u64 {
+    if soft == 0 || lag <= soft {
+        return 0;
+    }
+    let span = hard.saturating_sub(soft).max(1);
+    let share = ((lag - soft) as f64 / span as f64).min(1.0);
+    (share * MAX_SLOW_US as f64) as u64
+}
+
+fn watch_lag(server: &Server, storage: &Storage) {
+    let (soft, hard) = (bytes(server, SLOW), bytes(server, LIMIT));
+    let lag = server.tree_lag(storage);
+    let slow = slow_us(lag, soft, if hard == 0 { soft * 2 } else { hard });
+    server.health.slow_us.store(slow, Ordering::Relaxed);
+    if hard != 0 && lag >= hard {
+        server.health.set(
+            Trouble::Lag,
+            format!("the tree is {lag} bytes behind the log, and tree-lag-limit is {hard}; writes are taken again once it has caught up"),
+        );
+    } else if hard == 0 || lag < hard - hard / 8 {
+        server.health.clear(Trouble::Lag);
+    }
+}
+
+/// Notes what the log says of itself. Called by its own threads as well.
+pub fn watch_log(server: &Server, storage: &Storage) {
+    if let Some(failure) = storage.log.failure() {
+        server.health.set(
+            Trouble::Log,
+            format!("errors writing to the log: {failure}; the server tries every second to store everything and begin a new log"),
+        );
+    }
+    let stalled = storage.log.is_stalled().then(|| "it is full".to_string());
+    match storage.log.space_trouble().or(stalled) {
+        Some(trouble) => server.health.set(
+            Trouble::Space,
+            format!("no room on the disk for the log's next segment: {trouble}; writes are taken again once there is"),
+        ),
+        None => server.health.clear(Trouble::Space),
+    }
+}
+
+fn watch_disk(server: &Server, places: &[PathBuf]) {
+    let free = places.iter().filter_map(|place| free_bytes(place)).min();
+    let Some(free) = free else { return };
+    server.health.disk_free.store(free, Ordering::Relaxed);
+    let least = bytes(server, FREE_MIN);
+    if free < least {
+        server.health.set(
+            Trouble::Disk,
+            format!("only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are more"),
+        );
+    } else if free >= least + least / 8 {
+        server.health.clear(Trouble::Disk);
+    }
+}
+
+/// Bytes that this process may still use of the file system under `path`.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: an all-zero statvfs is a valid value of it.
+    let mut stat = unsafe { std::mem::zeroed::<libc::statvfs>() };
+    // SAFETY: the path ends in NUL, and the struct is ours to fill.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) } != 0 {
+        return None;
+    }
+    Some(stat.f_bavail as u64 * stat.f_frsize as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_are_held_up_more_and_more_between_the_limits() {
+        assert_eq!(slow_us(100, 100, 200), 0);
+        assert_eq!(slow_us(150, 100, 200), MAX_SLOW_US / 2);
+        assert_eq!(slow_us(900, 100, 200), MAX_SLOW_US);
+        assert_eq!(slow_us(900, 0, 200), 0);
+    }
+
+    #[test]
+    fn a_disk_has_some_room() {
+        assert!(free_bytes(Path::new("/")).is_some());
+        assert_eq!(free_bytes(Path::new("/no/such/place")), None);
+    }
+}

@@ -1,0 +1,329 @@
+//! What a start makes of files that are damaged, missing, foreign or
+//! read-only, and what a server makes of a clock that jumps.
+//! (Two servers on one directory, flipped bytes and torn tails in the log: see
+//! `persistence.rs`.)
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Client, Reply, Server, encode, eventually};
+
+const ALWAYS: &[&str] = &[
+    "--appendfsync",
+    "always",
+    "--log-segment-size",
+    "64kb",
+    "--repl-backlog-size",
+    "16kb",
+];
+
+fn run(client: &mut Client, line: &str) -> Reply {
+    client.command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn info_number(client: &mut Client, field: &str) -> u64 {
+    let text = run(client, "INFO persistence").text().expect("a text");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.expect(field).trim().parse().expect("a number")
+}
+
+fn await_checkpoint(client: &mut Client) {
+    eventually("the tree has the whole log", || {
+        info_number(client, "tree_lag_bytes") == 0
+    });
+}
+
+/// Sets `count` keys to values of about 1 KB that name their key.
+fn fill(client: &mut Client, count: usize) {
+    let padding = "p".repeat(1000);
+    let mut bytes = Vec::new();
+    for n in 0..count {
+        let (key, value) = (format!("key:{n}"), format!("value-of-{n};{padding}"));
+        bytes.extend(encode(&["SET", &key, &value]));
+    }
+    let replies = client.pipeline(&bytes, count);
+    assert!(replies.iter().all(|reply| *reply == Reply::ok()));
+}
+
+/// A server that was killed with everything in its tree.
+fn killed_with_full_tree(keys: usize) -> Server {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    fill(&mut client, keys);
+    await_checkpoint(&mut client);
+    server.kill();
+    server
+}
+
+fn segments(server: &Server) -> Vec<PathBuf> {
+    let entries = fs::read_dir(server.dir().join("log")).expect("a log directory");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|part| part == needle)
+}
+
+#[test]
+fn a_truncated_tree_is_refused_by_name_and_taken_again_once_it_is_put_back() {
+    let mut server = killed_with_full_tree(2000);
+    let file = server.dir().join("tree/data.mdb");
+    let whole = fs::read(&file).expect("it can be read");
+    for part in [0, 40, 95] {
+        fs::write(&file, &whole[..whole.len() / 100 * part]).expect("it can be written");
+        let refusal = server.restart_refused();
+        assert!(!refusal.contains("panicked"), "{refusal}");
+        match part {
+            // An empty file is an empty tree; what the log has of it is not all.
+            0 => assert!(
+                refusal.contains("a part of the log is missing"),
+                "{refusal}"
+            ),
+            _ => assert!(refusal.contains("data.mdb is damaged"), "{refusal}"),
+        }
+    }
+    fs::write(&file, &whole).expect("it can be written");
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(2000));
+}
+
+#[test]
+fn a_flipped_bit_in_the_tree_costs_one_key_and_is_told() {
+    let mut server = killed_with_full_tree(300);
+    let file = server.dir().join("tree/data.mdb");
+    let mut bytes = fs::read(&file).expect("it can be read");
+    let needle = b"value-of-77;";
+    let mut flipped = 0;
+    while let Some(at) = position(&bytes, needle) {
+        // The page may have been copied: every copy.
+        bytes[at] ^= 1;
+        flipped += 1;
+    }
+    assert!(flipped > 0);
+    fs::write(&file, &bytes).expect("it can be written");
+    server.restart();
+    let mut client = server.client();
+    let reply = format!("{:?}", run(&mut client, "GET key:77"));
+    assert!(
+        reply.contains("checksum of the row does not match"),
+        "{reply}"
+    );
+    for n in (0..300).filter(|n| *n != 77) {
+        let found = run(&mut client, &format!("STRLEN key:{n}"));
+        assert!(
+            matches!(found, Reply::Integer(length) if length > 1000),
+            "key:{n}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    run(&mut client, "CONFIG SET repl-backlog-size 100mb");
+    fill(&mut client, 500);
+    server.kill();
+    let paths = segments(&server);
+    assert!(paths.len() > 5, "{paths:?}");
+    for missing in [&paths[2], &paths[paths.len() - 2]] {
+        let aside = missing.with_extension("aside");
+        fs::rename(missing, &aside).expect("it can be moved");
+        let refusal = server.restart_refused();
+        let name = missing.file_name().expect("a name").to_string_lossy();
+        assert!(
+            refusal.contains("is missing, though later ones exist"),
+            "{refusal}"
+        );
+        assert!(refusal.contains(&*name), "{refusal}");
+        fs::rename(&aside, missing).expect("it can be moved back");
+    }
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(500));
+}
+
+#[test]
+fn foreign_files_are_left_alone() {
+    let mut server = killed_with_full_tree(10);
+    let dir = server.dir().to_path_buf();
+    let foreign = [
+        "log/notes.txt",
+        "log/1.log",
+        "tree/notes.txt",
+        "notes.txt",
+        "log/x.spare",
+    ];
+    for name in foreign {
+        fs::write(dir.join(name), name).expect("it can be written");
+    }
+    fs::create_dir(dir.join("log/00000000000000ff.log")).expect("it can be made");
+    server.restart();
+    fill(&mut server.client(), 200);
+    assert!(server.terminate().success());
+    server.restart();
+    for name in foreign {
+        assert_eq!(
+            fs::read(dir.join(name)).expect("it is there"),
+            name.as_bytes()
+        );
+    }
+}
+
+/// A file system of its own on `at`, read-only later; unmounted when dropped.
+struct Mount<'a>(&'a Path);
+
+impl Mount<'_> {
+    fn new(at: &Path) -> Option<Mount<'_>> {
+        fs::create_dir_all(at).expect("a directory can be made");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "none"])
+            .arg(at)
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Mount(at));
+        }
+        eprintln!("SKIPPED: nothing can be mounted here");
+        None
+    }
+
+    fn make(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let mounted = Command::new("mount")
+            .args(["-o", &options])
+            .arg(self.0)
+            .status();
+        assert!(mounted.expect("mount can be run").success(), "{options}");
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_read_only_directory_is_refused_by_name() {
+    let mut server = Server::start(ALWAYS);
+    assert!(server.terminate().success());
+    let data = server.dir().join("data");
+    let Some(mount) = Mount::new(&data) else {
+        return;
+    };
+    let text = data.to_str().expect("UTF-8");
+    server.set_directives(&[ALWAYS, &["--dir", text]].concat());
+    mount.make("ro");
+    let refusal = server.restart_refused();
+    assert!(refusal.contains("Read-only file system"), "{refusal}");
+    assert!(refusal.contains(text), "{refusal}");
+    mount.make("rw");
+    server.restart();
+    fill(&mut server.client(), 10);
+    server.kill();
+    mount.make("ro");
+    let refusal = server.restart_refused();
+    assert!(refusal.contains("Read-only file system"), "{refusal}");
+    mount.make("rw");
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(10));
+    server.kill();
+}
+
+/// A library that shifts the wall clock by the seconds in a file.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+static long shift(void) {
+    char text[32] = {0};
+    const char *path = getenv("CLOCK_SHIFT_FILE");
+    int fd = path ? open(path, O_RDONLY) : -1;
+    if (fd < 0) return 0;
+    if (read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    close(fd);
+    return atol(text);
+}
+int clock_gettime(clockid_t id, struct timespec *to) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(id, to);
+    if (result == 0 && id == CLOCK_REALTIME) to->tv_sec += shift();
+    return result;
+}
+"#;
+
+/// Builds the library; None without a C compiler.
+fn build_shim(dir: &Path) -> Option<PathBuf> {
+    let (source, library) = (dir.join("shim.c"), dir.join("shim.so"));
+    fs::write(&source, SHIM).expect("it can be written");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .status();
+    match built {
+        Ok(status) if status.success() => Some(library),
+        other => {
+            eprintln!("SKIPPED: no C compiler for a clock of our own ({other:?})");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_only_makes_keys_live_longer() {
+    let mut server = Server::start(&["--appendfsync", "everysec"]);
+    assert!(server.terminate().success());
+    let Some(library) = build_shim(server.dir()) else {
+        return;
+    };
+    let shift = server.dir().join("shift");
+    fs::write(&shift, "7200").expect("it can be written");
+    server.set_environment("LD_PRELOAD", library.to_str().expect("UTF-8"));
+    server.set_environment("CLOCK_SHIFT_FILE", shift.to_str().expect("UTF-8"));
+    server.restart();
+    let mut client = server.client();
+    for line in ["SET short 1 EX 600", "SET long 1 EX 100000", "SET plain 1"] {
+        assert_eq!(run(&mut client, line), Reply::ok());
+    }
+    let ttl = |client: &mut Client, key: &str| match run(client, &format!("TTL {key}")) {
+        Reply::Integer(seconds) => seconds,
+        other => panic!("{other:?}"),
+    };
+    assert!((590..=600).contains(&ttl(&mut client, "short")));
+    // Two hours back.
+    fs::write(&shift, "0").expect("it can be written");
+    eventually("the clock has jumped", || ttl(&mut client, "short") > 7700);
+    assert!((100_000..=107_200).contains(&ttl(&mut client, "long")));
+    // Syncs and checkpoints go by another clock.
+    assert_eq!(run(&mut client, "SET after 1 EX 50"), Reply::ok());
+    eventually("it is synced", || {
+        let synced = info_number(&mut client, "log_synced_offset");
+        synced == info_number(&mut client, "log_end_offset")
+    });
+    await_checkpoint(&mut client);
+    server.kill();
+    server.restart();
+    let mut client = server.client();
+    assert!((30..=50).contains(&ttl(&mut client, "after")));
+    assert!(ttl(&mut client, "short") > 7600);
+    // And forwards again: what is due goes.
+    fs::write(&shift, "10000").expect("it can be written");
+    eventually("what is due is gone", || {
+        run(&mut client, "DBSIZE") == Reply::Integer(2)
+    });
+    assert_eq!(run(&mut client, "GET plain"), Reply::bulk("1"));
+}
