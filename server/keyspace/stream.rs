@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::element::estimate_total;
 use super::limits::{LIMITS, LISTPACK_MAX_BYTES};
-pub use codec::{Form, encode};
+pub use codec::encode;
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
 pub use node::Fields;
