@@ -165,7 +165,8 @@ pub fn uncounted_bytes(server: &Server) -> u64 {
 /// Bytes in use beyond the limit.
 fn excess(server: &Server) -> u64 {
     let limit = server.settings.maxmemory.load(Relaxed);
-    if limit == 0 {
+    // A replica removes what its primary removes.
+    if limit == 0 || server.replication.is_replica() {
         return 0;
     }
     let used = crate::memory::used_bytes();
@@ -346,7 +347,7 @@ fn remove(
     let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
     db.expiry_mode = ExpiryMode::Ignore;
     let freed = evict(&mut db, policy, &candidate.key)?;
-    if let Some(log) = server.log() {
+    if let Some(log) = server.own_log() {
         let name: &[u8] = match server.settings.lazy_eviction.load(Relaxed) {
             true => b"UNLINK",
             false => b"DEL",
