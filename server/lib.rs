@@ -5,6 +5,7 @@
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
 pub mod clock;
+pub mod cold_reads;
 pub mod commands;
 pub mod config;
 pub mod connection;

@@ -58,6 +58,8 @@ pub struct Server {
     pub stats: Stats,
     /// Keys that go for want of memory.
     pub eviction: crate::eviction::Eviction,
+    /// Values that are in the tree only.
+    pub cold_reads: crate::cold_reads::ColdReads,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
     /// Clients in MONITOR mode.
@@ -130,6 +132,7 @@ impl Server {
             watches: Watches::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
+            cold_reads: Default::default(),
             health: Default::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),

@@ -89,6 +89,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || session.transaction.is_some()
         || session.is_subscriber()
         || server.loading.load(Ordering::Relaxed)
+        || server.keyspace.has_spilled()
     {
         return Open::Nothing;
     }

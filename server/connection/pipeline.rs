@@ -20,6 +20,7 @@ use super::dispatch::{Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
 use super::{gate, pause};
 use crate::clock::Ticks;
+use crate::cold_reads;
 use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
@@ -41,6 +42,8 @@ pub enum Stop {
     HasMore,
     /// The next request has to wait for the end of CLIENT PAUSE.
     Paused,
+    /// The next request waits for values that are in the tree.
+    Cold(tokio::sync::oneshot::Receiver<()>),
     /// The client waits; nothing of it runs until then. With its timeout.
     Blocked(Arc<Waiter>, u64),
     /// The connection is to be closed after the replies.
@@ -140,6 +143,15 @@ impl Pipeline {
                     *start = consumed_to;
                     self.give_up_parsed(index);
                     return Stop::Paused;
+                }
+                if server.keyspace.has_spilled()
+                    && let Some(found) = found
+                    && let Some(read) = cold_reads::wanted(server, session, found.command, &args)
+                {
+                    drop(args);
+                    *start = consumed_to;
+                    self.give_up_parsed(index);
+                    return Stop::Cold(read);
                 }
                 let asked = Asked {
                     found,

@@ -35,6 +35,8 @@ pub struct StripeDb {
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
     pub cold: u64,
+    /// Keys whose values are in the tree only.
+    pub cold_values: u64,
 }
 
 impl StripeDb {
@@ -44,6 +46,7 @@ impl StripeDb {
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
+            cold_values: 0,
             cold: if cold { u64::MAX } else { 0 },
         })
     }

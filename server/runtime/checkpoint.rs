@@ -95,9 +95,14 @@ pub fn run(server: &'static Server, control: &Control) {
             continue;
         }
         let waited = Instant::now() >= next;
+        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed);
         let due = match failed {
             true => waited,
-            false => idle || tail >= urgent_bytes(server) || (tail >= WORTHWHILE_BYTES && waited),
+            false => {
+                idle || wanted
+                    || tail >= urgent_bytes(server)
+                    || (tail >= WORTHWHILE_BYTES && waited)
+            }
         };
         if !due {
             continue;

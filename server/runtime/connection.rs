@@ -109,6 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.flush().await?;
                 self.wait_while_paused().await
             }
+            Stop::Cold(read) => {
+                self.wanted = 0;
+                self.flush().await?;
+                let _ = read.await;
+                Ok(())
+            }
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
                 self.flush().await?;

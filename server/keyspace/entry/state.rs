@@ -1,7 +1,7 @@
 //! What an entry knows of its own use: when it was accessed, and what of it
 //! the tree has. Written through shared borrows, under the stripe's lock.
 
-use super::{DIRTY, Entry, IN_TREE, frequency};
+use super::{COLD, DIRTY, Entry, IN_TREE, ValueRef, ValueType, frequency};
 
 impl Entry {
     /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
@@ -41,6 +41,32 @@ impl Entry {
             self.set_access(old.access());
         }
         self.touch(stamp);
+    }
+
+    /// The entry of a key whose value is in the tree only.
+    pub fn new_cold(key: &[u8], value_type: ValueType, expire_at_ms: Option<i64>) -> Entry {
+        // A letter, which is kept inline as it is.
+        let letter = [b'A' + value_type as u8];
+        let mut entry = Entry::new_string(key, &letter, expire_at_ms);
+        entry.header_mut().flags |= COLD;
+        entry
+    }
+
+    /// Whether the value is in the tree only.
+    #[inline]
+    pub fn is_cold(&self) -> bool {
+        self.header().flags & COLD != 0
+    }
+
+    pub(super) fn cold_type(&self) -> ValueType {
+        let letter = match self.value() {
+            ValueRef::Bytes([letter]) => *letter,
+            _ => b'A',
+        };
+        let all = ValueType::ALL.iter().copied();
+        all.into_iter()
+            .find(|one| b'A' + *one as u8 == letter)
+            .unwrap_or(ValueType::String)
     }
 
     /// Whether the tree has, or is about to have, a row for the key.

@@ -16,6 +16,15 @@ pub enum ValueType {
 }
 
 impl ValueType {
+    /// All of them.
+    pub const ALL: &[ValueType] = &[
+        ValueType::String,
+        ValueType::List,
+        ValueType::Set,
+        ValueType::Hash,
+        ValueType::ZSet,
+    ];
+
     /// The name TYPE answers with.
     pub fn name(self) -> &'static str {
         match self {
@@ -42,6 +51,19 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     ZSet(ZSet),
+}
+
+impl Value {
+    /// Its type.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Value::Int(_) | Value::Bytes(_) => ValueType::String,
+            Value::List(_) => ValueType::List,
+            Value::Set(_) => ValueType::Set,
+            Value::Hash(_) => ValueType::Hash,
+            Value::ZSet(_) => ValueType::ZSet,
+        }
+    }
 }
 
 /// A value seen in its entry.
