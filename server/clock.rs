@@ -11,7 +11,7 @@ use crate::config::{self, id};
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::{CommandLog, SlowEntry};
+use crate::stats::{CommandLog, SlowEntry, add};
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -55,6 +55,64 @@ fn nanos_per_tick() -> f64 {
     })
 }
 
+/// What makes a command notable, asked once for many: nothing below all three
+/// of them is.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    ticks: u64,
+    request_bytes: u64,
+    reply_bytes: u64,
+}
+
+impl Limits {
+    /// As the configuration has them now.
+    pub fn of(server: &Server) -> Limits {
+        let settings = &server.settings;
+        let limit = |limit: &AtomicI64| u64::try_from(limit.load(Ordering::Relaxed)).ok();
+        let slow_ns = limit(&settings.slowlog_slower_us).map(|us| us.saturating_mul(1000));
+        let latency_ns = limit(&settings.latency_threshold_ms)
+            .filter(|&ms| ms > 0)
+            .map(|ms| ms.saturating_mul(1_000_000));
+        let nanos = slow_ns.into_iter().chain(latency_ns).min();
+        Limits {
+            ticks: nanos.map_or(u64::MAX, |nanos| (nanos as f64 / nanos_per_tick()) as u64),
+            request_bytes: limit(&settings.request_larger).unwrap_or(u64::MAX),
+            reply_bytes: limit(&settings.reply_larger).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// As [`account`], for a request with its bytes in `raw`, quickly unless it
+/// reaches one of the limits.
+#[inline]
+pub fn account_within(
+    server: &Server,
+    session: &mut Session,
+    request: &Request,
+    clock: &mut Ticks,
+    reply_bytes: usize,
+    limits: &Limits,
+) {
+    let now = Ticks::now();
+    let ticks = now.0.saturating_sub(clock.0);
+    *clock = now;
+    session
+        .tally
+        .count(&server.stats, request.found.number, ticks);
+    let request_bytes = request.raw.map_or(0, <[u8]>::len) as u64;
+    if ticks >= limits.ticks
+        || request_bytes >= limits.request_bytes
+        || reply_bytes as u64 >= limits.reply_bytes
+    {
+        keep_if_notable(server, session, request, nanos_of(ticks), reply_bytes);
+    }
+}
+
+/// Ticks as nanoseconds.
+pub fn nanos_of(ticks: u64) -> u64 {
+    (ticks as f64 * nanos_per_tick()) as u64
+}
+
 /// Counts a finished command, and keeps it if it was slow, or its request or
 /// its reply of `reply_bytes` large. `clock` is when it began, and is moved
 /// on: one reading of the counter serves two commands.
@@ -70,17 +128,25 @@ pub fn account(
     keep_if_notable(server, session, request, nanos, reply_bytes);
 }
 
-/// Counts a command that ran, or one that is blocked now: what it took is
-/// looked at once it is answered. Returns its time in nanoseconds.
+/// Counts a blocked command that is answered now, after `nanos` of work.
+pub fn count_answered(server: &Server, number: usize, nanos: u64) {
+    let command = server.stats.commands_of(number);
+    add(&command.calls, 1);
+    add(&command.nanos, nanos);
+    command.latency.record(nanos, 1);
+    add(&server.stats.processed, 1);
+}
+
+/// Counts a command that ran. Returns its time in nanoseconds.
 #[inline]
-pub fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) -> u64 {
+fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut Ticks) -> u64 {
     let now = Ticks::now();
-    let nanos = (now.0.saturating_sub(clock.0) as f64 * nanos_per_tick()) as u64;
+    let ticks = now.0.saturating_sub(clock.0);
     *clock = now;
     session
         .tally
-        .count(&server.stats, request.found.number, nanos);
-    nanos
+        .count(&server.stats, request.found.number, ticks);
+    nanos_of(ticks)
 }
 
 /// Keeps an answered command for SLOWLOG, COMMANDLOG and LATENCY if it was

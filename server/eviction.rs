@@ -400,6 +400,7 @@ fn remove(
     let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
     db.expiry_mode = ExpiryMode::Ignore;
     if policy.to_tree {
+        server.storage.as_ref()?;
         return db.spill(&candidate.key);
     }
     let freed = evict(&mut db, policy, &candidate.key)?;

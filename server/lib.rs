@@ -4,7 +4,9 @@
 //! values), `commands` (what a command is, and each of them), `connection`
 //! (one client), `runtime` (all of tokio: listener, workers, checkpoints).
 
+pub mod acl;
 pub mod clock;
+pub mod cluster;
 pub mod cold_reads;
 pub mod commands;
 pub mod config;
@@ -19,6 +21,8 @@ pub mod monitor;
 pub mod number;
 pub mod resp;
 pub mod runtime;
+pub mod saves;
 pub mod settings;
 pub mod state;
 pub mod stats;
+pub mod tracking;

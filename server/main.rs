@@ -1,6 +1,7 @@
 //! The `redoubt-server` program: options, configuration, logging, start.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ static ALLOCATOR: redoubt_server::memory::Counted = redoubt_server::memory::Coun
 
 const HELP: &str = "\
 Usage: redoubt-server [file.conf] [--directive value ...]
+       redoubt-server --import FILE [file.conf] [--directive value ...]
        redoubt-server --version
        redoubt-server --help
 
@@ -20,13 +22,18 @@ directive can be given on the command line as well, and then wins:
 
   redoubt-server --port 7000 --dir /var/lib/redoubt --appendfsync always
 
+--import loads FILE, a dump file of Redis or Valkey (RDB), an append-only file,
+its manifest or their directory, into an empty data directory, and ends. A
+server that starts in a directory with a dump.rdb or an appendonlydir and no
+data of its own imports that by itself.
+
 Without arguments: port 6379, data in the current directory (log/ and tree/).
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> = std::env::args_os()
         .skip(1)
-        .map(std::os::unix::ffi::OsStringExt::into_vec)
+        .map(OsStringExt::into_vec)
         .collect();
     match arguments.first().map(Vec::as_slice) {
         Some(b"--help" | b"-h") => {
@@ -39,6 +46,13 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
+    let (to_import, arguments) = match split_off_import(arguments) {
+        Ok(split) => split,
+        Err(report) => {
+            let _ = writeln!(std::io::stderr(), "{report}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (config, config_file) = match configure(&arguments) {
         Ok(configured) => configured,
         Err(report) => {
@@ -55,13 +69,35 @@ fn main() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         std::process::id()
     );
-    match start::run(config, config_file) {
+    let result = match to_import {
+        Some(path) => start::import(config, &path),
+        None => start::run(config, config_file),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Takes `--import FILE` out of the arguments. The file is found from where
+/// the program was called.
+fn split_off_import(
+    mut arguments: Vec<Vec<u8>>,
+) -> Result<(Option<PathBuf>, Vec<Vec<u8>>), String> {
+    let Some(at) = arguments.iter().position(|word| word == b"--import") else {
+        return Ok((None, arguments));
+    };
+    if at + 1 == arguments.len() {
+        return Err("--import needs a file; see --help".into());
+    }
+    let file = arguments.drain(at..at + 2).nth(1).unwrap_or_default();
+    let path = PathBuf::from(std::ffi::OsString::from_vec(file));
+    let found = std::fs::canonicalize(&path);
+    let found = found.map_err(|error| format!("can't read {}: {error}", path.display()))?;
+    Ok((Some(found), arguments))
 }
 
 /// Goes on as a child without a terminal. Before any thread is started.

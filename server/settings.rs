@@ -18,6 +18,8 @@ pub struct OutputLimit {
     pub soft_bytes: AtomicU64,
     /// See `soft_bytes`.
     pub soft_seconds: AtomicI64,
+    /// How many clients were closed for it.
+    pub closes: AtomicU64,
 }
 
 impl OutputLimit {
@@ -34,6 +36,7 @@ pub static NO_OUTPUT_LIMIT: OutputLimit = OutputLimit {
     hard_bytes: AtomicU64::new(0),
     soft_bytes: AtomicU64::new(0),
     soft_seconds: AtomicI64::new(0),
+    closes: AtomicU64::new(0),
 };
 
 /// Hot copies of directives. Units as in the directives' names.
@@ -49,6 +52,8 @@ pub struct Settings {
     pub normal_output_limit: OutputLimit,
     /// `maxmemory`, 0: none.
     pub maxmemory: AtomicU64,
+    /// `maxmemory-clients` in bytes, 0: none.
+    pub maxmemory_clients: AtomicU64,
     /// `min-replicas-to-write`, 0: none, as with a `min-replicas-max-lag` of 0.
     pub min_replicas: AtomicU64,
     policy: Mutex<Option<Policy>>,
@@ -76,15 +81,22 @@ pub struct Settings {
     pub latency_threshold_ms: AtomicI64,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
+    /// `rdb-key-save-delay` in microseconds; below zero: one for so many keys.
+    pub key_save_delay_us: AtomicI64,
     /// `maxclients`.
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
-    /// Whether `requirepass` is set.
-    pub password_needed: AtomicBool,
 }
 
 impl Settings {
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        for limit in [&self.normal_output_limit, &self.pubsub_output_limit] {
+            limit.closes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes all values over from the configuration.
     pub fn load(&self, config: &Config) {
         let set_i64 = |to: &AtomicI64, value: i64| to.store(value, Ordering::Relaxed);
@@ -98,6 +110,14 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
+        let of_clients = match config.value(id("maxmemory-clients")) {
+            Value::Percent(percent) => {
+                config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+            }
+            Value::Memory(bytes) => *bytes,
+            _ => 0,
+        };
+        self.maxmemory_clients.store(of_clients, Ordering::Relaxed);
         let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
         let min_replicas = config.integer(id("min-replicas-to-write"));
         set_u64(
@@ -122,10 +142,12 @@ impl Settings {
             config.integer(id("latency-monitor-threshold")),
         );
         set_i64(&self.maxclients, config.integer(id("maxclients")));
+        set_i64(
+            &self.key_save_delay_us,
+            config.integer(id("rdb-key-save-delay")),
+        );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
-        let password = !config.string(id("requirepass")).is_empty();
-        self.password_needed.store(password, Ordering::Relaxed);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         self.load_eviction(config);
@@ -228,6 +250,9 @@ fn load_limits(config: &Config) {
         b"zset-max-listpack-entries",
     );
     set(&LIMITS.zset_max_listpack_value, b"zset-max-listpack-value");
+    set(&LIMITS.stream_node_max_bytes, b"stream-node-max-bytes");
+    set(&LIMITS.stream_node_max_entries, b"stream-node-max-entries");
+    set(&LIMITS.hll_sparse_max_bytes, b"hll-sparse-max-bytes");
     set(&LIMITS.list_compress_depth, b"list-compress-depth");
     set(&LIMITS.lfu_log_factor, b"lfu-log-factor");
     set(&LIMITS.lfu_decay_minutes, b"lfu-decay-time");

@@ -17,6 +17,9 @@ use crate::keyspace::Keyspace;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
+/// The version of the protocol that clients are promised.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// Log and tree, when persistence is on.
 pub struct Storage {
     /// The log.
@@ -46,14 +49,24 @@ pub struct Server {
     pub settings: Settings,
     /// Log and tree; None for a pure cache.
     pub storage: Option<Storage>,
+    /// Users and their rights.
+    pub acl: crate::acl::Acl,
     /// Connected clients.
     pub clients: Clients,
     /// Subscriptions.
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// What clients' buffers take.
+    pub client_memory: crate::connection::memory::ClientMemory,
+    /// Keys that clients hold in caches of their own.
+    pub tracking: crate::tracking::Tracking,
     /// Watched keys.
     pub watches: Watches,
+    /// The node of a cluster that this server is, if it is one.
+    pub cluster: Option<crate::cluster::Cluster>,
+    /// What follows another node for the cluster.
+    pub replicator: std::sync::OnceLock<Box<dyn crate::cluster::effects::Replicator>>,
     /// Counters.
     pub stats: Stats,
     /// Keys that go for want of memory.
@@ -62,6 +75,8 @@ pub struct Server {
     pub cold_reads: crate::cold_reads::ColdReads,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
+    /// Snapshot files.
+    pub saves: crate::saves::Saves,
     /// Clients in MONITOR mode.
     pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
     /// Whether there is any.
@@ -117,7 +132,11 @@ impl Server {
         storage: Option<Storage>,
         workers: usize,
     ) -> Server {
-        let databases = config.integer(crate::config::id("databases")).max(1) as u32;
+        let databases = match config.bool(crate::config::id("cluster-enabled")) {
+            true => "cluster-databases",
+            false => "databases",
+        };
+        let databases = config.integer(crate::config::id(databases)).max(1) as u32;
         let settings = Settings::default();
         settings.active_expire.store(true, Ordering::Relaxed);
         settings.load(&config);
@@ -126,14 +145,20 @@ impl Server {
             config: RwLock::new(config),
             settings,
             storage,
+            acl: crate::acl::Acl::default(),
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            client_memory: Default::default(),
+            tracking: Default::default(),
             watches: Watches::default(),
+            cluster: None,
+            replicator: std::sync::OnceLock::new(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
             cold_reads: Default::default(),
             health: Default::default(),
+            saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
             pause_until_ms: AtomicI64::new(0),
@@ -168,6 +193,26 @@ impl Server {
     pub fn tree_lag(&self, storage: &Storage) -> u64 {
         let applied = self.applied.load(Ordering::Relaxed);
         storage.log.end().0.saturating_sub(applied)
+    }
+
+    /// Notes in ACL LOG what a client was refused, as `user` or as who it is.
+    pub fn note_denied(
+        &self,
+        what: (crate::acl::log::Reason, crate::acl::log::Place),
+        session: &crate::connection::session::Session,
+        user: Option<&[u8]>,
+        object: &[u8],
+    ) {
+        let mut line = Vec::new();
+        crate::connection::listing::describe(&session.client, unix_ms(), &mut line);
+        let own = session.user.as_ref().map(|user| user.name.as_slice());
+        let user = user.or(own).unwrap_or_default();
+        let most = self
+            .config
+            .read()
+            .integer(crate::config::id("acllog-max-len"));
+        let most = usize::try_from(most).unwrap_or(0);
+        self.acl.log.add(what, user, object, line, most);
     }
 
     /// Asks for a shutdown.

@@ -145,6 +145,8 @@ pub struct Stats {
     pub bytes_in: AtomicU64,
     /// Bytes sent.
     pub bytes_out: AtomicU64,
+    /// Clients closed for `client-query-buffer-limit`.
+    pub query_limit_closes: AtomicU64,
     /// Error replies by their first word.
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// Slow commands.
@@ -155,9 +157,8 @@ pub struct Stats {
     pub large_replies: CommandLog,
     /// Latency events (LATENCY).
     pub latency: crate::latency::Monitor,
-    /// SAVE and BGSAVE that ended well.
-    pub saves: AtomicU64,
-    /// When the last one did, Unix seconds; 0: not since start.
+    /// When the last SAVE or BGSAVE ended well, Unix seconds; 0: not since
+    /// the start.
     pub last_save_s: AtomicU64,
     /// Memory in use after the start, bytes.
     pub startup_memory: AtomicU64,
@@ -240,6 +241,7 @@ impl Stats {
             &self.expired,
             &self.bytes_in,
             &self.bytes_out,
+            &self.query_limit_closes,
             &self.peak_memory,
         ] {
             counter.store(0, Ordering::Relaxed);
@@ -255,7 +257,7 @@ impl Stats {
 pub struct Tally {
     number: usize,
     calls: u64,
-    nanos: u64,
+    ticks: u64,
     /// Look-ups that found their key.
     pub hits: u64,
     /// Look-ups that did not.
@@ -265,15 +267,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one run of a command.
+    /// Counts one run of a command, in ticks of [`crate::clock::Ticks`].
     #[inline]
-    pub fn count(&mut self, stats: &Stats, number: usize, nanos: u64) {
+    pub fn count(&mut self, stats: &Stats, number: usize, ticks: u64) {
         if self.number != number {
             self.flush(stats);
             self.number = number;
         }
         self.calls += 1;
-        self.nanos += nanos;
+        self.ticks += ticks;
     }
 
     /// Hands everything over.
@@ -281,9 +283,10 @@ impl Tally {
         if self.calls != 0 {
             let command = stats.commands_of(self.number);
             add(&command.calls, self.calls);
-            add(&command.nanos, self.nanos);
+            let nanos = crate::clock::nanos_of(self.ticks);
+            add(&command.nanos, nanos);
             // A pipeline's runs count with their mean.
-            command.latency.record(self.nanos / self.calls, self.calls);
+            command.latency.record(nanos / self.calls, self.calls);
             add(&stats.processed, self.calls);
         }
         for (count, total) in [

@@ -25,7 +25,9 @@ pub enum DumpError {
 pub fn wrap(value: &[u8]) -> Vec<u8> {
     let version = match value.first() {
         Some(&value_type::HASH_2) => rdb_version::VALKEY_9,
-        Some(&value_type::SET_LISTPACK) => rdb_version::REDIS_7_2,
+        Some(&(value_type::SET_LISTPACK | value_type::STREAM_LISTPACKS_3)) => {
+            rdb_version::REDIS_7_2
+        }
         _ => rdb_version::REDIS_7_0,
     };
     let mut dump = Vec::with_capacity(value.len() + VERSION_BYTES + CHECKSUM_BYTES);

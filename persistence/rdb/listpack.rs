@@ -113,9 +113,17 @@ fn split_entry(input: &[u8]) -> Option<(Item<'_>, &[u8])> {
         0xf4 => split_integer::<8>(data)?,
         _ => return None,
     };
-    let (backward, width) = backward_length(input.len() - rest.len());
-    let rest = rest.strip_prefix(&backward[..width])?;
-    Some((item, rest))
+    let len = input.len() - rest.len();
+    let (backward, width) = backward_length(len);
+    if let Some(rest) = rest.strip_prefix(&backward[..width]) {
+        return Some((item, rest));
+    }
+    // Redis, and Valkey before 9, give the longest entry of a width one byte more.
+    if !matches!(len, 16_383 | 2_097_151 | 268_435_455) {
+        return None;
+    }
+    let (backward, width) = backward_length_of(len, width + 1);
+    Some((item, rest.strip_prefix(&backward[..width])?))
 }
 
 fn split_string(data: &[u8], len: usize) -> Option<(Item<'_>, &[u8])> {
@@ -139,14 +147,18 @@ fn sign_extend(unsigned: i64, bits: u32) -> i64 {
 /// The bytes behind an entry of `len` bytes, and how many they are: 7 bits each, the highest
 /// first, all but the first one marked.
 fn backward_length(len: usize) -> ([u8; 5], usize) {
-    // The two odd limits are those of the servers.
     let width = match len {
         0..=127 => 1,
         128..=16_383 => 2,
-        16_384..2_097_151 => 3,
-        2_097_151..268_435_455 => 4,
+        16_384..=2_097_151 => 3,
+        2_097_152..=268_435_455 => 4,
         _ => 5,
     };
+    backward_length_of(len, width)
+}
+
+/// The same in a given width.
+fn backward_length_of(len: usize, width: usize) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
     for (i, byte) in bytes[..width].iter_mut().enumerate() {
         let group = (len >> (7 * (width - 1 - i)) & 0x7f) as u8;

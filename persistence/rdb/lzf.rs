@@ -11,7 +11,10 @@ use super::RdbError;
 const MAX_LITERALS: usize = 32;
 const MAX_COPY: usize = 264;
 const MAX_DISTANCE: usize = 1 << 13;
-const HASH_BITS: u32 = 13;
+/// The table of places grows with the input, up to so many bits: to clear a large one takes longer
+/// than to compress a short string.
+const MAX_HASH_BITS: u32 = 13;
+const MIN_HASH_BITS: u32 = 6;
 
 /// Decompresses `input`, which must give exactly `len` bytes.
 ///
@@ -62,12 +65,13 @@ pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, RdbError> {
 pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
     let room = input.len().checked_sub(4)?;
     let mut out = Vec::with_capacity(room);
-    let mut seen = vec![u32::MAX; 1 << HASH_BITS];
+    let bits = input.len().ilog2().clamp(MIN_HASH_BITS, MAX_HASH_BITS);
+    let mut seen = vec![u32::MAX; 1 << bits];
     let mut literals_from = 0;
     let mut at = 0;
     while at + 3 <= input.len() && at < u32::MAX as usize {
         let key = u32::from_le_bytes([input[at], input[at + 1], input[at + 2], 0]);
-        let slot = &mut seen[(key.wrapping_mul(2654435761) >> (32 - HASH_BITS)) as usize];
+        let slot = &mut seen[(key.wrapping_mul(2654435761) >> (32 - bits)) as usize];
         let from = std::mem::replace(slot, at as u32) as usize;
         let is_match =
             from < at && at - from <= MAX_DISTANCE && input[from..from + 3] == input[at..at + 3];

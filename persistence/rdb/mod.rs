@@ -11,11 +11,13 @@
 pub mod crc64;
 pub mod dump;
 pub mod encode;
+pub mod file;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
 pub mod object;
 pub mod primitive;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod ziplist;

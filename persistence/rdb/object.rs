@@ -1,5 +1,5 @@
 //! Reads a value in any encoding of RDB versions 6 to 11, and Valkey's hash with an expiry a
-//! field (version 80). Streams and modules are refused by name.
+//! field (version 80). Modules are refused by name.
 //!
 //! | types | body |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | 9 to 13, 16, 17, 20 | one string: a zipmap, ziplist, intset or listpack |
 //! | 14 | count, ziplists |
 //! | 18 | count, nodes: container (1 one element, 2 listpack), string |
+//! | 15, 19, 21 | a stream, see `stream.rs` |
 //!
 //! An element of 22 is a field, its value, and its expiry in 8 bytes.
 
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 
 use super::listpack::{self, Item};
 use super::primitive::{Reader, parse_double};
+use super::stream::{StreamObject, read_stream};
 use super::{Limits, RdbError, intset, rdb_version, value_type, ziplist};
 
 /// A quicklist node that is one element.
@@ -44,6 +46,8 @@ pub enum Object {
     Hash(Vec<HashField>),
     /// Members and scores, in the order of the input, which need not be that of the scores.
     ZSet(Vec<(Vec<u8>, f64)>),
+    /// Entries and consumer groups. Alone among the collections it may be empty.
+    Stream(StreamObject),
 }
 
 /// Decodes a type byte and its body, which must end with the payload. A type that only Valkey's
@@ -91,6 +95,9 @@ pub fn read_object(
         value_type::HASH_2 if version >= rdb_version::VALKEY_9 => {
             Object::Hash(read_elements(reader, 10, read_expiring_field)?)
         }
+        value_type::STREAM_LISTPACKS
+        | value_type::STREAM_LISTPACKS_2
+        | value_type::STREAM_LISTPACKS_3 => Object::Stream(read_stream(reader, type_byte)?),
         value_type::LIST_QUICKLIST => Object::List(read_ziplists(reader)?),
         value_type::LIST_QUICKLIST_2 => Object::List(read_nodes(reader)?),
         _ => match packed_form(type_byte) {
@@ -234,7 +241,7 @@ fn score_of(item: Item<'_>) -> Result<f64, RdbError> {
 /// The rules that hold for a value in any encoding.
 fn check(object: &Object) -> Result<(), RdbError> {
     match object {
-        Object::String(_) => Ok(()),
+        Object::String(_) | Object::Stream(_) => Ok(()),
         Object::List(elements) if elements.is_empty() => Err(RdbError::Empty),
         Object::List(_) => Ok(()),
         Object::Set(members) => check_members(members.iter().map(Vec::as_slice)),
@@ -269,12 +276,10 @@ fn check_members<'a>(
     }
 }
 
-fn unsupported(type_byte: u8) -> RdbError {
+/// The refusal of a type that is not read here, by name.
+pub(super) fn unsupported(type_byte: u8) -> RdbError {
     let name = match type_byte {
         6 | 7 => "module",
-        value_type::STREAM_LISTPACKS
-        | value_type::STREAM_LISTPACKS_2
-        | value_type::STREAM_LISTPACKS_3 => "stream",
         value_type::HASH_2 => "hash with field expiry, not of Valkey's RDB version 80",
         23..=25 => "hash with field expiry of Redis 7.4",
         _ => "unknown",

@@ -9,6 +9,9 @@ use super::error::CommandResult;
 /// its keys are locked, as [`Locks`] says.
 pub type Run = for<'a, 'c> fn(&mut Context<'c>, &[&'a [u8]]) -> CommandResult;
 
+/// See [`Command::find_keys`].
+pub type FindKeys = fn(&[&[u8]]) -> Option<std::ops::Range<usize>>;
+
 /// A command or subcommand.
 pub struct Command {
     /// Lower case; a subcommand's is `container|name`.
@@ -29,6 +32,10 @@ pub struct Command {
     pub acl: u32,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Finds the positions of the keys of the only spec, where arguments before
+    /// them can be anything, even the spec's own word; None when the arguments
+    /// are not the command's.
+    pub find_keys: Option<FindKeys>,
     /// Which stripes it needs locked.
     pub locks: Locks,
     /// Its syntax, for COMMAND DOCS and the fuzzer.
@@ -51,6 +58,7 @@ impl Command {
         flags: 0,
         acl: 0,
         keys: &[],
+        find_keys: None,
         locks: Locks::Keys,
         args: &[],
         subcommands: &[],

@@ -2,6 +2,11 @@
 //! depends on nothing but its key; what depends on time, chance or local state
 //! names its effects instead (I2).
 
+use crate::keyspace::recorder::Expired;
+
+/// Fields that one HDEL removes at most.
+const FIELDS_PER_EFFECT: usize = 1000;
+
 /// The effects of one command.
 #[derive(Default)]
 pub struct Effects {
@@ -21,6 +26,7 @@ impl Effects {
     /// Adds an effect; from now on the command itself is not logged.
     pub fn add(&mut self, args: &[&[u8]]) {
         self.mode = Mode::Explicit;
+        self.explicit.reserve(encoded_len(args));
         encode(&mut self.explicit, args);
     }
 
@@ -49,6 +55,18 @@ pub fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
         put_header(out, b'$', arg.len());
         out.extend_from_slice(arg);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends the removal of what had expired.
+pub fn encode_expired(out: &mut Vec<u8>, expired: &Expired) {
+    if expired.fields.is_empty() {
+        encode(out, &[b"DEL", &expired.key]);
+    }
+    for fields in expired.fields.chunks(FIELDS_PER_EFFECT) {
+        let mut args: Vec<&[u8]> = vec![b"HDEL", &expired.key];
+        args.extend(fields.iter().map(|field| &**field));
+        encode(out, &args);
     }
 }
 

@@ -11,6 +11,11 @@ pub fn each_key(
     args: &[&[u8]],
     mut f: impl FnMut(usize, &'static KeySpec),
 ) -> bool {
+    if let (Some(find), [spec]) = (command.find_keys, command.keys) {
+        return find(args)
+            .map(|keys| keys.for_each(|at| f(at, spec)))
+            .is_some();
+    }
     command.keys.iter().all(|spec| each_of(spec, args, &mut f))
 }
 
@@ -23,6 +28,41 @@ pub fn positions(command: &'static Command, args: &[&[u8]]) -> Option<Vec<usize>
         }
     })
     .then_some(found)
+}
+
+/// What a command with these arguments does to a key that `spec` has found.
+/// Some commands only read, or never do, with certain arguments.
+pub fn flags_of(spec: &'static KeySpec, args: &[&[u8]]) -> &'static [&'static str] {
+    if !spec.flags.contains(&"variable_flags") {
+        return spec.flags;
+    }
+    let is = |at: usize, word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
+    if is(0, "SET") {
+        return match (3..args.len()).any(|at| is(at, "GET")) {
+            true => READS_AND_WRITES,
+            false => &["OW", "update"],
+        };
+    }
+    if is(0, "BITFIELD") && only_reads_bits(args) {
+        return &["RO", "access"];
+    }
+    READS_AND_WRITES
+}
+
+const READS_AND_WRITES: &[&str] = &["RW", "access", "update"];
+
+/// Whether all of BITFIELD's operations are GET.
+fn only_reads_bits(args: &[&[u8]]) -> bool {
+    let mut at = 2;
+    while at < args.len() {
+        let is = |word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
+        at += match () {
+            () if is("GET") && at + 2 < args.len() => 3,
+            () if is("OVERFLOW") && at + 1 < args.len() => 2,
+            () => return false,
+        };
+    }
+    true
 }
 
 fn each_of(

@@ -54,6 +54,8 @@ fn write_and_rename(text: &[u8], temporary: &Path, path: &Path) -> io::Result<()
 pub fn rewritten(config: &Config, old: &[u8]) -> Vec<u8> {
     let mut pending: HashMap<DirectiveId, std::vec::IntoIter<Vec<u8>>> = HashMap::new();
     let mut out = Vec::with_capacity(old.len() + 1024);
+    let mut users = user_lines(config).into_iter();
+    let rewrites_users = users.len() != 0;
     let mut marked = false;
     for line in old.split_inclusive(|&byte| byte == b'\n') {
         let text = line.trim_ascii();
@@ -66,6 +68,12 @@ pub fn rewritten(config: &Config, old: &[u8]) -> Vec<u8> {
                 if let Some(replacement) = lines.next() {
                     push_line(&mut out, &replacement);
                 }
+            }
+            None if rewrites_users && is_user(text) => {
+                users
+                    .next()
+                    .iter()
+                    .for_each(|line| push_line(&mut out, line));
             }
             None => push_line(&mut out, line.strip_suffix(b"\n").unwrap_or(line)),
         }
@@ -85,7 +93,40 @@ pub fn rewritten(config: &Config, old: &[u8]) -> Vec<u8> {
             push_line(&mut out, &line);
         }
     }
+    for line in users {
+        if !std::mem::replace(&mut marked, true) {
+            push_line(&mut out, MARK);
+        }
+        push_line(&mut out, &line);
+    }
     out
+}
+
+/// Whether a line defines a user.
+fn is_user(line: &[u8]) -> bool {
+    let word = line.split(|byte| byte.is_ascii_whitespace()).next();
+    word.is_some_and(|word| word.eq_ignore_ascii_case(b"user"))
+}
+
+/// The lines that define the users; words that would not be read back as they
+/// are get quotes.
+fn user_lines(config: &Config) -> Vec<Vec<u8>> {
+    let plain = |word: &[u8]| {
+        let quoting = |byte: &u8| !byte.is_ascii_graphic() || b"\"'\\".contains(byte);
+        !word.is_empty() && !word.iter().any(quoting)
+    };
+    let line = |words: &Vec<Vec<u8>>| {
+        let mut line = b"user".to_vec();
+        for word in words {
+            line.push(b' ');
+            match plain(word) {
+                true => line.extend_from_slice(word),
+                false => quote(word, &mut line),
+            }
+        }
+        line
+    };
+    config.file_only.users.iter().map(line).collect()
 }
 
 fn push_line(out: &mut Vec<u8>, line: &[u8]) {

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
-use crate::commands::command::Command;
+use crate::commands::command::{Command, Group, flag};
 use crate::resp::reply::ReplyBuffer;
 
 /// What a client gets when its time is over.
@@ -64,6 +64,9 @@ pub struct BlockRequest {
     pub timeout_ms: u64,
     /// What to answer then.
     pub on_timeout: TimeoutReply,
+    /// The arguments to run the command with again, if not those it came with
+    /// (XREAD: `$` made an id).
+    pub args: Option<Vec<Vec<u8>>>,
 }
 
 const WAITING: u8 = 0;
@@ -133,6 +136,12 @@ impl Waiter {
         self.on_timeout.write(reply);
     }
 
+    /// Whether it is told when a key is gone, or is of another type: the group
+    /// that XREADGROUP waits for goes with its key.
+    pub fn minds_absence(&self) -> bool {
+        self.command.group == Group::Stream && self.command.has(flag::WRITE)
+    }
+
     /// Its place in the order of arrival.
     pub fn number(&self) -> u64 {
         self.number
@@ -183,6 +192,15 @@ impl Blocked {
         self.queues.lock().values().map(HashMap::len).sum()
     }
 
+    /// How many keys somebody waits for who minds their absence.
+    pub fn keys_that_must_be(&self) -> usize {
+        let queues = self.queues.lock();
+        let queues = queues.values().flat_map(HashMap::values);
+        queues
+            .filter(|queue| queue.values().any(|waiter| waiter.minds_absence()))
+            .count()
+    }
+
     /// The right to serve waiters. Only one thread has it, so a waiter that
     /// is found taken is not missed: whoever took it either answers it or is
     /// not serving. No stripe may be locked by the caller.
@@ -226,12 +244,20 @@ impl Blocked {
             .is_some_and(|queues| queues.contains_key(key))
     }
 
-    /// The first who waits for a key and came after the one with this number.
-    pub fn next(&self, db: u32, key: &[u8], number: u64) -> Option<Arc<Waiter>> {
+    /// The first who waits for a key, came after the one with this number, and
+    /// is `wanted`.
+    pub fn next(
+        &self,
+        db: u32,
+        key: &[u8],
+        number: u64,
+        wanted: impl Fn(&Waiter) -> bool,
+    ) -> Option<Arc<Waiter>> {
         let queues = self.queues.lock();
         let queue = queues.get(&db)?.get(key)?;
         let later = (Bound::Excluded(number), Bound::Unbounded);
-        queue.range(later).next().map(|(_, waiter)| waiter.clone())
+        let mut later = queue.range(later).map(|(_, waiter)| waiter);
+        later.find(|waiter| wanted(waiter)).cloned()
     }
 
     /// The waited-for keys of a database, for SWAPDB and FLUSHALL.

@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::blocking::Waiter;
+use super::memory::Held;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
 use crate::state::unix_ms;
+use crate::tracking::client::ClientTracking;
 
 /// What a client is, for CLIENT LIST and limits on its output.
 #[derive(Clone, Default, Debug)]
@@ -25,7 +27,7 @@ pub struct ClientInfo {
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
     /// The ACL user.
-    pub user: String,
+    pub user: Vec<u8>,
 }
 
 /// A connected client.
@@ -100,6 +102,10 @@ pub struct Client {
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
     pub no_touch: AtomicBool,
+    /// CLIENT TRACKING.
+    pub tracking: ClientTracking,
+    /// What it holds besides its buffers.
+    pub held: Held,
 }
 
 impl Client {
@@ -144,6 +150,8 @@ impl Client {
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            tracking: ClientTracking::default(),
+            held: Held::default(),
         }
     }
 
@@ -170,7 +178,7 @@ impl Client {
         outbox.extend_from_slice(bytes);
         let held = outbox.len() as u64 + self.unsent_bytes.load(Ordering::Relaxed);
         if self.is_over(limit, held) {
-            self.kill_for_output(held);
+            self.kill_for_output(limit, held);
             *outbox = Vec::new();
         }
         self.outbox_filled
@@ -179,9 +187,11 @@ impl Client {
         self.bell.notify_one();
     }
 
-    /// Whether this much unsent output is too much, now or for too long.
+    /// Whether this much unsent output is too much, now or for too long. What a
+    /// Redis server has in its fixed reply buffer doesn't count.
     fn is_over(&self, limit: &OutputLimit, held_bytes: u64) -> bool {
-        let over = |limit: u64| limit != 0 && held_bytes > limit;
+        const FIXED_BYTES: u64 = 16 << 10;
+        let over = |limit: u64| limit != 0 && held_bytes > limit.max(FIXED_BYTES);
         if over(limit.hard_bytes.load(Ordering::Relaxed)) {
             return true;
         }
@@ -204,13 +214,14 @@ impl Client {
     pub fn enforce(&self, limit: &OutputLimit) {
         let held = self.output_bytes();
         if self.is_over(limit, held) {
-            self.kill_for_output(held);
+            self.kill_for_output(limit, held);
             self.bell.notify_one();
         }
     }
 
-    fn kill_for_output(&self, held_bytes: u64) {
+    fn kill_for_output(&self, limit: &OutputLimit, held_bytes: u64) {
         if !self.killed.swap(true, Ordering::AcqRel) {
+            limit.closes.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 client = self.id,
                 address = self.address,
@@ -243,6 +254,22 @@ impl Client {
         self.outbox_bytes() as u64 + self.unsent_bytes.load(Ordering::Relaxed)
     }
 
+    /// Its output, without what is but a few small replies on their way.
+    fn large_output_bytes(&self) -> u64 {
+        const SMALL_BYTES: u64 = 4096;
+        self.output_bytes().saturating_sub(SMALL_BYTES)
+    }
+
+    /// What it takes, for CLIENT LIST and `maxmemory-clients`.
+    pub fn memory_bytes(&self) -> u64 {
+        let buffers = [&self.query_bytes, &self.query_free_bytes];
+        let buffers: u64 = buffers
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum();
+        size_of::<Client>() as u64 + buffers + self.large_output_bytes() + self.held.bytes()
+    }
+
     /// Whether it listens to any channel, pattern or shard channel.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions
@@ -265,6 +292,11 @@ impl Client {
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
     pub fn is_blocked(&self) -> bool {
         self.postponed.load(Ordering::Relaxed) || self.waiter.lock().is_some()
+    }
+
+    /// Whether its connection is about to be closed.
+    pub fn is_leaving(&self) -> bool {
+        self.killed.load(Ordering::Acquire) || self.closing.load(Ordering::Acquire)
     }
 
     /// Bytes in the outbox.

@@ -9,22 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
+use super::memory::listed_bytes;
 use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
+use crate::acl::log::Place;
 use crate::commands::command::{Begin, Command, Find, Locks, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode, encoded_len};
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::recorder::{Change, Recorder};
+use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
+use crate::tracking::client::mode;
 
 /// A command as it came in.
 pub struct Request<'a> {
@@ -40,32 +43,66 @@ pub struct Request<'a> {
     pub now_ms: i64,
 }
 
+/// What became of a request.
+pub enum Dispatched {
+    /// It ran.
+    Ran,
+    /// It was refused, or queued in a transaction.
+    NotRun,
+    /// The client is blocked now, for at most so many milliseconds if that is
+    /// not 0.
+    Waits(Arc<Waiter>, u64),
+}
+
 /// Runs one request of a client: checks it, queues it in an open transaction
-/// or runs it. Returns a waiter if the client is blocked now.
+/// or runs it.
 pub fn dispatch(
     server: &'static Server,
     session: &mut Session,
     reply: &mut ReplyBuffer,
     request: &Request,
-) -> Option<(Arc<Waiter>, u64)> {
+) -> Dispatched {
     let command = request.found.command;
+    server.acl.keep_current(session);
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
     }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
+        let place = match session.transaction {
+            Some(_) => Place::Multi,
+            None => Place::TopLevel,
+        };
+        super::gate::note_refusal(server, session, command, request.args, (&error, place));
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
         }
         add(&server.stats.commands_of(request.found.number).rejected, 1);
         reply_error(server, reply, &error);
-        return None;
+        session.routing.asking = false;
+        return Dispatched::NotRun;
     }
     if session.transaction.is_some() && !command.has(flag::NO_MULTI) && !runs_within_multi(command)
     {
         queue(session, reply, request);
-        return None;
+        session.routing.asking = false;
+        return Dispatched::NotRun;
     }
-    call(server, session, reply, request)
+    let asked = session.routing.asking;
+    let waiting = call(server, session, reply, request);
+    // ASKING is for one command.
+    session.routing.asking &= !asked;
+    if server.tracking.any()
+        && session.transaction.is_none()
+        && command.name != "client|caching"
+        && command.name != "client|trackinginfo"
+    {
+        // CLIENT CACHING is for one command only, or one transaction.
+        session.client.tracking.remove(mode::CACHING);
+    }
+    match waiting {
+        None => Dispatched::Ran,
+        Some((waiter, timeout_ms)) => Dispatched::Waits(waiter, timeout_ms),
+    }
 }
 
 /// The commands that MULTI doesn't queue.
@@ -78,7 +115,10 @@ fn runs_within_multi(command: &Command) -> bool {
 
 fn queue(session: &mut Session, reply: &mut ReplyBuffer, request: &Request) {
     if let Some(transaction) = &mut session.transaction {
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args: Vec<Vec<u8>> = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let bytes = args.iter().map(|arg| listed_bytes(arg)).sum();
+        let held = &session.client.held;
+        held.queued.fetch_add(bytes, Ordering::Relaxed);
         transaction.queued.push(Queued {
             command: request.found.command,
             args,
@@ -158,6 +198,7 @@ pub(super) fn is_observed(server: &Server) -> bool {
     server.settings.notify.load(Ordering::Relaxed) != 0
         || server.watches.any()
         || server.blocked.clients() != 0
+        || server.tracking.any()
 }
 
 /// Runs a command that passed the gate.
@@ -187,11 +228,17 @@ pub fn call(
         holds_all: command.locks == Locks::All,
         block: None,
     };
-    let failed = run(&mut ctx, request.found, request.args);
+    let failed = match server.cluster.is_some() {
+        true => run_here(&mut ctx, request.found, request.args),
+        false => run(&mut ctx, request.found, request.args),
+    };
     let mut waiting = None;
-    if let Some(block) = ctx.block.take() {
+    if let Some(mut block) = ctx.block.take() {
         let timeout_ms = block.timeout_ms;
-        let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+        let args = match block.args.take() {
+            Some(args) => args,
+            None => request.args.iter().map(|arg| arg.to_vec()).collect(),
+        };
         let client = ctx.session.client.clone();
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
@@ -210,6 +257,22 @@ pub fn call(
     waiting
 }
 
+/// Runs a command of a node of a cluster, if its keys are still this node's
+/// now that they are locked.
+#[cold]
+fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
+    let (server, command) = (ctx.server, found.command);
+    let here = crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
+    match here {
+        Ok(()) => run(ctx, found, args),
+        Err(error) => {
+            reply_error(server, ctx.reply, &error);
+            add(&server.stats.commands_of(found.number).rejected, 1);
+            true
+        }
+    }
+}
+
 /// Runs a command's function; on an error the reply is replaced by it.
 /// Returns whether it failed.
 pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
@@ -218,7 +281,14 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
         true => warm_keys(ctx, found.command, args),
         false => Ok(()),
     };
-    match ready.and_then(|()| (found.command.run)(ctx, args)) {
+    let result = ready.and_then(|()| (found.command.run)(ctx, args));
+    if ctx.server.tracking.any() {
+        let (server, client) = (ctx.server, &ctx.session.client);
+        server
+            .tracking
+            .remember(server, client, found.command, args);
+    }
+    match result {
         Ok(()) => false,
         Err(error) => {
             ctx.reply.truncate(mark);
@@ -312,11 +382,11 @@ pub(super) fn log_effects(
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
     let Some(log) = server.log() else { return };
-    add(&server.stats.expired, recorder.expired.len() as u64);
-    for (db, key) in &recorder.expired {
+    add(&server.stats.expired, expired_keys(&recorder.expired));
+    for expired in &recorder.expired {
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"DEL", key]);
-        log.append(*db, &bytes, *db);
+        encode_expired(&mut bytes, expired);
+        log.append(expired.db, &bytes, expired.db);
     }
 }
 
@@ -334,12 +404,16 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
     session.wrote |= recorder.dirty != 0;
-    notice(
-        server,
-        session,
-        recorder.changes,
-        recorder.expired.len() as u64,
-    );
+    if server.tracking.any() && !session.replaying {
+        if recorder.flushed {
+            server.tracking.flush(server);
+        }
+        let (author, stale) = (session.client.id, recorder.stale);
+        let changes = &recorder.changes;
+        server.tracking.invalidate(server, author, changes, stale);
+    }
+    let expired = expired_keys(&recorder.expired);
+    notice(server, session, recorder.changes, expired);
 }
 
 /// Tells of changes, and counts keys that had expired.

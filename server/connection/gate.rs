@@ -4,8 +4,12 @@
 use std::sync::atomic::Ordering;
 
 use super::session::Session;
+use crate::acl::check::{Denial, check_session};
+use crate::acl::log::Place;
+use crate::acl::user::User;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
+use crate::commands::table::table;
 use crate::eviction;
 use crate::resp::Protocol;
 use crate::state::Server;
@@ -17,6 +21,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("login", login),
     ("arity", arity),
     ("nested transaction", no_multi),
+    ("permission", permission),
+    ("cluster", cluster),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -26,6 +32,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// Those of them that EXEC makes again, for each command that was queued.
 const CHECKS_IN_EXEC: &[(&str, Check)] = &[
+    ("permission", permission_in_exec),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
@@ -86,8 +93,10 @@ pub enum Open {
 pub fn open(server: &Server, session: &Session) -> Open {
     let settings = &server.settings;
     if !session.authenticated
+        || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
         || server.keyspace.has_spilled()
     {
@@ -138,7 +147,7 @@ pub const NOT_LOGGED_IN: &str = "NOAUTH Authentication required.";
 
 /// Whether clients have to log in.
 pub fn password_needed(server: &Server) -> bool {
-    server.settings.password_needed.load(Ordering::Relaxed)
+    server.acl.login_needed()
 }
 
 fn no_multi(
@@ -154,6 +163,102 @@ fn no_multi(
         )));
     }
     Ok(())
+}
+
+/// What the user may do; see [`crate::acl`].
+#[inline]
+fn permission(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    denial(session, command, args).map_or(Ok(()), |(user, denial)| Err(denial.error(user, command)))
+}
+
+/// The same for a command that could be queued.
+fn permission_in_exec(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    denial(session, command, args).map_or(Ok(()), |(_, denial)| Err(denial.error_in_exec()))
+}
+
+/// Why the session's user may not run a command.
+fn denial<'s>(
+    session: &'s Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Option<(&'s User, Denial)> {
+    let user = session.user.as_deref()?;
+    let found = table().find(args)?;
+    debug_assert_eq!(found.command.name, command.name);
+    let denial = check_session(session, found, args).err()?;
+    Some((user, denial))
+}
+
+/// The same for a command that a script calls; a refusal is noted.
+pub fn permission_in_script(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    if session.unrestricted {
+        return Ok(());
+    }
+    let Some((user, denial)) = denial(session, command, args) else {
+        return Ok(());
+    };
+    note(server, session, command, args, (denial, Place::Lua));
+    let message = denial.message(user, command);
+    Err(CommandError::err(format!(
+        "ACL failure in script: {message}"
+    )))
+}
+
+fn note(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    (denial, place): (Denial, Place),
+) {
+    let object = match denial.position() {
+        0 => command.name.as_bytes(),
+        at => args.get(at).copied().unwrap_or_default(),
+    };
+    server.note_denied((denial.into(), place), session, None, object);
+}
+
+/// Notes a refusal in ACL LOG, if it was one for want of a permission.
+#[cold]
+pub fn note_refusal(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    (error, place): (&CommandError, Place),
+) {
+    let is_ours = matches!(error, CommandError::Text(text) if text.starts_with("NOPERM"));
+    if let Some((_, denial)) = is_ours.then(|| denial(session, command, args)).flatten() {
+        note(server, session, command, args, (denial, place));
+    }
+}
+
+/// Keys that are another node's. Asked again once the keys are locked.
+fn cluster(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    crate::cluster::route::check(server, session, command, args, None)
 }
 
 fn memory(

@@ -5,7 +5,9 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use super::client::Client;
+use crate::commands::connection::redirect_of;
 use crate::commands::table::table;
+use crate::tracking::client::mode;
 
 /// The classes of clients, for CLIENT LIST TYPE and CLIENT KILL TYPE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,9 @@ pub const FLAG_LETTERS: &str = "OSMPxbtRBdcuAUreTIN";
 /// |---|---|
 /// | `O` | is a monitor |
 /// | `P` | listens to channels |
+/// | `t` | tracks keys |
+/// | `R` | tracks keys for a connection that is gone |
+/// | `B` | tracks keys by prefixes |
 /// | `x` | is in MULTI |
 /// | `b` | waits in a blocking command or for the end of CLIENT PAUSE |
 /// | `d` | watches a key that has changed |
@@ -66,6 +71,9 @@ pub fn flags(client: &Client) -> String {
     let letters = [
         ('O', is(&client.monitor)),
         ('P', client.is_subscriber()),
+        ('t', client.tracking.has(mode::ON)),
+        ('R', client.tracking.has(mode::BROKEN)),
+        ('B', client.tracking.has(mode::BCAST)),
         ('x', client.queued.load(Ordering::Relaxed) >= 0),
         ('b', client.is_blocked()),
         ('d', is(&client.watch_broken)),
@@ -88,6 +96,7 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     let number = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
     let [sub, psub, ssub] = [0, 1, 2].map(|n| client.subscriptions[n].load(Ordering::Relaxed));
     let info = client.info.lock().clone();
+    let redirect = redirect_of(client);
     let last = client.last_command.load(Ordering::Relaxed) as usize;
     let command = match last.checked_sub(1) {
         Some(number) => table().all()[number].name,
@@ -122,10 +131,15 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     );
     let _ = write!(
         out,
-        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user={} redir=-1 resp={} lib-name=",
+        " qbuf={query} qbuf-free={free} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=",
+        number(&client.held.queued),
         u8::from(output != 0),
-        size_of::<Client>() as u64 + query + free + output,
-        info.user,
+        client.memory_bytes(),
+    );
+    out.extend_from_slice(&info.user);
+    let _ = write!(
+        out,
+        " redir={redirect} resp={} lib-name=",
         client.protocol.load(Ordering::Relaxed),
     );
     out.extend_from_slice(&info.lib_name);

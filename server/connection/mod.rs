@@ -9,6 +9,7 @@ pub mod client;
 pub mod dispatch;
 pub mod gate;
 pub mod listing;
+pub mod memory;
 pub mod pause;
 pub mod pipeline;
 pub mod pubsub;

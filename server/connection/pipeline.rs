@@ -16,15 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
-use super::dispatch::{Request, dispatch, reply_error};
+use super::dispatch::{Dispatched, Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
 use super::{gate, pause};
-use crate::clock::Ticks;
+use crate::clock::{Limits, Ticks};
 use crate::cold_reads;
 use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::KeyRef;
+use crate::keyspace::table::same_bytes;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
 use crate::state::{Server, unix_ms};
@@ -107,13 +108,22 @@ impl Pipeline {
             self.prefetch(server, session);
             let mut consumed_to = *start;
             let mut clock = Ticks::now();
-            let open = direct::open(server, session);
+            let limits = Limits::of(server);
             let mut index = 0;
             while index < self.slots.len() {
-                if open != gate::Open::Nothing && self.slots[index].is_direct() {
-                    let batch = direct::Batch { now_ms, open };
-                    let next =
-                        self.run_direct(server, session, input, reply, index, batch, &mut clock);
+                // What is open changes with each command that goes the long way.
+                let open = match self.slots[index].is_direct() {
+                    true => direct::open(server, session),
+                    false => gate::Open::Nothing,
+                };
+                if open != gate::Open::Nothing {
+                    let batch = direct::Batch {
+                        input,
+                        now_ms,
+                        open,
+                        limits,
+                    };
+                    let next = self.run_direct(server, session, reply, index, batch, &mut clock);
                     if next != index {
                         consumed_to = self.slots[next - 1].bytes.end;
                         index = next;
@@ -303,7 +313,7 @@ impl Pipeline {
     fn find(&mut self, args: Range<usize>, input: &[u8]) -> Option<Found> {
         let name = &input[self.ranges[args.start].clone()];
         if let Some((last, found)) = &self.last
-            && last == name
+            && same_bytes(last, name)
         {
             return Some(*found);
         }
@@ -392,14 +402,9 @@ fn run_one(
             if server.monitored.load(Ordering::Relaxed) {
                 monitored(server, session, reply, &request)
             } else {
-                let waiting = dispatch(server, session, reply, &request);
+                let outcome = dispatch(server, session, reply, &request);
                 let written = reply.len().saturating_sub(mark);
-                if waiting.is_some() {
-                    crate::clock::count(server, session, &request, clock);
-                } else {
-                    crate::clock::account(server, session, &request, clock, written);
-                }
-                waiting
+                settle(server, session, &request, outcome, clock, written)
             }
         }
     };
@@ -418,6 +423,27 @@ fn run_one(
     waiting
 }
 
+/// Counts a request if it ran; one that waits counts when it is answered.
+#[inline]
+fn settle(
+    server: &Server,
+    session: &mut Session,
+    request: &Request,
+    outcome: Dispatched,
+    clock: &mut Ticks,
+    written: usize,
+) -> Option<(Arc<Waiter>, u64)> {
+    if let Dispatched::Ran = outcome {
+        crate::clock::account(server, session, request, clock, written);
+        return None;
+    }
+    *clock = Ticks::now();
+    match outcome {
+        Dispatched::Waits(waiter, timeout_ms) => Some((waiter, timeout_ms)),
+        _ => None,
+    }
+}
+
 /// Runs a request while somebody monitors; it is shown once it has run, so
 /// that EXEC comes behind what it runs. What is only queued is not shown.
 #[cold]
@@ -431,13 +457,9 @@ fn monitored(
     let runs = gate::check(server, session, command, request.args).is_ok();
     let mut started = Ticks::now();
     let mark = reply.len();
-    let waiting = dispatch(server, session, reply, request);
+    let outcome = dispatch(server, session, reply, request);
     let written = reply.len().saturating_sub(mark);
-    if waiting.is_some() {
-        crate::clock::count(server, session, request, &mut started);
-    } else {
-        crate::clock::account(server, session, request, &mut started, written);
-    }
+    let waiting = settle(server, session, request, outcome, &mut started, written);
     let queued = session.transaction.is_some() && command.name != "multi";
     if runs && !queued {
         crate::monitor::show(server, session, command, db, request.args);

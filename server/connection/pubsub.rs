@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use super::client::Client;
+use crate::acl::selector::fits_any;
 use crate::glob::{Case, matches};
 use crate::settings::OutputLimit;
 
@@ -109,6 +110,20 @@ impl PubSub {
         let wanted = |name: &[u8]| pattern.is_none_or(|p| matches(p, name, Case::Sensitive));
         let names = listeners.keys().filter(|name| wanted(name));
         names.cloned().collect()
+    }
+
+    /// Whether all that a client listens to is allowed by channel patterns of
+    /// an ACL.
+    pub fn all_allowed(&self, client: u64, allowed: &[Vec<u8>]) -> bool {
+        [Kind::Pattern, Kind::Channel, Kind::Shard]
+            .iter()
+            .all(|kind| {
+                let listeners = self.by_kind[*kind as usize].read();
+                let mut theirs = listeners
+                    .iter()
+                    .filter(|(_, all)| all.contains_key(&client));
+                theirs.all(|(name, _)| fits_any(allowed, name, *kind == Kind::Pattern))
+            })
     }
 
     /// How many listen to a name.

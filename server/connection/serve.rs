@@ -11,12 +11,13 @@ use super::client::Client;
 use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
-use crate::clock::{Ticks, keep_if_notable};
-use crate::commands::command::{Command, Group};
+use crate::acl::log::Place;
+use crate::clock::{Ticks, count_answered, keep_if_notable};
+use crate::commands::command::Group;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
-use crate::commands::table::table;
+use crate::commands::table::{Found, table};
 use crate::keyspace::entry::ValueType;
 use crate::keyspace::recorder::Change;
 use crate::resp::reply::ReplyBuffer;
@@ -29,7 +30,8 @@ enum Attempt {
     Answered(Vec<Change>),
     /// There is nothing for it under this key, perhaps for another waiter.
     Waits,
-    /// There is no such key any more, so nothing for anybody.
+    /// There is no such key any more, so nothing for anybody but those who
+    /// want to know that.
     KeyIsGone,
 }
 
@@ -48,8 +50,9 @@ pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
     }
     let _turn = server.blocked.turn();
     while let Some((db, key)) = ready.pop_front() {
-        let mut last = 0;
-        while let Some(waiter) = server.blocked.next(db, &key, last) {
+        let (mut last, mut is_gone) = (0, false);
+        let wanted = |is_gone: bool| move |waiter: &Waiter| !is_gone || waiter.minds_absence();
+        while let Some(waiter) = server.blocked.next(db, &key, last, wanted(is_gone)) {
             last = waiter.number();
             if !waiter.take() {
                 continue;
@@ -59,19 +62,20 @@ pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
                 Attempt::Waits => waiter.put_back(),
                 Attempt::KeyIsGone => {
                     waiter.put_back();
-                    break;
+                    is_gone = true;
                 }
             }
         }
     }
 }
 
-/// The type that a blocking command of a family waits for; None when it looks
-/// at the key whatever it is.
-fn wanted_type(command: &Command) -> Option<ValueType> {
-    match command.group {
+/// The type that a waiter's command waits for; None when it looks at the key
+/// whatever it is.
+fn wanted_type(waiter: &Waiter) -> Option<ValueType> {
+    match waiter.command.group {
         Group::List => Some(ValueType::List),
         Group::SortedSet => Some(ValueType::ZSet),
+        Group::Stream if !waiter.minds_absence() => Some(ValueType::Stream),
         _ => None,
     }
 }
@@ -80,6 +84,7 @@ fn wanted_type(command: &Command) -> Option<ValueType> {
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = Session::new(waiter.client.clone(), true);
     session.db = waiter.db;
+    server.acl.assume_of_client(&mut session);
     let mut reply = ReplyBuffer::new(waiter.client.protocol());
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     let Some(found) = table().find(&args) else {
@@ -97,7 +102,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut db = open_db(server, &session, stripes, request.now_ms);
     // A key of another type is none of the waiter's business, even if its
     // command would call that an error.
-    let unfit = wanted_type(waiter.command).and_then(|wanted| match db.type_of(key) {
+    let unfit = wanted_type(waiter).and_then(|wanted| match db.type_of(key) {
         Ok(None) => Some(Attempt::KeyIsGone),
         Ok(Some(found)) if found != wanted => Some(Attempt::Waits),
         _ => None,
@@ -112,15 +117,10 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         holds_all: false,
         block: None,
     };
-    let mut failed = false;
+    let (mut failed, mut refused) = (false, false);
     if unfit.is_none() {
-        failed = match gate::check(server, ctx.session, found.command, &args) {
-            Ok(()) => run(&mut ctx, found, &args),
-            Err(error) => {
-                reply_error(server, ctx.reply, &error);
-                true
-            }
-        };
+        refused = is_refused(&mut ctx, found, &args);
+        failed = refused || run(&mut ctx, found, &args);
     }
     let waits = unfit.or(ctx.block.take().map(|_| Attempt::Waits));
     let Context { db, effects, .. } = ctx;
@@ -129,13 +129,33 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     add(&server.stats.misses, recorder.misses);
     add(&server.stats.dirty, recorder.dirty);
     notify(server, &recorder.changes);
-    if let Some(waits) = waits {
-        return waits;
+    if waits.is_none() {
+        let nanos = started.elapsed_nanos();
+        if !refused {
+            count_answered(server, found.number, nanos);
+        }
+        keep_if_notable(server, &session, &request, nanos, reply.buf.len());
+        answer(server, waiter, &reply.buf);
     }
-    let nanos = started.elapsed_nanos();
-    keep_if_notable(server, &session, &request, nanos, reply.buf.len());
-    answer(server, waiter, &reply.buf);
-    Attempt::Answered(recorder.changes)
+    if server.tracking.any() {
+        let (tracking, author) = (&server.tracking, waiter.client.id);
+        tracking.invalidate(server, author, &recorder.changes, None);
+    }
+    waits.unwrap_or(Attempt::Answered(recorder.changes))
+}
+
+/// Whether the gate is closed to a waiter's command by now; then the reply
+/// says so.
+fn is_refused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
+    let server = ctx.server;
+    let Err(error) = gate::check(server, ctx.session, found.command, args) else {
+        return false;
+    };
+    let refusal = (&error, Place::TopLevel);
+    gate::note_refusal(server, ctx.session, found.command, args, refusal);
+    add(&server.stats.commands_of(found.number).rejected, 1);
+    reply_error(server, ctx.reply, &error);
+    true
 }
 
 /// Ends a claimed waiter's wait with a reply.
@@ -167,6 +187,18 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
     } else {
         waiter.reply_timeout(&mut reply);
     }
+    count_unserved(server, &waiter, with_error);
     answer(server, &waiter, &reply.buf);
     true
+}
+
+/// Counts a blocked command that ends without having got anything.
+pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    if let Some(found) = table().find(&args) {
+        count_answered(server, found.number, 0);
+        if failed {
+            add(&server.stats.commands_of(found.number).failed, 1);
+        }
+    }
 }

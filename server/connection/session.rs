@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::client::Client;
+use crate::acl::user::User;
 use crate::commands::command::Command;
 
 /// Which replies a client wants (CLIENT REPLY).
@@ -45,6 +46,12 @@ pub struct Session {
     pub db: u32,
     /// Whether it may run commands that need a login.
     pub authenticated: bool,
+    /// Its user; None for the server's own sessions, which may do everything.
+    pub user: Option<Arc<User>>,
+    /// Whether that user may do everything.
+    pub unrestricted: bool,
+    /// The generation of users that both are from.
+    pub acl_generation: u64,
     /// MULTI, if one is open.
     pub transaction: Option<Transaction>,
     /// Keys watched, with their databases.
@@ -63,6 +70,8 @@ pub struct Session {
     pub cold_waits: u32,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
+    /// What it has said about redirections.
+    pub routing: crate::cluster::route::Routing,
 }
 
 impl Session {
@@ -72,6 +81,9 @@ impl Session {
             client,
             db: 0,
             authenticated,
+            user: None,
+            unrestricted: true,
+            acl_generation: 0,
             transaction: None,
             watched: Vec::new(),
             subscriptions: Default::default(),
@@ -81,6 +93,7 @@ impl Session {
             wrote: false,
             cold_waits: 0,
             replaying: false,
+            routing: Default::default(),
         }
     }
 

@@ -56,7 +56,7 @@ pub struct Row<'a> {
 }
 
 impl Rows {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
     }
@@ -83,7 +83,7 @@ impl Rows {
         });
     }
 
-    fn push_entry(&mut self, entry: &Entry) {
+    pub(super) fn push_entry(&mut self, entry: &Entry) {
         let payload = |out: &mut Vec<u8>| codec::encode_payload(entry.value(), out);
         self.push(entry.key(), entry.expire_at_ms(), Some(payload));
     }
@@ -94,7 +94,7 @@ impl Rows {
 
     /// Sorts by slot and key; of a key's removal and its value the value
     /// stays.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         let mut spans = std::mem::take(&mut self.spans);
         spans.sort_unstable_by(|a, b| {
             (a.slot, self.key(a), a.payload.is_none()).cmp(&(
@@ -122,6 +122,11 @@ impl Keyspace {
     /// Begins keeping track of changes for a tree.
     pub fn start_tracking(&self) {
         self.tracking.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops keeping track of changes; all locks are held.
+    pub(super) fn stop_tracking(&self) {
+        self.tracking.store(false, Ordering::SeqCst);
     }
 
     /// Starts the next epoch at one moment for all keys, and calls `at_cut` at

@@ -5,19 +5,22 @@
 //! encoding goes through the persistence crate's decoder, which validates it
 //! whole before anything is made of it (I9).
 
-use redoubt_persistence::rdb::object::{Object, decode_object};
+use redoubt_persistence::rdb::object::{Object, decode_object_of_version};
 use redoubt_persistence::rdb::primitive::{Reader, put_length, put_raw_string, put_string};
-use redoubt_persistence::rdb::{Limits, RdbError, value_type};
+use redoubt_persistence::rdb::{Limits, RdbError, rdb_version, value_type};
 
 use super::entry::{Value, ValueRef};
 use super::hash::Hash;
 use super::list::{List, NodeBytes};
 use super::listpack::Entry as Item;
 use super::set::Set;
+use super::stream::{self, Stream};
 use super::zset::ZSet;
 
 /// Container byte of a quicklist node that is one plain element.
 const PLAIN_NODE: u64 = 1;
+/// The expiry of a field that has none.
+const NO_EXPIRY: i64 = -1;
 /// Container byte of a quicklist node that is a listpack.
 const PACKED_NODE: u64 = 2;
 
@@ -36,6 +39,7 @@ pub fn encode_payload(value: ValueRef<'_>, out: &mut Vec<u8>) {
         ValueRef::Set(set) => encode_set(set, out),
         ValueRef::Hash(hash) => encode_hash(hash, out),
         ValueRef::ZSet(zset) => encode_zset(zset, out),
+        ValueRef::Stream(stream) => stream::encode(stream, stream::Form::Current, out),
     }
 }
 
@@ -77,6 +81,16 @@ fn encode_hash(hash: &Hash, out: &mut Vec<u8>) {
         put_raw_string(out, bytes);
         return;
     }
+    if let Some((count, fields)) = hash.with_expiries() {
+        out.push(value_type::HASH_2);
+        put_length(out, count as u64);
+        for (field, value, expire_at_ms) in fields {
+            put_raw_string(out, field);
+            put_raw_string(out, value);
+            out.extend_from_slice(&expire_at_ms.unwrap_or(NO_EXPIRY).to_le_bytes());
+        }
+        return;
+    }
     out.push(value_type::HASH);
     put_length(out, hash.len() as u64);
     for (field, value) in hash.iter() {
@@ -108,7 +122,7 @@ pub fn decode_payload(payload: &[u8]) -> Result<Value, RdbError> {
             return Ok(string_value(bytes.into_owned()));
         }
     }
-    decode_object(payload, Limits::default()).map(value_of)
+    decode_object_of_version(payload, rdb_version::VALKEY_9, Limits::default()).map(value_of)
 }
 
 fn string_value(bytes: Vec<u8>) -> Value {
@@ -140,8 +154,8 @@ pub fn value_of(object: Object) -> Value {
             let mut hash = Hash::new();
             let longest = fields.iter().map(|(f, v, _)| f.len().max(v.len())).max();
             hash.prepare(fields.len(), longest.unwrap_or(0));
-            fields.iter().for_each(|(field, value, _)| {
-                hash.set(field, value);
+            fields.iter().for_each(|(field, value, expire_at_ms)| {
+                hash.set_expiring(field, value, *expire_at_ms);
             });
             Value::Hash(hash)
         }
@@ -154,5 +168,6 @@ pub fn value_of(object: Object) -> Value {
             });
             Value::ZSet(zset)
         }
+        Object::Stream(object) => Value::Stream(Stream::from(object)),
     }
 }

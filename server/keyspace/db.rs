@@ -9,12 +9,13 @@
 mod change;
 mod cold;
 mod evict;
+mod fields;
 mod spill;
 mod typed;
 mod walk;
 
 use super::entry::{Entry, ValueRef, ValueType};
-use super::recorder::{Change, Recorder};
+use super::recorder::{Change, Expired, Recorder};
 use super::stripe::{Held, SLOTS_PER_STRIPE, StripeDb, StripeSet, stripe_of};
 use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
@@ -124,6 +125,11 @@ impl<'k> Db<'k> {
         self.keyspace
     }
 
+    /// Whether the stripe of a key is locked, so that the key may be touched.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        self.held.holds(self.key_ref(key).stripe())
+    }
+
     /// The logical database's number.
     #[inline]
     pub fn index(&self) -> u32 {
@@ -188,10 +194,13 @@ impl<'k> Db<'k> {
         match share.tables[slot].find(key.hash, key.bytes) {
             Some(entry) => {
                 let expired = entry.expire_at_ms().is_some_and(|at| at <= self.now_ms);
+                let has_expiring_fields = entry.has_expiring_fields();
                 if expired && self.expiry_mode == ExpiryMode::Remove {
                     self.remove_expired(key);
                 } else if with_value && entry.is_cold() {
                     return self.reload(key);
+                } else if has_expiring_fields {
+                    self.settle_fields(key);
                 }
                 Ok(())
             }
@@ -202,7 +211,11 @@ impl<'k> Db<'k> {
 
     fn remove_expired(&mut self, key: &KeyRef) {
         self.detach(key);
-        self.recorder.expired.push((self.index, key.bytes.into()));
+        self.recorder.expired.push(Expired {
+            db: self.index,
+            key: key.bytes.into(),
+            fields: Vec::new(),
+        });
         self.event(super::recorder::class::EXPIRED, "expired", key.bytes);
         if let Some(change) = self.recorder.changes.last_mut() {
             change.changed = true;
@@ -253,6 +266,7 @@ impl<'k> Db<'k> {
         if let Some(entry) = share.tables[slot].find(key.hash, key.bytes)
             && entry.expire_at_ms().is_none_or(|at| at > now_ms)
             && !entry.is_cold()
+            && !entry.has_expiring_fields()
         {
             self.recorder.hits += 1;
             if let Some(access) = access {

@@ -5,10 +5,10 @@
 //! |---|---|---|
 //! | [`Member`] | a set | `<length> <member>` |
 //! | [`Scored`] | a sorted set | `<score, f64> <length> <member>` |
-//! | [`Field`] | a hash | `<flags, u8> <length> <length> <field> <value>` |
+//! | [`Field`] | a hash | `<flags, u8> [<expiry, i64>] <length> <length> <field> <value>` |
 //!
-//! A length is one byte up to 254, else `0xFF` and a u32. The flags of a field
-//! are 0; they are there for an expiry time of each field.
+//! A length is one byte up to 254, else `0xFF` and a u32. The lowest flag of a
+//! field tells that an expiry (Unix ms) follows; the others are 0.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -178,8 +178,12 @@ impl Scored {
     }
 }
 
-/// Where the lengths of a field are.
+/// Bytes of a field's flags; without an expiry, its lengths follow.
 const FLAGS: usize = 1;
+/// Flag: the field has an expiry.
+const EXPIRES: u8 = 1;
+/// Bytes of an expiry.
+const EXPIRY: usize = 8;
 
 /// A field of a hash with its value.
 #[repr(transparent)]
@@ -197,22 +201,64 @@ struct FieldPlaces {
 
 impl Field {
     pub fn new(name: &[u8], value: &[u8]) -> Self {
+        Self::expiring(name, value, None)
+    }
+
+    /// A field that expires at a moment in Unix milliseconds, or never.
+    pub fn expiring(name: &[u8], value: &[u8], expire_at_ms: Option<i64>) -> Self {
         let lengths = length_size(name.len()) + length_size(value.len());
-        let len = FLAGS + lengths + name.len() + value.len();
+        let head = FLAGS + expire_at_ms.map_or(0, |_| EXPIRY);
+        let len = head + lengths + name.len() + value.len();
         let mut block = Block::new(len);
         // SAFETY: the block was made with that length.
         let out = unsafe { block.bytes_mut(len) };
-        let at = write_length(out, FLAGS, name.len());
+        out[0] = 0;
+        if let Some(at_ms) = expire_at_ms {
+            out[0] = EXPIRES;
+            out[FLAGS..head].copy_from_slice(&at_ms.to_le_bytes());
+        }
+        let at = write_length(out, head, name.len());
         let at = write_length(out, at, value.len());
         out[at..at + name.len()].copy_from_slice(name);
         out[at + name.len()..].copy_from_slice(value);
         Self(block)
     }
 
+    /// When the field expires, in Unix milliseconds.
+    #[inline]
+    pub fn expire_at_ms(&self) -> Option<i64> {
+        // SAFETY: the block begins with the flags.
+        if unsafe { self.0.bytes(FLAGS) }[0] & EXPIRES == 0 {
+            return None;
+        }
+        // SAFETY: an expiry follows, as the flag says.
+        let bytes = unsafe { self.0.bytes(FLAGS + EXPIRY) };
+        bytes[FLAGS..].try_into().ok().map(i64::from_le_bytes)
+    }
+
+    /// The same field with another expiry or none.
+    pub fn with_expiry(mut self, expire_at_ms: Option<i64>) -> Self {
+        match (self.expire_at_ms(), expire_at_ms) {
+            (None, None) => self,
+            (Some(_), Some(at_ms)) => {
+                // SAFETY: the block has an expiry.
+                let out = unsafe { self.0.bytes_mut(FLAGS + EXPIRY) };
+                out[FLAGS..].copy_from_slice(&at_ms.to_le_bytes());
+                self
+            }
+            _ => Self::expiring(self.name(), self.value(), expire_at_ms),
+        }
+    }
+
     #[inline]
     fn places(&self) -> FieldPlaces {
-        // SAFETY: `new` wrote two lengths there.
-        let (name_len, value_length) = unsafe { read_length(&self.0, FLAGS) };
+        // SAFETY: the block begins with the flags.
+        let head = match unsafe { self.0.bytes(FLAGS) }[0] & EXPIRES {
+            0 => FLAGS,
+            _ => FLAGS + EXPIRY,
+        };
+        // SAFETY: `expiring` wrote two lengths there.
+        let (name_len, value_length) = unsafe { read_length(&self.0, head) };
         // SAFETY: as above.
         let (value_len, name) = unsafe { read_length(&self.0, value_length) };
         let value = name + name_len;
@@ -246,12 +292,12 @@ impl Field {
         &bytes[places.value..]
     }
 
-    /// The same field with another value, in the same allocation where that
-    /// is possible.
+    /// The same field with another value and the same expiry, in the same
+    /// allocation where that is possible.
     pub fn with_value(mut self, value: &[u8]) -> Self {
         let places = self.places();
         if length_size(places.end - places.value) != length_size(value.len()) {
-            return Self::new(self.name(), value);
+            return Self::expiring(self.name(), value, self.expire_at_ms());
         }
         let end = places.value + value.len();
         // SAFETY: the block was `places.end` bytes long, and is `end` after
@@ -293,7 +339,15 @@ mod tests {
                 let value = vec![b'v'; value_len];
                 let field = Field::new(&name, b"old").with_value(&value);
                 assert_eq!((field.name(), field.value()), (&name[..], &value[..]));
-                let field = field.with_value(b"again and again");
+                let field = field.with_expiry(Some(7)).with_value(b"again and again");
+                assert_eq!(field.expire_at_ms(), Some(7));
+                let field = field.with_expiry(Some(-8)).with_value(&value);
+                assert_eq!(
+                    (field.name(), field.value(), field.expire_at_ms()),
+                    (&name[..], &value[..], Some(-8))
+                );
+                let field = field.with_expiry(None).with_value(b"again and again");
+                assert_eq!(field.expire_at_ms(), None);
                 assert_eq!(
                     (field.name(), field.value()),
                     (&name[..], &b"again and again"[..])

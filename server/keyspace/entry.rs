@@ -11,6 +11,7 @@
 //! A GET of a short string so costs two cache lines, and 10 million of them
 //! no allocation but this one.
 
+mod collection;
 pub mod frequency;
 mod measure;
 mod state;
@@ -23,6 +24,7 @@ use std::ptr::NonNull;
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
+use super::stream::Stream;
 use super::table::Element;
 use super::zset::ZSet;
 
@@ -41,6 +43,7 @@ enum Kind {
     Set,
     Hash,
     ZSet,
+    Stream,
 }
 
 /// Flag: the entry has an expiry.
@@ -84,6 +87,7 @@ union Payload {
     set: ManuallyDrop<Set>,
     hash: ManuallyDrop<Hash>,
     zset: ManuallyDrop<ZSet>,
+    stream: ManuallyDrop<Stream>,
 }
 
 /// One key with its value; a thin owned pointer.
@@ -114,7 +118,7 @@ impl Kind {
     const fn payload_size(self) -> usize {
         match self {
             Kind::Inline => 0,
-            Kind::Int | Kind::Big => 8,
+            Kind::Int | Kind::Big | Kind::Stream => 8,
             Kind::List | Kind::Set | Kind::Hash | Kind::ZSet => 16,
         }
     }
@@ -175,6 +179,12 @@ impl Entry {
                 Kind::ZSet,
                 Payload {
                     zset: ManuallyDrop::new(zset),
+                },
+            ),
+            Value::Stream(stream) => (
+                Kind::Stream,
+                Payload {
+                    stream: ManuallyDrop::new(stream),
                 },
             ),
         };
@@ -296,6 +306,7 @@ impl Entry {
                 Kind::Set => ValueRef::Set(&*payload.cast()),
                 Kind::Hash => ValueRef::Hash(&*payload.cast()),
                 Kind::ZSet => ValueRef::ZSet(&*payload.cast()),
+                Kind::Stream => ValueRef::Stream(&*payload.cast()),
             }
         }
     }
@@ -310,48 +321,21 @@ impl Entry {
             Kind::Set => ValueType::Set,
             Kind::Hash => ValueType::Hash,
             Kind::ZSet => ValueType::ZSet,
+            Kind::Stream => ValueType::Stream,
         }
-    }
-
-    /// The list, if it is one.
-    #[inline]
-    pub fn list_mut(&mut self) -> Option<&mut List> {
-        // SAFETY: the payload is of the header's kind, borrowed mutably.
-        (self.header().kind == Kind::List).then(|| unsafe { &mut *self.payload_ptr().cast() })
-    }
-
-    /// The set, if it is one.
-    #[inline]
-    pub fn set_mut(&mut self) -> Option<&mut Set> {
-        // SAFETY: as in `list_mut`.
-        (self.header().kind == Kind::Set).then(|| unsafe { &mut *self.payload_ptr().cast() })
-    }
-
-    /// The hash, if it is one.
-    #[inline]
-    pub fn hash_mut(&mut self) -> Option<&mut Hash> {
-        // SAFETY: as in `list_mut`.
-        (self.header().kind == Kind::Hash).then(|| unsafe { &mut *self.payload_ptr().cast() })
-    }
-
-    /// The sorted set, if it is one.
-    #[inline]
-    pub fn zset_mut(&mut self) -> Option<&mut ZSet> {
-        // SAFETY: as in `list_mut`.
-        (self.header().kind == Kind::ZSet).then(|| unsafe { &mut *self.payload_ptr().cast() })
     }
 
     /// The integer, if the string is held as one, to change it.
     #[inline]
     pub fn int_mut(&mut self) -> Option<&mut i64> {
-        // SAFETY: as in `list_mut`.
+        // SAFETY: the payload is of the header's kind, borrowed mutably.
         (self.header().kind == Kind::Int).then(|| unsafe { &mut *self.payload_ptr().cast() })
     }
 
     /// The string's growable bytes; only after [`Entry::into_big`].
     #[inline]
     pub fn big_mut(&mut self) -> Option<&mut Vec<u8>> {
-        // SAFETY: as in `list_mut`.
+        // SAFETY: as in `int_mut`.
         (self.header().kind == Kind::Big)
             .then(|| unsafe { (*self.payload_ptr().cast::<Big>()).as_mut() })
     }
@@ -439,6 +423,7 @@ impl Entry {
                     Kind::Set => Value::Set(payload.cast::<Set>().read()),
                     Kind::Hash => Value::Hash(payload.cast::<Hash>().read()),
                     Kind::ZSet => Value::ZSet(payload.cast::<ZSet>().read()),
+                    Kind::Stream => Value::Stream(payload.cast::<Stream>().read()),
                     Kind::Int | Kind::Inline => Value::Int(payload.cast::<i64>().read()),
                 }
             },
@@ -490,6 +475,7 @@ impl Drop for Entry {
                 Kind::Set => payload.cast::<Set>().drop_in_place(),
                 Kind::Hash => payload.cast::<Hash>().drop_in_place(),
                 Kind::ZSet => payload.cast::<ZSet>().drop_in_place(),
+                Kind::Stream => payload.cast::<Stream>().drop_in_place(),
             }
             let header = self.header();
             let (key_len, value_len) = (header.key_len as usize, header.value_len as usize);

@@ -1,11 +1,14 @@
 //! The hash type: a listpack `field, value, field, value …` while it is small,
-//! a table above that.
+//! a table above that, and a table with an index by expiry while some field
+//! expires.
 
+pub mod expiring;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use self::expiring::Expiring;
 use super::element::{Field, estimate_total};
 use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle};
@@ -15,7 +18,11 @@ use super::table::{self, Table, hash_bytes};
 pub enum Hash {
     Packed(Listpack),
     Table(Box<Table<Field>>),
+    Expiring(Box<Expiring>),
 }
+
+// An entry has room for this much.
+const _: () = assert!(size_of::<Hash>() <= 16);
 
 impl Default for Hash {
     fn default() -> Self {
@@ -49,7 +56,7 @@ impl Hash {
     pub fn packed_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Packed(listpack) => Some(listpack.as_bytes()),
-            Self::Table(_) => None,
+            Self::Table(_) | Self::Expiring(_) => None,
         }
     }
 
@@ -57,7 +64,7 @@ impl Hash {
     pub fn encoding(&self) -> &'static str {
         match self {
             Self::Packed(_) => "listpack",
-            Self::Table(_) => "hashtable",
+            Self::Table(_) | Self::Expiring(_) => "hashtable",
         }
     }
 
@@ -66,6 +73,7 @@ impl Hash {
         match self {
             Self::Packed(listpack) => listpack.len() / 2,
             Self::Table(table) => table.len(),
+            Self::Expiring(fields) => fields.len(),
         }
     }
 
@@ -78,24 +86,24 @@ impl Hash {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Self::Packed(listpack) => listpack.memory_bytes(),
-            Self::Table(table) => {
-                let sample = table.iter().map(|field| field.memory_bytes());
-                let fields = estimate_total(sample, table.len());
-                size_of::<Table<Field>>() + table.memory_bytes() + fields
-            }
+            Self::Table(table) => table_memory_bytes(table),
+            Self::Expiring(fields) => fields.memory_bytes(),
         }
     }
 
     /// Converts a hash that is about to be given `count` fields at once, with
     /// fields and values of up to `longest` bytes.
     pub fn prepare(&mut self, count: usize, longest: usize) {
-        if count > LIMITS.hash_max_listpack_entries.load(Relaxed)
-            || longest > LIMITS.hash_max_listpack_value.load(Relaxed)
+        if matches!(self, Self::Packed(_))
+            && (count > LIMITS.hash_max_listpack_entries.load(Relaxed)
+                || longest > LIMITS.hash_max_listpack_value.load(Relaxed))
         {
             self.make_table();
         }
     }
 
+    /// The table, made of a listpack if need be. A hash with fields that
+    /// expire is none of the two.
     fn make_table(&mut self) -> &mut Table<Field> {
         if let Self::Packed(listpack) = self {
             let mut table = Table::new();
@@ -110,7 +118,7 @@ impl Hash {
         }
         match self {
             Self::Table(table) => table,
-            Self::Packed(_) => unreachable!("it was converted above"),
+            Self::Packed(_) | Self::Expiring(_) => unreachable!("it was converted above"),
         }
     }
 
@@ -125,6 +133,7 @@ impl Hash {
                 let element = table.find(hash_bytes(field), field)?;
                 Some(Entry::Str(element.get(Field::value)))
             }
+            Self::Expiring(fields) => fields.get(field).map(Entry::Str),
         }
     }
 
@@ -132,6 +141,7 @@ impl Hash {
         match self {
             Self::Packed(listpack) => find_packed(listpack, &Needle::new(field)).is_some(),
             Self::Table(table) => table.find(hash_bytes(field), field).is_some(),
+            Self::Expiring(fields) => fields.get(field).is_some(),
         }
     }
 
@@ -140,11 +150,16 @@ impl Hash {
         self.get(field).map(Entry::byte_len)
     }
 
-    /// Gives a field a value; whether the field is new.
+    /// Gives a field a value, and no expiry; whether the field is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         let listpack = match self {
             Self::Packed(listpack) => listpack,
             Self::Table(table) => return set_in_table(table, field, value),
+            Self::Expiring(fields) => {
+                let new = fields.set(field, value, None);
+                self.settle();
+                return new;
+            }
         };
         let longest = LIMITS.hash_max_listpack_value.load(Relaxed);
         if field.len().max(value.len()) > longest
@@ -172,6 +187,11 @@ impl Hash {
                 found.is_some_and(|at| listpack.delete(at, 2) == 2)
             }
             Self::Table(table) => table.remove(hash_bytes(field), field).is_some(),
+            Self::Expiring(fields) => {
+                let removed = fields.remove(field);
+                self.settle();
+                removed
+            }
         }
     }
 
@@ -180,6 +200,7 @@ impl Hash {
         match self {
             Self::Packed(listpack) => Iter::Packed(listpack.iter()),
             Self::Table(table) => Iter::Table(table.iter()),
+            Self::Expiring(fields) => Iter::Expiring(fields.shown()),
         }
     }
 
@@ -196,6 +217,7 @@ impl Hash {
                 let name = element.get(Field::name);
                 Some((Entry::Str(name), Entry::Str(element.get(Field::value))))
             }
+            Self::Expiring(fields) => fields.random(rng),
         }
     }
 
@@ -210,8 +232,16 @@ impl Hash {
             Self::Table(table) => table.scan(cursor, |element| {
                 visit(Entry::Str(element.name()), Entry::Str(element.value()));
             }),
+            Self::Expiring(fields) => fields.scan(cursor, visit),
         }
     }
+}
+
+/// Bytes taken from the allocator; the fields are estimated from some of them.
+fn table_memory_bytes(table: &Table<Field>) -> usize {
+    let sample = table.iter().map(|field| field.memory_bytes());
+    let fields = estimate_total(sample, table.len());
+    size_of::<Table<Field>>() + table.memory_bytes() + fields
 }
 
 fn find_packed(listpack: &Listpack, field: &Needle<'_>) -> Option<usize> {
@@ -236,6 +266,7 @@ fn set_in_table(table: &mut Table<Field>, field: &[u8], value: &[u8]) -> bool {
 pub enum Iter<'a> {
     Packed(listpack::Iter<'a>),
     Table(table::Iter<'a, Field>),
+    Expiring(#[allow(private_interfaces)] expiring::Shown<'a>),
 }
 
 impl<'a> Iterator for Iter<'a> {
@@ -249,6 +280,7 @@ impl<'a> Iterator for Iter<'a> {
                 let name = element.get(Field::name);
                 Some((Entry::Str(name), Entry::Str(element.get(Field::value))))
             }
+            Self::Expiring(fields) => fields.next(),
         }
     }
 }

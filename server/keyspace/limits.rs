@@ -20,6 +20,9 @@ pub static LIMITS: Limits = Limits {
     zset_max_listpack_value: AtomicUsize::new(64),
     lfu_log_factor: AtomicUsize::new(10),
     lfu_decay_minutes: AtomicUsize::new(1),
+    stream_node_max_bytes: AtomicUsize::new(4096),
+    stream_node_max_entries: AtomicUsize::new(100),
+    hll_sparse_max_bytes: AtomicUsize::new(3000),
 };
 
 /// No listpack grows past this many bytes, whatever the limits say: its header
@@ -47,6 +50,12 @@ pub struct Limits {
     pub lfu_log_factor: AtomicUsize,
     /// `lfu-decay-time`.
     pub lfu_decay_minutes: AtomicUsize,
+    /// 0: as many as a listpack can hold.
+    pub stream_node_max_bytes: AtomicUsize,
+    /// 0: any number.
+    pub stream_node_max_entries: AtomicUsize,
+    /// Longer HyperLogLogs are dense.
+    pub hll_sparse_max_bytes: AtomicUsize,
 }
 
 impl Limits {

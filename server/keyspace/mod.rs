@@ -24,8 +24,10 @@ mod rank_tree;
 pub mod recorder;
 pub mod score;
 pub mod set;
+pub mod stream;
 pub mod stripe;
 pub mod table;
+mod walk;
 pub mod zset;
 
 use std::sync::Arc;
@@ -108,6 +110,10 @@ pub struct Keyspace {
     spilled: AtomicU64,
     /// Values that had to be read from the tree under a lock.
     stalled_reads: AtomicU64,
+    /// Whether any hash ever had a field that expires.
+    field_expiries: AtomicBool,
+    /// Fields of hashes that expired, since the start.
+    expired_fields: AtomicU64,
 }
 
 impl Keyspace {
@@ -132,6 +138,8 @@ impl Keyspace {
             has_spilled: AtomicBool::new(false),
             spilled: AtomicU64::new(0),
             stalled_reads: AtomicU64::new(0),
+            field_expiries: AtomicBool::new(false),
+            expired_fields: AtomicU64::new(0),
         }
     }
 
@@ -167,6 +175,25 @@ impl Keyspace {
         self.expires_counts[db as usize]
             .load(Ordering::Relaxed)
             .max(0) as u64
+    }
+
+    /// Whether hashes may have fields that expire.
+    pub fn has_field_expiries(&self) -> bool {
+        self.field_expiries.load(Ordering::Relaxed)
+    }
+
+    /// How many fields of hashes have expired since the start.
+    pub fn expired_fields(&self) -> u64 {
+        self.expired_fields.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_expired_fields(&self, count: u64) {
+        self.expired_fields.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Notes that a hash has a field that expires.
+    pub(crate) fn note_field_expiries(&self) {
+        self.field_expiries.store(true, Ordering::Relaxed);
     }
 
     /// Whether some keys may still be in the tree only.

@@ -45,6 +45,17 @@ pub struct Change {
     pub changed: bool,
 }
 
+/// What was removed because it had expired: a key, or fields of a hash.
+#[derive(Debug)]
+pub struct Expired {
+    /// Logical database.
+    pub db: u32,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The fields; none when the key itself had expired.
+    pub fields: Vec<Box<[u8]>>,
+}
+
 /// What one command, or one transaction, did.
 #[derive(Default)]
 pub struct Recorder {
@@ -55,11 +66,21 @@ pub struct Recorder {
     pub dirty: u64,
     /// Changes in order, if observed.
     pub changes: Vec<Change>,
-    /// Keys removed because they had expired, with their databases. They
-    /// enter the log before the command's own effects.
-    pub expired: Vec<(u32, Box<[u8]>)>,
+    /// What was removed because it had expired. That enters the log before the
+    /// command's own effects.
+    pub expired: Vec<Expired>,
+    /// Of a transaction: who had read what its commands changed, as of each of
+    /// them (see [`crate::tracking`]).
+    pub stale: Option<crate::tracking::Stale>,
+    /// A database was emptied.
+    pub flushed: bool,
     /// Look-ups of reading commands that found their key.
     pub hits: u64,
     /// Look-ups of reading commands that did not.
     pub misses: u64,
+}
+
+/// How many keys are among what expired.
+pub fn expired_keys(expired: &[Expired]) -> u64 {
+    expired.iter().filter(|one| one.fields.is_empty()).count() as u64
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::SLOT_COUNT;
+use smallvec::SmallVec;
 
 use super::dirty::DirtyKeys;
 use super::entry::Entry;
@@ -31,6 +32,9 @@ pub struct StripeDb {
     /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
     /// hash of the key). May name keys that are gone; never misses one.
     pub expiries: BTreeSet<(i64, u8, u64)>,
+    /// Hashes of which a field expires, likewise by their first such field. May
+    /// name moments at which nothing is due any more; never misses one.
+    pub field_expiries: BTreeSet<(i64, u8, u64)>,
     /// Keys changed since the tree last took them over.
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
@@ -45,6 +49,7 @@ impl StripeDb {
         Box::new(StripeDb {
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
+            field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
             cold_values: 0,
             cold: if cold { u64::MAX } else { 0 },
@@ -66,7 +71,8 @@ impl StripeDb {
 #[derive(Default)]
 pub struct Stripe {
     /// Indexed by physical database number; None where nothing was stored.
-    pub dbs: Vec<Option<Box<StripeDb>>>,
+    /// The first lie here, beside the lock: one cache line less to wait for.
+    pub dbs: SmallVec<[Option<Box<StripeDb>>; 2]>,
 }
 
 /// A stripe with its lock, on cache lines of its own.

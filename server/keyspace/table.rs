@@ -189,7 +189,7 @@ impl<E: Element> Table<E> {
             unsafe {
                 for place in 0..WORDS {
                     let word = &raw mut (*bucket).words[place];
-                    if *word >> 48 == tag && Borrowed::<E>::of(*word).key() == key {
+                    if *word >> 48 == tag && same_bytes(Borrowed::<E>::of(*word).key(), key) {
                         return Some(word);
                     }
                 }
@@ -443,6 +443,29 @@ impl<E: Element> Table<E> {
             f(ManuallyDrop::into_inner(copy).into_raw().as_ptr() as u64);
         })
     }
+}
+
+/// Whether two keys are equal: most are short, and a call for them would cost
+/// more than the comparison.
+#[inline]
+pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    if !(8..=32).contains(&one.len()) {
+        return one == other;
+    }
+    let word = |bytes: &[u8], at: usize| {
+        u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    };
+    let last = one.len() - 8;
+    let mut differs = word(one, last) ^ word(other, last);
+    let mut at = 0;
+    while at < last {
+        differs |= word(one, at) ^ word(other, at);
+        at += 8;
+    }
+    differs == 0
 }
 
 /// Asks the processor for the line of an address, which may be any.

@@ -33,6 +33,9 @@ pub struct Deferred {
     at: usize,
 }
 
+/// The most bytes around the bytes of a bulk string.
+const LONGEST_BULK_FRAME: usize = 1 + 20 + 2 + 2;
+
 /// Room for a header with one digit: `*0\r\n`.
 const SHORT_HEADER: &[u8; 4] = b"*0\r\n";
 
@@ -101,10 +104,10 @@ impl ReplyBuffer {
     /// A bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.buf.reserve(bytes.len() + 16);
+        self.buf.reserve(bytes.len() + LONGEST_BULK_FRAME);
         self.header(b'$', bytes.len());
         self.buf.extend_from_slice(bytes);
-        self.end_line();
+        self.buf.extend_from_slice(b"\r\n");
     }
 
     /// A bulk string that holds a decimal integer.

@@ -17,6 +17,8 @@ use crate::state::{Server, unix_ms};
 const ROUND: Duration = Duration::from_millis(50);
 /// Keys removed under one hold of a stripe's lock.
 const REMOVED_PER_HOLD: usize = 32;
+/// Fields of hashes removed under one hold of a stripe's lock.
+const FIELDS_PER_HOLD: usize = 128;
 /// A round's share of a core: it stops after this long.
 const ROUND_BUDGET: Duration = Duration::from_millis(12);
 /// Rows read from the tree under one hold of a stripe's lock while warming.
@@ -29,7 +31,7 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
     let mut first = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(ROUND);
-        if server.storage.is_none() {
+        if server.storage.is_none() && !server.saves.walking.load(Ordering::SeqCst) {
             let retired = server.keyspace.db_map().retired;
             if !retired.is_empty() {
                 server.keyspace.free_retired(&retired);
@@ -46,7 +48,9 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
 fn expire_round(server: &'static Server, session: &mut Session, first: usize) -> usize {
     let began = Instant::now();
     for db in 0..server.keyspace.databases() {
-        if server.keyspace.expires_count(db) == 0 {
+        let keyspace = &server.keyspace;
+        let may_have_fields = keyspace.has_field_expiries() && keyspace.key_count(db) != 0;
+        if keyspace.expires_count(db) == 0 && !may_have_fields {
             continue;
         }
         session.db = db;
@@ -66,7 +70,12 @@ fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) ->
     let mut set = StripeSet::default();
     set.add(stripe);
     let mut db = open_db(server, session, set, unix_ms());
-    let removed = db.remove_due(stripe, REMOVED_PER_HOLD);
+    let keys = db.remove_due(stripe, REMOVED_PER_HOLD);
+    let fields = db.remove_due_fields(stripe, FIELDS_PER_HOLD);
+    let removed = match fields {
+        FIELDS_PER_HOLD => REMOVED_PER_HOLD,
+        _ => keys.max(usize::from(fields > 0)),
+    };
     if removed == 0 {
         return 0;
     }

@@ -94,12 +94,16 @@ pub fn run(server: &'static Server, control: &Control) {
         if (tail == 0 && !failed) || health.tree_paused.load(Ordering::Relaxed) {
             continue;
         }
+        // A snapshot or BGREWRITEAOF waits for it.
+        let applied = server.applied.load(Ordering::Relaxed);
+        let wanted = server.saves.wanted_offset.load(Ordering::Relaxed) > applied;
         let waited = Instant::now() >= next;
-        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed);
+        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed) || wanted;
         let due = match failed {
             true => waited,
             false => {
-                idle || wanted
+                wanted
+                    || idle
                     || tail >= urgent_bytes(server)
                     || (tail >= WORTHWHILE_BYTES && waited)
             }
@@ -228,6 +232,17 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             health.set(Trouble::Tree, reason);
             false
         }
+    }
+}
+
+/// A checkpoint at once, where no thread makes any yet.
+pub fn now(server: &'static Server) -> Result<(), String> {
+    let Some(storage) = &server.storage else {
+        return Ok(());
+    };
+    match attempt(server, storage, Duration::from_secs(10)) {
+        true => Ok(()),
+        false => Err("the tree does not take it".into()),
     }
 }
 

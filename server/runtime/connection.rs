@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::rounds;
 use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::gate;
 use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
+use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
@@ -34,9 +36,10 @@ pub async fn serve<S>(server: &'static Server, client: Arc<Client>, stream: S, w
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let authenticated = !server.settings.password_needed.load(Ordering::Relaxed);
+    let mut session = Session::new(client.clone(), false);
+    server.acl.begin(&mut session);
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session,
         reply: ReplyBuffer::new(client.protocol()),
         input: Vec::new(),
         start: 0,
@@ -90,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ..
         } = self;
         reply.protocol = session.client.protocol();
+        rounds::count();
         let stop = pipeline.run(server, session, input, start, reply);
         if std::mem::take(&mut session.wrote) {
             hold_up(server).await;
@@ -98,6 +102,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Stop::NeedsInput(bytes) => {
                 self.compact();
                 self.wanted = bytes;
+                if rounds::is_busy() {
+                    // Others of this worker are about to run as well: replies
+                    // go out together, so that a peer that sleeps is woken
+                    // once for all of them.
+                    tokio::task::yield_now().await;
+                }
                 self.flush().await
             }
             Stop::HasMore => {
@@ -205,11 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if limit != 0 && waiting > limit {
             let client = self.session.client.id;
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
+            add(&server.stats.query_limit_closes, 1);
             return Err(Gone);
         }
-        if self.input.len() < self.wanted {
-            self.show_query_buffer();
-        } else {
+        self.show_query_buffer();
+        self.account_memory()?;
+        if self.input.len() >= self.wanted {
             self.session.client.query_bytes.store(0, Ordering::Relaxed);
         }
         Ok(())
@@ -223,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         client.take_outbox(&mut self.reply.buf);
         if self.reply.is_empty() {
-            return Ok(());
+            return self.account_memory();
         }
         if self.server.settings.sync_always.load(Ordering::Relaxed) {
             self.wait_synced().await?;
@@ -231,9 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sent = self.reply.len() as u64;
         client.unsent_bytes.store(sent, Ordering::Relaxed);
         client.enforce(output_limit(self.server, &client));
-        if client.killed.load(Ordering::Acquire) {
-            return Err(Gone);
-        }
+        self.account_memory()?;
         self.write_all().await?;
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add(&client.bytes_out, sent);
@@ -243,6 +252,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.reply.buf = Vec::new();
         }
         Ok(())
+    }
+
+    /// Counts what the client takes; that, or a limit on its output, may be its
+    /// end.
+    fn account_memory(&self) -> Result<(), Gone> {
+        let client = &self.session.client;
+        self.server.client_memory.account(self.server, client);
+        match client.killed.load(Ordering::Acquire) {
+            true => Err(Gone),
+            false => Ok(()),
+        }
     }
 
     /// Writes the reply buffer; a kill ends the wait for a slow reader.
@@ -266,6 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         break;
                     }
                     () = client.bell.notified() => {
+                        self.server.client_memory.account(self.server, &client);
                         if client.killed.load(Ordering::Acquire) {
                             return Err(Gone);
                         }
@@ -402,6 +423,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
         self.server.blocked.remove(waiter);
+        if reply {
+            count_unserved(self.server, waiter, false);
+        }
         if reply && !waiter.silent {
             waiter.reply_timeout(&mut self.reply);
         }
@@ -414,6 +438,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         transaction::abandon(self.server, &mut self.session);
         pubsub::leave_all(self.server, &mut self.session);
         crate::monitor::leave(self.server, &client);
+        self.server.tracking.disable(&client);
+        self.server.client_memory.forget(&client);
         self.server.clients.remove(client.id);
     }
 }
@@ -438,7 +464,7 @@ fn only_refusals(replies: &[u8]) -> bool {
 }
 
 /// The limit on what a client has not taken yet.
-fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
+pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
     if client.is_subscriber() {
         &server.settings.pubsub_output_limit
     } else {

@@ -3,9 +3,14 @@
 //! expires keys and warms cold slots.
 
 pub mod background;
+pub mod bus;
+mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
+pub mod import;
 pub mod listener;
 pub mod recovery;
+mod rounds;
+pub mod save;
 pub mod start;
 pub mod watch;

@@ -130,7 +130,9 @@ fn decode_beginning(meta: &Meta) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
 }
 
-fn decode_map(meta: &Meta) -> Option<DbMap> {
+/// The databases' numbers that the tree's state holds; None in a tree that
+/// was never written.
+pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
     let (_, bytes) = meta.extra.iter().find(|(name, _)| name == DB_MAP)?;
     let numbers: Vec<u32> = bytes
         .chunks_exact(4)
@@ -204,8 +206,8 @@ fn check_databases(databases: u32, meta: &Meta) -> Result<(), String> {
     }
 }
 
-/// Runs the log's commands.
-struct Replayer {
+/// Runs commands of a log, which log nothing themselves.
+pub(super) struct Replayer {
     server: &'static Server,
     session: Session,
     reply: ReplyBuffer,
@@ -215,7 +217,7 @@ struct Replayer {
 }
 
 impl Replayer {
-    fn new(server: &'static Server, selected_db: u32) -> Self {
+    pub(super) fn new(server: &'static Server, selected_db: u32) -> Self {
         let client = Client::new("log".into(), "log".into(), -1, server.started_ms);
         let mut session = Session::new(Arc::new(client), true);
         session.replaying = true;
@@ -259,7 +261,13 @@ impl Replayer {
         }
     }
 
-    fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
+    /// Whether there is such a command.
+    pub(super) fn knows(&self, args: &[&[u8]]) -> bool {
+        table().find(args).is_some()
+    }
+
+    /// Runs a command. The error is what it answered, or that there is none.
+    pub(super) fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
         let name = || String::from_utf8_lossy(args[0]).into_owned();
         let found = table()
             .find(args)

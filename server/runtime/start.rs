@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, recovery, watch};
+use super::{background, checkpoint, import, recovery, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Shutdown};
@@ -56,10 +56,18 @@ struct Running {
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     let dir = enter_directory(&mut config)?;
+    let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
     choose_policy(&mut config);
+    let node = match config.bool(id("cluster-enabled")) {
+        true => Some((
+            super::listener::bind_bus(&config)?,
+            crate::cluster::Cluster::open(&config)?,
+        )),
+        false => None,
+    };
     let opened = match is_persistent(&config) {
         true => Some(recovery::open(&config, &dir)?),
         false => None,
@@ -69,9 +77,18 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
         None => (None, None, None),
     };
+    let mut server = Server::new(config, config_file, storage, count);
+    server.acl = acl;
+    let keys = server.config.read().integer(id("tracking-table-max-keys"));
+    server
+        .tracking
+        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
     // The server lives as long as the process.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::new(config, config_file, storage, count)));
+    let bus = node.map(|(listeners, (cluster, queues))| {
+        server.cluster = Some(cluster);
+        (listeners, queues)
+    });
+    let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -79,6 +96,12 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         server.loading.store(false, Ordering::Relaxed);
         recovery::report(server, began, replayed, &dir);
         wake_on_sync(server);
+    }
+    save::remove_leftovers();
+    import::at_start(server)?;
+    if let Some((listeners, queues)) = bus {
+        crate::cluster::keys::check_at_start(server);
+        super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
@@ -100,10 +123,36 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     result
 }
 
+/// Imports a file into an empty data directory, without serving.
+pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+    let dir = enter_directory(&mut config)?;
+    if !is_persistent(&config) {
+        return Err("an import needs a place for the data: appendonly or save".into());
+    }
+    let source = import::source_at(path)?;
+    let opened = recovery::open(&config, &dir)?;
+    let server = Server::new(config, None, Some(opened.storage), 1);
+    let server: &'static Server = Box::leak(Box::new(server));
+    recovery::replay(server, &opened.meta)?;
+    if !import::is_new(server) {
+        return Err(format!("{} holds data already", dir.display()));
+    }
+    import::import(server, &source)?;
+    if let Some(log) = server.log() {
+        log.close()
+            .map_err(|e| format!("the log could not be closed: {e}"))?;
+    }
+    tracing::info!("Imported into {}", dir.display());
+    Ok(())
+}
+
 /// Makes `dir` the working directory, as a Redis server does.
 fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     let wanted = config.string(id("dir")).into_owned();
-    let path = Path::new(&wanted);
+    let path = match wanted.is_empty() {
+        true => Path::new("."),
+        false => Path::new(&wanted),
+    };
     let dir = std::fs::canonicalize(path).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     std::env::set_current_dir(&dir).map_err(|e| format!("Can't chdir to '{wanted}': {e}"))?;
     config.set_value(
@@ -156,6 +205,7 @@ fn spawn_threads(
         "tree-writer",
         Box::new(move || checkpoint::run(theirs, &control)),
     )?;
+    spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(
         "expiry",
@@ -269,6 +319,7 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
+        self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = &self.server.storage {

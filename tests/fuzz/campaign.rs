@@ -46,29 +46,42 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// is made in its turn, because that takes memory too.
 pub fn short(target: fn() -> Target) {
     let _alone = alone();
-    run(&target(), number("FUZZ_SEED").unwrap_or(1), SHORT_SECONDS);
+    run(
+        &target(),
+        number("FUZZ_SEED").unwrap_or(1),
+        SHORT_SECONDS,
+        0,
+    );
 }
 
-/// A campaign of `FUZZ_SECONDS`, with new inputs each time unless `FUZZ_SEED` is set.
+/// As [`short`], with at least so many inputs.
+pub fn short_of(target: fn() -> Target, fewest: u64) {
+    let _alone = alone();
+    let seed = number("FUZZ_SEED").unwrap_or(1);
+    run(&target(), seed, SHORT_SECONDS, fewest);
+}
+
+/// A campaign of `FUZZ_SECONDS` and at least `FUZZ_RUNS` inputs, with new inputs each time unless `FUZZ_SEED` is set.
 pub fn long(target: fn() -> Target) {
     let _alone = alone();
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH);
     let drawn = || clock().map_or(1, |now| now.as_nanos() as u64);
     let seed = number("FUZZ_SEED").unwrap_or_else(drawn);
     let seconds = number("FUZZ_SECONDS").unwrap_or(LONG_SECONDS);
-    run(&target(), seed, seconds);
+    let fewest = number("FUZZ_RUNS").unwrap_or(0);
+    run(&target(), seed, seconds, fewest);
 }
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(
         text.parse()
-            .expect("FUZZ_SEED and FUZZ_SECONDS are numbers"),
+            .expect("FUZZ_SEED, FUZZ_SECONDS and FUZZ_RUNS are numbers"),
     )
 }
 
 /// The caller has the turn.
-fn run(target: &Target, seed: u64, seconds: u64) {
+fn run(target: &Target, seed: u64, seconds: u64, fewest: u64) {
     println!("{}: FUZZ_SEED={seed}, {seconds} s", target.name);
     let watch = Watch::start(target.name);
     let mut random = Random::new(seed);
@@ -77,7 +90,7 @@ fn run(target: &Target, seed: u64, seconds: u64) {
         judge(target, &watch, entry, random.bits());
     }
     let mut count = target.corpus.len() as u64;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline || count < fewest {
         let input = mutate(&mut random, &target.corpus, target.max_input_bytes);
         judge(target, &watch, &input, random.bits());
         count += 1;
@@ -190,7 +203,7 @@ fn broken(run: impl Fn(&[u8], u64) + 'static) -> Target {
 #[test]
 fn a_panic_and_too_much_memory_are_failures() {
     let _alone = alone();
-    let fails = |target: &Target| panic::catch_unwind(AssertUnwindSafe(|| run(target, 1, 1)));
+    let fails = |target: &Target| panic::catch_unwind(AssertUnwindSafe(|| run(target, 1, 1, 0)));
     let unlucky = broken(|input, _| assert!(!input.contains(&255), "found"));
     assert!(fails(&unlucky).is_err());
     let greedy = broken(|input, _| {

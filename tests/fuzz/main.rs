@@ -4,7 +4,7 @@
 //! A target gives a corpus of good inputs, a ceiling of memory, and a function that must hold for
 //! any bytes. [`campaign`] mutates ([`mutator`]), runs, and watches for a panic, a broken
 //! promise, too much memory ([`gauge`]) and too much time. `scripts/fuzz` runs the ignored tests,
-//! each for `FUZZ_SECONDS` (60); `cargo test` runs each target for two. `FUZZ_SEED` repeats a
+//! each for `FUZZ_SECONDS` (60) and at least `FUZZ_RUNS` inputs; `cargo test` runs each target for two. `FUZZ_SEED` repeats a
 //! campaign; a failing input is kept in `target/fuzz/`.
 
 mod campaign;
@@ -12,8 +12,8 @@ mod gauge;
 mod mutator;
 mod targets;
 
-use campaign::{long, short};
-use targets::{config, log, request, restore};
+use campaign::{long, short, short_of};
+use targets::{bus, config, log, rdb, request, restore};
 
 #[global_allocator]
 static GAUGE: gauge::Gauge = gauge::Gauge;
@@ -44,6 +44,22 @@ fn restore_briefly() {
 }
 
 #[test]
+fn rdb_files_briefly() {
+    short_of(rdb::target, 10_000);
+}
+
+#[test]
+fn bus_packets_briefly() {
+    short(bus::target);
+}
+
+#[test]
+#[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
+fn bus_packets() {
+    long(bus::target);
+}
+
+#[test]
 #[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
 fn requests() {
     long(request::target);
@@ -71,4 +87,10 @@ fn log_recovery() {
 #[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
 fn restore() {
     long(restore::target);
+}
+
+#[test]
+#[ignore = "runs for FUZZ_SECONDS: scripts/fuzz"]
+fn rdb_files() {
+    long(rdb::target);
 }

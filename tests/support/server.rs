@@ -121,6 +121,11 @@ impl Server {
         self.wait()
     }
 
+    /// Waits for it to end by itself, after SHUTDOWN. Panics if it doesn't in a minute.
+    pub fn await_end(&mut self) -> ExitStatus {
+        self.wait()
+    }
+
     /// Starts it again, on the same directory and port, after [`kill`](Self::kill) or
     /// [`terminate`](Self::terminate). Panics if it doesn't start.
     pub fn restart(&mut self) {

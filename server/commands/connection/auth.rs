@@ -4,7 +4,6 @@ use super::login::log_in;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::connection::gate;
 
 /// AUTH [username] password
 pub const COMMAND: Command = Command {
@@ -33,7 +32,7 @@ pub const COMMAND: Command = Command {
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (user, password) = match args {
         [_, password] => {
-            if !gate::password_needed(ctx.server) {
+            if ctx.server.acl.default_is_open() {
                 return Err(CommandError::err(
                     "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
                 ));
@@ -43,7 +42,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         [_, user, password] => (*user, *password),
         _ => return Err(CommandError::Syntax),
     };
-    log_in(ctx.server, ctx.session, user, password)?;
+    log_in(ctx.server, ctx.session, args[0], user, password)?;
     ctx.reply.ok();
     Ok(())
 }

@@ -37,7 +37,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         ctx.reply.ok();
         return Ok(());
     }
-    let filter = Filter::parse(&args[2..], ctx.server.keyspace.databases(), true)?;
+    let filter = Filter::parse(&args[2..], ctx.server, true)?;
     let now_ms = unix_ms();
     let mut killed = 0;
     for client in ctx.server.clients.all() {

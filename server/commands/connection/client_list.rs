@@ -49,7 +49,7 @@ pub const LIST: Command = Command {
 };
 
 fn list(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let filter = Filter::parse(&args[2..], ctx.server.keyspace.databases(), false)?;
+    let filter = Filter::parse(&args[2..], ctx.server, false)?;
     let now_ms = unix_ms();
     let mut text = Vec::new();
     for client in ctx.server.clients.all() {

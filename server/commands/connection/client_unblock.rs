@@ -5,7 +5,7 @@ use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::settings::NO_OUTPUT_LIMIT;
+use crate::connection::serve::unblock;
 
 /// CLIENT UNBLOCK client-id [TIMEOUT | ERROR]
 pub const COMMAND: Command = Command {
@@ -41,28 +41,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let client = u64::try_from(id)
         .ok()
         .and_then(|id| ctx.server.clients.get(id));
-    let unblocked = client.is_some_and(|client| {
-        let waiter = client.waiter.lock().clone();
-        let Some(waiter) = waiter.filter(|waiter| waiter.take()) else {
-            return false;
-        };
-        ctx.server.blocked.remove(&waiter);
-        *client.waiter.lock() = None;
-        if !waiter.silent {
-            client.send(&NO_OUTPUT_LIMIT, |reply| {
-                if with_error {
-                    reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-                } else {
-                    waiter.reply_timeout(reply);
-                }
-            });
-        }
-        // The connection goes on once the wait is marked as over, so its
-        // reply is there by then.
-        waiter.finish();
-        client.bell.notify_one();
-        true
-    });
+    let unblocked = client.is_some_and(|client| unblock(ctx.server, &client, with_error));
     ctx.reply.integer(i64::from(unblocked));
     Ok(())
 }

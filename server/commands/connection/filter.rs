@@ -9,6 +9,7 @@ use crate::commands::command::Arg;
 use crate::commands::error::CommandError;
 use crate::connection::client::Client;
 use crate::connection::listing::{ClientType, FLAG_LETTERS, age_s, flags, idle_s};
+use crate::state::Server;
 
 /// One condition.
 enum Rule {
@@ -37,8 +38,8 @@ pub struct Filter {
 
 impl Filter {
     /// Reads the conditions. `skip_me` is whether the client that asks is left
-    /// out unless it says otherwise; there are `databases` databases.
-    pub fn parse(words: &[&[u8]], databases: u32, skip_me: bool) -> Result<Filter, CommandError> {
+    /// out unless it says otherwise.
+    pub fn parse(words: &[&[u8]], server: &Server, skip_me: bool) -> Result<Filter, CommandError> {
         let mut filter = Filter {
             rules: Vec::new(),
             skip_me,
@@ -72,7 +73,7 @@ impl Filter {
                     _ => return Err(CommandError::Syntax),
                 };
             } else {
-                let rule = parse_rule(name, value, fits, databases)?;
+                let rule = parse_rule(server, name, value, fits)?;
                 filter.rules.push((fits, rule));
             }
         }
@@ -95,7 +96,12 @@ fn parse_id(value: &[u8]) -> Result<u64, CommandError> {
     args::integer_between(value, 1..=i64::MAX, text).map(|id| id as u64)
 }
 
-fn parse_rule(name: &[u8], value: &[u8], fits: bool, databases: u32) -> Result<Rule, CommandError> {
+fn parse_rule(
+    server: &Server,
+    name: &[u8],
+    value: &[u8],
+    fits: bool,
+) -> Result<Rule, CommandError> {
     let text = || value.to_vec();
     let shown = || String::from_utf8_lossy(value).into_owned();
     Ok(match name {
@@ -106,7 +112,7 @@ fn parse_rule(name: &[u8], value: &[u8], fits: bool, databases: u32) -> Result<R
                 return Err(CommandError::err(error));
             }
         },
-        b"USER" if value != b"default" => {
+        b"USER" if server.acl.user(value).is_none() => {
             return Err(CommandError::err(format!("No such user '{}'", shown())));
         }
         b"USER" => Rule::User(text()),
@@ -126,7 +132,7 @@ fn parse_rule(name: &[u8], value: &[u8], fits: bool, databases: u32) -> Result<R
             letters if fits => return Err(unknown("capa", "provided filter", &letters)),
             letters => return Err(unknown("capa", "NOT-CAPA filter", &letters)),
         },
-        b"DB" => Rule::Db(parse_db(value, databases)?),
+        b"DB" => Rule::Db(parse_db(value, server.keyspace.databases())?),
         b"MAXAGE" if fits => Rule::MaxAge(positive("maxage", value)?),
         b"IDLE" if fits => Rule::Idle(positive("idle", value)?),
         _ => return Err(CommandError::Syntax),
@@ -162,7 +168,7 @@ impl Rule {
         match self {
             Rule::Ids(ids) => ids.contains(&client.id),
             Rule::Type(wanted) => ClientType::of(client) == *wanted,
-            Rule::User(user) => client.info.lock().user.as_bytes() == user,
+            Rule::User(user) => client.info.lock().user == *user,
             Rule::Address(address) => client.address.as_bytes() == address,
             Rule::LocalAddress(address) => client.local_address.as_bytes() == address,
             Rule::Ip(ip) => ip_of(&client.address).as_bytes() == ip,

@@ -88,7 +88,7 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let options = parse(args)?;
     if let Some((user, password)) = options.login {
-        log_in(ctx.server, ctx.session, user, password)?;
+        log_in(ctx.server, ctx.session, args[0], user, password)?;
     }
     if !ctx.session.authenticated && gate::password_needed(ctx.server) {
         return Err(CommandError::text(LOGIN_FIRST));

@@ -20,6 +20,7 @@ mod reset;
 mod select;
 
 use super::command::Command;
+pub use client_tracking::redirect_of;
 
 /// This family's commands.
 pub const COMMANDS: &[&Command] = &[

@@ -6,7 +6,6 @@ use crate::commands::command::{Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::CommandResult;
 use crate::commands::{pubsub, transaction};
-use crate::connection::gate;
 use crate::connection::session::ReplyMode;
 use crate::resp::Protocol;
 
@@ -37,7 +36,8 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     transaction::abandon(server, session);
     pubsub::leave_all(server, session);
     crate::monitor::leave(server, &client);
-    session.authenticated = !gate::password_needed(server);
+    server.tracking.disable(&client);
+    server.acl.begin(session);
     session.reply_mode = ReplyMode::On;
     session.db = 0;
     client.db.store(0, Ordering::Relaxed);

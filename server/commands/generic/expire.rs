@@ -72,10 +72,10 @@ pub const PEXPIREAT: Command = Command {
     ..EXPIRE
 };
 
-/// Which old expiry a new one may replace. A key without one counts as
+/// Which old expiry a new one may replace. A key or field without one counts as
 /// expiring last of all for `later` and `sooner`.
 #[derive(Default)]
-struct Condition {
+pub struct Condition {
     absent: bool,
     present: bool,
     later: bool,
@@ -83,7 +83,8 @@ struct Condition {
 }
 
 impl Condition {
-    fn parse(words: &[&[u8]]) -> Result<Condition, CommandError> {
+    /// Reads the conditions, of which some exclude others.
+    pub fn parse(words: &[&[u8]]) -> Result<Condition, CommandError> {
         let mut condition = Condition::default();
         for word in words {
             let option = match () {
@@ -111,7 +112,8 @@ impl Condition {
         Ok(condition)
     }
 
-    fn allows(&self, old: Option<i64>, new: i64) -> bool {
+    /// Whether the new expiry may take the place of the old one.
+    pub fn allows(&self, old: Option<i64>, new: i64) -> bool {
         let refused = self.absent && old.is_some()
             || self.present && old.is_none()
             || self.later && old.is_none_or(|old| new <= old)

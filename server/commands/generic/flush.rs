@@ -54,7 +54,10 @@ pub const FLUSHALL: Command = Command {
     summary: "Removes all keys of all databases.",
     run: |ctx, args| {
         let databases = ctx.server.keyspace.databases();
-        flush(ctx, args, 0..databases)
+        flush(ctx, args, 0..databases)?;
+        // A snapshot of what was just thrown away is of no use.
+        ctx.server.saves.cancel();
+        Ok(())
     },
     ..FLUSHDB
 };
@@ -86,15 +89,17 @@ fn flush(ctx: &mut Context<'_>, args: &[&[u8]], databases: std::ops::Range<u32>)
     }
     for db in databases {
         ctx.db.select(db);
-        let mut watched = ctx.server.watches.keys_of(db);
-        watched.retain(|key| ctx.db.exists(key).unwrap_or(true));
+        let mut minded = ctx.server.watches.keys_of(db);
+        minded.extend(ctx.server.blocked.keys_of(db));
+        minded.retain(|key| ctx.db.exists(key).unwrap_or(true));
         if !ctx.db.is_empty() || may_have_keys(ctx) {
             ctx.db.recorder.dirty += ctx.db.flush(db);
         }
-        watched
+        minded
             .iter()
             .for_each(|key| ctx.db.changed(SILENT, "flushdb", key));
     }
+    ctx.db.recorder.flushed = true;
     ctx.db.select(ctx.session.db);
     // It enters the log even if there was nothing: a replica may think
     // otherwise.
@@ -138,7 +143,7 @@ fn swap(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 /// Keys under which a client sees something else after the exchange: watched
-/// ones that exist in either database, and waited-for ones that will exist.
+/// and waited-for ones that exist in either database.
 fn touched_by_swap(
     ctx: &mut Context<'_>,
     one: u32,
@@ -146,17 +151,13 @@ fn touched_by_swap(
 ) -> Result<Vec<(u32, Vec<u8>)>, CommandError> {
     let mut touched = Vec::new();
     for (db, source) in [(one, other), (other, one)] {
-        for key in ctx.server.watches.keys_of(db) {
+        let mut minded = ctx.server.watches.keys_of(db);
+        minded.extend(ctx.server.blocked.keys_of(db));
+        for key in minded {
             ctx.db.select(db);
             let before = ctx.db.exists(&key)?;
             ctx.db.select(source);
             if ctx.db.exists(&key)? || before {
-                touched.push((db, key));
-            }
-        }
-        for key in ctx.server.blocked.keys_of(db) {
-            ctx.db.select(source);
-            if ctx.db.exists(&key)? {
                 touched.push((db, key));
             }
         }

@@ -5,7 +5,7 @@ mod copy;
 mod del;
 mod dump;
 mod exists;
-mod expire;
+pub(super) mod expire;
 mod flush;
 mod keys;
 mod move_key;
@@ -20,6 +20,8 @@ mod ttl;
 mod type_of;
 mod wait;
 mod walk;
+
+pub use object::is_lfu;
 
 use super::command::Command;
 

@@ -81,11 +81,10 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
 }
 
 fn type_named(name: &[u8]) -> Result<Option<ValueType>, CommandError> {
-    use ValueType::{Hash, List, Set, String, ZSet};
-    let known = [String, List, Set, Hash, ZSet];
+    use ValueType::{Hash, List, Set, Stream, String, ZSet};
+    let known = [String, List, Set, Hash, ZSet, Stream];
     match known.into_iter().find(|t| args::is(name, t.name())) {
         Some(found) => Ok(Some(found)),
-        None if args::is(name, "stream") => Ok(None),
         None => {
             let name = std::string::String::from_utf8_lossy(name);
             Err(CommandError::err(format!("unknown type name '{name}'")))

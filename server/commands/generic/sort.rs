@@ -6,12 +6,14 @@
 
 use redoubt_persistence::rdb::dump;
 
+use crate::acl::check::may_read_all;
 use crate::commands::args;
 use crate::commands::command::{
     Arg, ArgKind, Begin, Command, Find, Group, KeySpec, Locks, acl, flag,
 };
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::table::table;
 use crate::keyspace::codec;
 use crate::keyspace::db::{Db, DbError};
 use crate::keyspace::entry::{Value, ValueRef};
@@ -180,8 +182,29 @@ fn load(ctx: &mut Context<'_>, key: &[u8]) -> Result<Source, CommandError> {
     Ok(source)
 }
 
+/// Any key may be behind BY and GET, so the user must be allowed to read all.
+fn check_permission(ctx: &Context<'_>, args: &[&[u8]], options: &Options<'_>) -> CommandResult {
+    let by = options.by.is_some_and(|by| by.contains(&b'*'));
+    if ctx.session.unrestricted || (!by && options.gets.is_empty()) {
+        return Ok(());
+    }
+    let may = table()
+        .find(args)
+        .is_some_and(|found| may_read_all(ctx.session, found, args));
+    match (may, by) {
+        (true, _) => Ok(()),
+        (false, true) => Err(CommandError::err(
+            "BY option of SORT denied due to insufficient ACL permissions.",
+        )),
+        (false, false) => Err(CommandError::err(
+            "GET option of SORT denied due to insufficient ACL permissions.",
+        )),
+    }
+}
+
 fn run(ctx: &mut Context<'_>, args: &[&[u8]], may_store: bool) -> CommandResult {
     let mut options = parse(&args[2..], may_store)?;
+    check_permission(ctx, args, &options)?;
     let Source { elements, is_set } = load(ctx, args[1])?;
     // A BY without `*` asks for the order that the elements have already. A
     // set has none, so that what is stored of it is sorted nevertheless.

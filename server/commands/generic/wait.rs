@@ -54,6 +54,7 @@ fn wait(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         keys: Vec::new(),
         timeout_ms,
         on_timeout: TimeoutReply::Zero,
+        args: None,
     });
     Ok(())
 }
@@ -94,6 +95,7 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             on_timeout: TimeoutReply::Acknowledged {
                 local: i64::from(synced),
             },
+            args: None,
         });
         return Ok(());
     }

@@ -39,7 +39,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let sum = old
         .checked_add(increment)
         .ok_or_else(|| CommandError::err("increment or decrement would overflow"))?;
-    hash.set(field, itoa::Buffer::new().format(sum).as_bytes());
+    hash.set_keeping_expiry(field, itoa::Buffer::new().format(sum).as_bytes());
     ctx.db.changed(class::HASH, "hincrby", key);
     ctx.reply.integer(sum);
     Ok(())

@@ -1,5 +1,6 @@
 //! HINCRBYFLOAT: adds to the floating point number in a field.
 
+use super::fields::add_effect;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
@@ -45,8 +46,13 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             })?
         }
     };
-    hash.set(field, sum.as_bytes());
-    ctx.effects.add(&[b"HSET", key, field, sum.as_bytes()]);
+    hash.set_keeping_expiry(field, sum.as_bytes());
+    if hash.has_expiries() {
+        let head: [&[u8]; 3] = [b"HSETEX", key, b"KEEPTTL"];
+        add_effect(&mut ctx.effects, &head, 2, &[field, sum.as_bytes()]);
+    } else {
+        ctx.effects.add(&[b"HSET", key, field, sum.as_bytes()]);
+    }
     ctx.db.changed(class::HASH, "hincrbyfloat", key);
     ctx.reply.bulk(sum.as_bytes());
     Ok(())

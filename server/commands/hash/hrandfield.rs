@@ -52,7 +52,7 @@ impl<'a> Sampled for &'a Hash {
     }
 
     fn picks_quickly(self) -> bool {
-        matches!(self, Hash::Table(_))
+        matches!(self, Hash::Table(_) | Hash::Expiring(_))
     }
 
     fn address((field, _): Self::Element) -> usize {

@@ -82,6 +82,7 @@ fn move_or_block(
         keys: vec![args[1].to_vec()],
         timeout_ms,
         on_timeout,
+        args: None,
     });
     Ok(false)
 }

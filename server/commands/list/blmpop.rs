@@ -31,6 +31,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             keys: wanted.keys.iter().map(|key| key.to_vec()).collect(),
             timeout_ms,
             on_timeout: TimeoutReply::NullArray,
+            args: None,
         });
     }
     Ok(())

@@ -57,6 +57,7 @@ fn pop(ctx: &mut Context<'_>, args: &[&[u8]], end: End) -> CommandResult {
         keys: keys.iter().map(|key| key.to_vec()).collect(),
         timeout_ms,
         on_timeout: TimeoutReply::NullArray,
+        args: None,
     });
     Ok(())
 }

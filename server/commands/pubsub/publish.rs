@@ -37,6 +37,10 @@ pub const SPUBLISH: Command = Command {
 fn publish(ctx: &mut Context<'_>, kind: Kind, args: &[&[u8]]) -> CommandResult {
     let limit = &ctx.server.settings.pubsub_output_limit;
     let receivers = ctx.server.pubsub.publish(kind, args[1], args[2], limit);
+    if let Some(cluster) = &ctx.server.cluster {
+        let sharded = kind == Kind::Shard;
+        cluster.with(|bus, now_ms| bus.publish(now_ms, sharded, args[1], args[2]));
+    }
     ctx.reply.integer(receivers as i64);
     Ok(())
 }

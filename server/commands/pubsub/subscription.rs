@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::commands::context::Context;
+use crate::connection::memory::listed_bytes;
 use crate::connection::pubsub::Kind;
 use crate::connection::session::{ReplyMode, Session};
 use crate::settings::NO_OUTPUT_LIMIT;
@@ -52,6 +53,9 @@ pub fn join(ctx: &mut Context<'_>, kind: Kind, names: &[&[u8]]) {
         if ctx.session.subscriptions[kind as usize].insert(name.to_vec()) {
             publish_count(ctx.session, kind);
             ctx.server.pubsub.subscribe(kind, name, &ctx.session.client);
+            let held = &ctx.session.client.held;
+            held.subscribed
+                .fetch_add(listed_bytes(name), Ordering::Relaxed);
         }
         confirm(ctx, words(kind)[0], Some(name), kind);
     }
@@ -74,6 +78,9 @@ pub fn leave(ctx: &mut Context<'_>, kind: Kind, names: &[&[u8]]) {
             ctx.server
                 .pubsub
                 .unsubscribe(kind, &name, &ctx.session.client);
+            let held = &ctx.session.client.held;
+            held.subscribed
+                .fetch_sub(listed_bytes(&name), Ordering::Relaxed);
             publish_count(ctx.session, kind);
             // No message may come behind the confirmation.
             if !ctx.in_transaction {
@@ -101,4 +108,6 @@ pub fn leave_all(server: &Server, session: &mut Session) {
         }
         publish_count(session, kind);
     }
+    let held = &session.client.held;
+    held.subscribed.store(0, Ordering::Relaxed);
 }

@@ -1,8 +1,8 @@
-//! MODULE, CLUSTER and what belongs to them: known by name, so that clients
-//! get the answer of a server without modules and without a cluster.
+//! MODULE: known by name, so that clients
+//! get the answer of a server without modules.
 
 use super::help;
-use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 
@@ -80,58 +80,4 @@ const HELP: Command = Command {
 
 fn no_modules(_: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     Err(CommandError::err("this server has no modules"))
-}
-
-/// CLUSTER
-pub const CLUSTER: Command = Command {
-    name: "cluster",
-    group: Group::Cluster,
-    since: "3.0.0",
-    summary: "Would handle the cluster.",
-    complexity: "Depends on subcommand.",
-    arity: -2,
-    run: no_cluster,
-    ..BASE
-};
-
-/// ASKING
-pub const ASKING: Command = Command {
-    name: "asking",
-    group: Group::Cluster,
-    since: "3.0.0",
-    summary: "Tells that a redirection led here.",
-    arity: 1,
-    flags: flag::FAST,
-    acl: acl::CONNECTION,
-    run: no_cluster,
-    ..BASE
-};
-
-/// READONLY
-pub const READONLY: Command = Command {
-    name: "readonly",
-    group: Group::Cluster,
-    since: "3.0.0",
-    summary: "Lets a connection read from a replica in a cluster.",
-    arity: 1,
-    flags: flag::FAST | flag::LOADING | flag::STALE,
-    acl: acl::CONNECTION,
-    run: |ctx, _| {
-        ctx.reply.ok();
-        Ok(())
-    },
-    ..BASE
-};
-
-/// READWRITE
-pub const READWRITE: Command = Command {
-    name: "readwrite",
-    summary: "Takes READONLY back.",
-    ..READONLY
-};
-
-fn no_cluster(_: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
-    Err(CommandError::err(
-        "This instance has cluster support disabled",
-    ))
 }

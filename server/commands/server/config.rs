@@ -1,6 +1,7 @@
 //! CONFIG: the directives at run time.
 
 use super::help;
+use crate::acl::file::new_channels;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
@@ -53,6 +54,10 @@ const RESETSTAT: Command = Command {
     run: |ctx, _| {
         ctx.server.stats.reset();
         ctx.server.eviction.reset();
+        ctx.server.acl.log.reset_counts();
+        ctx.server.settings.reset_counts();
+        let evicted = &ctx.server.client_memory.evicted;
+        evicted.store(0, std::sync::atomic::Ordering::Relaxed);
         ctx.reply.ok();
         Ok(())
     },
@@ -126,6 +131,9 @@ fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     prepare(&next, &changed)?;
     *config = next;
     server.settings.load(&config);
+    if let Some(cluster) = &server.cluster {
+        cluster.configure(&config);
+    }
     apply(ctx, &config, &changed);
     drop(config);
     ctx.reply.ok();
@@ -162,11 +170,32 @@ fn apply(ctx: &Context<'_>, config: &crate::config::Config, changed: &[Directive
     if let Some(log) = ctx.server.log() {
         log.set_policy(recovery::sync_policy(config));
     }
+    if changed.contains(&id("requirepass")) {
+        let password = config.string(id("requirepass"));
+        ctx.server.acl.set_default_password(password.as_bytes());
+    }
+    ctx.server.acl.set_new_channels(new_channels(config));
+    ctx.server.client_memory.evict(ctx.server);
+    let keys = config.integer(id("tracking-table-max-keys"));
+    let tracking = &ctx.server.tracking;
+    tracking.set_max_keys(ctx.server, usize::try_from(keys).unwrap_or(0));
     if changed.contains(&id("appendfsync")) {
         // Replies that waited for a sync need not any more.
         let bells = ctx.server.synced_bells.iter();
         bells.for_each(tokio::sync::Notify::notify_waiters);
     }
+}
+
+/// All users, as the words behind `user` of configuration lines.
+fn user_lines(ctx: &Context<'_>) -> Vec<Vec<Vec<u8>>> {
+    let users = ctx.server.acl.users();
+    let words = |line: Vec<u8>| {
+        line.split(|&byte| byte == b' ')
+            .skip(1)
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    users.iter().map(|user| words(user.line())).collect()
 }
 
 fn rewrite_file(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
@@ -175,7 +204,12 @@ fn rewrite_file(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
             "The server is running without a config file",
         ));
     };
-    rewrite::rewrite(&ctx.server.config.read(), path)
+    let mut config = ctx.server.config.read().clone();
+    config.file_only.users = match config.string(id("aclfile")).is_empty() {
+        true => user_lines(ctx),
+        false => Vec::new(),
+    };
+    rewrite::rewrite(&config, path)
         .map_err(|error| CommandError::err(format!("Rewriting config file: {error}")))?;
     ctx.reply.ok();
     Ok(())

@@ -1,13 +1,15 @@
-//! SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE: the log and the tree keep everything
-//! already, so these make the log durable up to now and say so.
+//! SAVE, BGSAVE, LASTSAVE: snapshot files. BGREWRITEAOF: the log has no file
+//! to be rewritten, so what it asks for, a short log, is had by a checkpoint.
 
 use std::sync::atomic::Ordering;
 
 use crate::commands::args;
-use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::state::{Server, unix_ms};
+use crate::runtime::save;
+use crate::saves::InProgress;
+use crate::state::Server;
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -19,12 +21,13 @@ const BASE: Command = Command {
 /// SAVE
 pub const SAVE: Command = Command {
     name: "save",
-    summary: "Makes everything durable before it replies.",
-    complexity: "O(N) where N is the number of bytes not synced yet.",
+    summary: "Writes a snapshot file before it replies.",
+    complexity: "O(N) where N is the number of keys.",
     arity: 1,
     flags: BASE.flags | flag::NO_MULTI,
     run: |ctx, _| {
-        sync(ctx.server)?;
+        ctx.server.saves.begin().map_err(in_progress)?;
+        save::save(ctx.server).map_err(CommandError::err)?;
         ctx.reply.ok();
         Ok(())
     },
@@ -34,7 +37,7 @@ pub const SAVE: Command = Command {
 /// BGSAVE [SCHEDULE | CANCEL]
 pub const BGSAVE: Command = Command {
     name: "bgsave",
-    summary: "Makes everything durable.",
+    summary: "Writes a snapshot file in the background.",
     arity: -1,
     args: &[Arg::one_of(
         "operation",
@@ -51,9 +54,15 @@ pub const BGSAVE: Command = Command {
 /// BGREWRITEAOF
 pub const BGREWRITEAOF: Command = Command {
     name: "bgrewriteaof",
-    summary: "Does nothing: the log is trimmed all the time.",
+    summary: "Lets the tree take over the log in the background, which is then trimmed.",
     arity: 1,
     run: |ctx, _| {
+        let server = ctx.server;
+        let end = server.log().map_or(0, |log| log.end().0);
+        server.saves.wanted_offset.fetch_max(end, Ordering::Relaxed);
+        let (runs, until) = &server.saves.rewrites;
+        runs.fetch_add(1, Ordering::Relaxed);
+        until.store(end, Ordering::Relaxed);
         ctx.reply
             .simple("Background append only file rewriting started");
         Ok(())
@@ -64,48 +73,42 @@ pub const BGREWRITEAOF: Command = Command {
 /// LASTSAVE
 pub const LASTSAVE: Command = Command {
     name: "lastsave",
-    summary: "Tells when the last save ended, in Unix seconds.",
+    summary: "Tells when the last snapshot ended, in Unix seconds.",
     arity: 1,
-    flags: flag::ADMIN | flag::FAST | flag::LOADING | flag::NOSCRIPT | flag::STALE,
+    flags: flag::FAST | flag::LOADING | flag::STALE,
+    acl: acl::ADMIN | acl::DANGEROUS,
     run: |ctx, _| {
-        ctx.reply.integer(last_save_s(ctx.server));
+        ctx.reply.integer(save::last_save_s(ctx.server));
         Ok(())
     },
     ..BASE
 };
+
+fn in_progress(_: InProgress) -> CommandError {
+    CommandError::err("Background save already in progress")
+}
 
 fn bgsave(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     match args {
         [_] => {}
         [_, word] if args::is(word, "schedule") => {}
         [_, word] if args::is(word, "cancel") => {
-            return Err(CommandError::err(
-                "Background saving is currently not in progress or scheduled",
-            ));
+            if !ctx.server.saves.cancel() {
+                return Err(CommandError::err(
+                    "Background saving is currently not in progress or scheduled",
+                ));
+            }
+            ctx.reply.simple("Background saving cancelled");
+            return Ok(());
         }
         _ => return Err(CommandError::Syntax),
     }
-    sync(ctx.server)?;
+    ctx.server.saves.request().map_err(in_progress)?;
     ctx.reply.simple("Background saving started");
     Ok(())
 }
 
-fn sync(server: &Server) -> CommandResult {
-    if let Some(log) = server.log() {
-        log.sync_to(log.end())
-            .map_err(|error| CommandError::Storage(error.to_string()))?;
-    }
-    server.stats.dirty.store(0, Ordering::Relaxed);
-    server.stats.saves.fetch_add(1, Ordering::Relaxed);
-    let now_s = (unix_ms() / 1000).max(0) as u64;
-    server.stats.last_save_s.store(now_s, Ordering::Relaxed);
-    Ok(())
-}
-
-/// When the last save ended, or the server started; Unix seconds.
-pub fn last_save_s(server: &Server) -> i64 {
-    match server.stats.last_save_s.load(Ordering::Relaxed) {
-        0 => server.started_ms / 1000,
-        at_s => at_s as i64,
-    }
+/// Whether what BGREWRITEAOF started is under way.
+pub fn is_rewriting(server: &Server) -> bool {
+    server.saves.rewrites.1.load(Ordering::Relaxed) > server.applied.load(Ordering::Relaxed)
 }

@@ -1,10 +1,11 @@
 //! TIME, LOLWUT, ROLE, SHUTDOWN and REPLICAOF.
 
 use crate::commands::args;
-use crate::commands::command::{Arg, Command, Group, Locks, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::state::Shutdown;
+use crate::runtime::save;
+use crate::state::{Server, Shutdown};
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -65,7 +66,8 @@ pub const ROLE: Command = Command {
     since: "2.8.12",
     summary: "Tells the server's part in replication.",
     arity: 1,
-    flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
+    acl: acl::ADMIN | acl::DANGEROUS,
     run: |ctx, _| {
         let offset = ctx.server.log().map_or(0, |log| log.end().0);
         ctx.reply.array(3);
@@ -106,22 +108,27 @@ pub const SHUTDOWN: Command = Command {
 };
 
 fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let (mut save, mut nosave, mut now, mut abort, mut other) = (false, false, false, false, false);
+    let (mut save, mut nosave, mut now, mut abort) = (false, false, false, false);
+    let (mut force, mut other) = (false, false);
     for arg in &args[1..] {
         match arg.to_ascii_lowercase().as_slice() {
             b"save" => save = true,
             b"nosave" => nosave = true,
             b"now" => now = true,
             b"abort" => abort = true,
-            b"force" | b"safe" | b"failover" => other = true,
+            b"force" => force = true,
+            b"safe" | b"failover" => other = true,
             _ => return Err(CommandError::Syntax),
         }
     }
-    if (abort && (save || nosave || now || other)) || (save && nosave) {
+    if (abort && (save || nosave || now || force || other)) || (save && nosave) {
         return Err(CommandError::Syntax);
     }
     if abort {
         return Err(CommandError::err("No shutdown in progress."));
+    }
+    if save && last_snapshot(ctx.server).is_err() && !force {
+        return Err(CommandError::err("Errors trying to SHUTDOWN. Check logs."));
     }
     let how = match nosave || now {
         true => Shutdown::Now,
@@ -130,6 +137,15 @@ fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     ctx.server.request_shutdown(how);
     ctx.session.close_after_reply = true;
     Ok(())
+}
+
+/// A snapshot in place of one that is under way.
+fn last_snapshot(server: &'static Server) -> Result<(), String> {
+    while server.saves.begin().is_err() {
+        server.saves.cancel();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    save::save(server)
 }
 
 /// REPLICAOF host port

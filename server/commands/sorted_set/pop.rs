@@ -182,6 +182,7 @@ pub fn wait(ctx: &mut Context<'_>, keys: &[&[u8]], timeout_ms: u64) -> CommandRe
         keys: keys.iter().map(|key| key.to_vec()).collect(),
         timeout_ms,
         on_timeout: TimeoutReply::NullArray,
+        args: None,
     });
     Ok(())
 }

@@ -109,7 +109,8 @@ pub fn add(ctx: &mut Context<'_>, key: &[u8], pairs: &[&[u8]], options: Options)
     add_parsed(ctx, key, &scores?, pairs, options)
 }
 
-fn add_parsed(
+/// Adds scores with members, every second of `pairs`, to the set under `key`.
+pub fn add_parsed(
     ctx: &mut Context<'_>,
     key: &[u8],
     scores: &[f64],

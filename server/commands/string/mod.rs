@@ -2,7 +2,7 @@
 
 mod append;
 mod delifeq;
-mod expiration;
+pub(super) mod expiration;
 mod get;
 mod getdel;
 mod getex;

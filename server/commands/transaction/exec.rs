@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::commands::command::{Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode};
+use crate::commands::effects::{Effects, encode, encode_expired};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::dispatch::{
@@ -15,6 +15,7 @@ use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::Db;
+use crate::keyspace::recorder::{Expired, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -40,6 +41,8 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err("EXEC without MULTI"));
     };
     ctx.session.client.queued.store(-1, Ordering::Relaxed);
+    let held = &ctx.session.client.held;
+    held.queued.store(0, Ordering::Relaxed);
     if transaction.broken {
         super::abandon(ctx.server, ctx.session);
         return Err(CommandError::text(
@@ -89,6 +92,10 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
+        drop(db);
+        return crate::connection::dispatch::reply_error(server, reply, &error);
+    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold {
@@ -140,7 +147,8 @@ fn execute(
     if !session.replaying {
         let expired = recorder.expired.len() - expired_before;
         if server.log().is_some() {
-            add(&server.stats.expired, expired as u64);
+            let expired = &recorder.expired[expired_before..];
+            add(&server.stats.expired, expired_keys(expired));
         }
         append(server, first_db, log_db, &log, queued.len() + expired);
         if server.watches.any() {
@@ -167,11 +175,18 @@ fn watches_hold(server: &Server, session: &Session, db: &mut Db<'_>) -> bool {
 /// Runs one queued command, unless it is refused after all.
 fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
     let (server, index) = (ctx.server, ctx.db.index());
+    server.acl.keep_current(ctx.session);
     match gate::check_in_exec(server, ctx.session, found.command, args) {
         Ok(()) => {
             let mut started = crate::clock::Ticks::now();
             let mark = ctx.reply.len();
             run_command(ctx, found, args);
+            if server.tracking.any() {
+                // What is read from here on is another matter.
+                let recorder = &mut ctx.db.recorder;
+                let stale = recorder.stale.get_or_insert_default();
+                server.tracking.collect(&recorder.changes, stale);
+            }
             let request = crate::connection::dispatch::Request {
                 found,
                 args,
@@ -185,16 +200,20 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 crate::monitor::show(server, ctx.session, found.command, index, args);
             }
         }
-        Err(error) => crate::connection::dispatch::reply_error(server, ctx.reply, &error),
+        Err(error) => {
+            let refusal = (&error, crate::acl::log::Place::Multi);
+            gate::note_refusal(server, ctx.session, found.command, args, refusal);
+            crate::connection::dispatch::reply_error(server, ctx.reply, &error);
+        }
     }
 }
 
 /// What a command found expired goes before its own effects, and after those of
 /// the commands before: a SWAPDB among them would give the key another database.
-fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[(u32, Box<[u8]>)]) {
-    for (index, key) in expired {
-        select(log, selected, *index);
-        encode(log, &[b"DEL", key]);
+fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[Expired]) {
+    for expired in expired {
+        select(log, selected, expired.db);
+        encode_expired(log, expired);
     }
 }
 

@@ -25,6 +25,8 @@ pub fn unwatch_all(
     for (db, key) in std::mem::take(&mut session.watched) {
         server.watches.remove(db, &key, &session.client);
     }
+    let held = &session.client.held;
+    held.watched.store(0, std::sync::atomic::Ordering::Relaxed);
     session
         .client
         .watched
@@ -38,6 +40,8 @@ pub fn unwatch_all(
 /// Forgets the open transaction and its watches.
 pub fn abandon(server: &crate::state::Server, session: &mut crate::connection::session::Session) {
     session.transaction = None;
+    let held = &session.client.held;
+    held.queued.store(0, std::sync::atomic::Ordering::Relaxed);
     session
         .client
         .queued

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::connection::memory::listed_bytes;
 
 /// WATCH key [key …]
 pub const COMMAND: Command = Command {
@@ -44,6 +45,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         {
             ctx.session.watched.push((db, key.to_vec()));
             ctx.server.watches.add(db, key, &ctx.session.client);
+            let held = &ctx.session.client.held;
+            held.watched.fetch_add(listed_bytes(key), Ordering::Relaxed);
         }
     }
     let count = ctx.session.watched.len() as u32;

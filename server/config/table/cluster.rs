@@ -255,6 +255,25 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Finished slot migrations remembered.",
     ),
     declare(
+        "cluster-ping-interval",
+        None,
+        Integer {
+            min: 0,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN,
+        "Milliseconds between two PINGs to a node; 0 is half the node timeout.",
+    ),
+    declare(
+        "cluster-suspect-refused",
+        None,
+        Bool,
+        "yes",
+        Traits::NONE,
+        "Suspect a node at once whose host refuses connections.",
+    ),
+    declare(
         "cluster-slot-stats-enabled",
         None,
         Bool,

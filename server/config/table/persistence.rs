@@ -248,6 +248,36 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Seconds to wait for replicas at shutdown.",
     ),
     declare(
+        "rdb-key-save-delay",
+        None,
+        Integer {
+            min: i32::MIN as i128,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN,
+        "Microseconds to wait for each key that a snapshot saves, for tests.",
+    ),
+    declare(
+        "loading-process-events-interval-bytes",
+        None,
+        Memory {
+            min: 1024,
+            max: i32::MAX as i128,
+        },
+        "2097152",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Bytes loaded between two looks at clients.",
+    ),
+    declare(
+        "sanitize-dump-payload",
+        None,
+        Choice(&["no", "yes", "clients"]),
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Whether values of a dump are checked whole; here they always are.",
+    ),
+    declare(
         "key-load-delay",
         None,
         Integer {

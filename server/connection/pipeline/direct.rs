@@ -10,7 +10,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Pipeline, REPLY_SOFT_BYTES};
-use crate::clock::Ticks;
+use crate::clock::{Limits, Ticks, account_within};
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
@@ -20,22 +20,31 @@ use crate::connection::dispatch::{
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
 use crate::keyspace::KeyRef;
+use crate::keyspace::recorder::expired_keys;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
+use crate::tracking::client::mode;
 
 /// What stays the same for a batch.
 #[derive(Clone, Copy)]
-pub(super) struct Batch {
+pub(super) struct Batch<'i> {
+    /// The query buffer.
+    pub input: &'i [u8],
     /// When it began, Unix ms.
     pub now_ms: i64,
     /// What the gate lets pass.
     pub open: gate::Open,
+    /// What is worth a note.
+    pub limits: Limits,
 }
 
 /// What the client's state and the server's let pass on the short way.
-pub(super) fn open(server: &Server, session: &Session) -> gate::Open {
-    let plain = session.transaction.is_none() && session.reply_mode == ReplyMode::On;
+pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
+    server.acl.keep_current(session);
+    // CLIENT CACHING is for one command, and only the long way ends it.
+    let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
+    let plain = !caching && session.transaction.is_none() && session.reply_mode == ReplyMode::On;
     match plain {
         true => gate::open(server, session),
         false => gate::Open::Nothing,
@@ -49,10 +58,9 @@ impl Pipeline {
         &self,
         server: &'static Server,
         session: &mut Session,
-        input: &[u8],
         reply: &mut ReplyBuffer,
         from: usize,
-        batch: Batch,
+        batch: Batch<'_>,
         clock: &mut Ticks,
     ) -> usize {
         let db = open_db(server, session, StripeSet::default(), batch.now_ms);
@@ -79,12 +87,12 @@ impl Pipeline {
         {
             let args: smallvec::SmallVec<[&[u8]; 8]> = self.ranges[slot.args.clone()]
                 .iter()
-                .map(|range| &input[range.clone()])
+                .map(|range| &batch.input[range.clone()])
                 .collect();
             let request = Request {
                 found,
                 args: &args,
-                raw: Some(&input[slot.bytes.clone()]),
+                raw: Some(&batch.input[slot.bytes.clone()]),
                 key: slot.key,
                 now_ms: batch.now_ms,
             };
@@ -93,7 +101,7 @@ impl Pipeline {
                 hash,
                 slot: number,
             };
-            run_one(&mut ctx, &request, &key, clock);
+            run_one(&mut ctx, &request, &key, clock, &batch.limits);
             last = found.number as u32 + 1;
             index += 1;
         }
@@ -113,7 +121,13 @@ impl Pipeline {
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
 /// unlock, notifications, blocked clients.
 #[inline]
-fn run_one(ctx: &mut Context<'_>, request: &Request, key: &KeyRef, clock: &mut Ticks) {
+fn run_one(
+    ctx: &mut Context<'_>,
+    request: &Request,
+    key: &KeyRef,
+    clock: &mut Ticks,
+    limits: &Limits,
+) {
     let server = ctx.server;
     // What was pushed before this command comes before its reply.
     ctx.session.client.take_outbox(&mut ctx.reply.buf);
@@ -141,7 +155,7 @@ fn run_one(ctx: &mut Context<'_>, request: &Request, key: &KeyRef, clock: &mut T
         settle(ctx);
     }
     let written = ctx.reply.len().saturating_sub(mark);
-    crate::clock::account(server, ctx.session, request, clock, written);
+    account_within(server, ctx.session, request, clock, written, limits);
 }
 
 /// What follows a change once the lock is gone; readies the context for the
@@ -157,6 +171,11 @@ fn settle(ctx: &mut Context<'_>) {
             std::mem::take(&mut recorder.changes),
             std::mem::take(&mut recorder.expired),
         );
-        notice(ctx.server, ctx.session, changes, expired.len() as u64);
+        if ctx.server.tracking.any() {
+            let author = ctx.session.client.id;
+            let tracking = &ctx.server.tracking;
+            tracking.invalidate(ctx.server, author, &changes, None);
+        }
+        notice(ctx.server, ctx.session, changes, expired_keys(&expired));
     }
 }

@@ -45,6 +45,7 @@ impl Db<'_> {
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let new_expiry = entry.expire_at_ms();
         let access = self.access;
+        let has_expiring_fields = entry.has_expiring_fields();
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
         let mut old_expiry = None;
         match share.tables[slot].find_place(key.hash, key.bytes) {
@@ -87,6 +88,9 @@ impl Db<'_> {
             }
         }
         self.move_expiry(key, old_expiry, new_expiry);
+        if has_expiring_fields {
+            self.schedule_fields_anew(key);
+        }
     }
 
     fn move_expiry(&mut self, key: &KeyRef, old: Option<i64>, new: Option<i64>) {
@@ -116,10 +120,10 @@ impl Db<'_> {
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
-        self.prepare_key(&key, false)?;
         if expire_at_ms.is_none() && self.overwrite(&key, value) {
             return Ok(());
         }
+        self.prepare_key(&key, false)?;
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }

@@ -37,6 +37,8 @@ impl Db<'_> {
             && self.expiry_mode == ExpiryMode::Remove
         {
             self.remove_expired(key);
+        } else {
+            self.settle_fields(key);
         }
         Ok(())
     }
@@ -58,7 +60,11 @@ impl Db<'_> {
                 .insert((at_ms, slot, key.hash));
             self.keyspace.add_expires(self.index, 1);
         }
+        let has_expiring_fields = entry.has_expiring_fields();
         self.table(key.slot).insert_new(key.hash, entry);
+        if has_expiring_fields {
+            self.schedule_fields_anew(key);
+        }
     }
 
     /// Loads what is left of a cold slot into RAM.

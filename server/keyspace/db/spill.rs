@@ -28,7 +28,7 @@ impl Db<'_> {
         let mut place = share.tables[slot].find_place(key.hash, key.bytes)?;
         let entry = place.get();
         let dirty = entry.is_dirty(0) || entry.is_dirty(1);
-        if entry.is_cold() || !entry.is_in_tree() || dirty {
+        if entry.is_cold() || !entry.is_in_tree() || dirty || entry.has_expiring_fields() {
             return None;
         }
         let cold = Entry::new_cold(entry.key(), entry.value_type(), entry.expire_at_ms());

@@ -5,6 +5,7 @@ use crate::keyspace::entry::{Entry, Value, ValueRef, ValueType};
 use crate::keyspace::hash::Hash;
 use crate::keyspace::list::List;
 use crate::keyspace::set::Set;
+use crate::keyspace::stream::Stream;
 use crate::keyspace::zset::ZSet;
 
 impl Db<'_> {
@@ -147,6 +148,7 @@ typed!(list, list_mut, list_or_new, List, list_mut);
 typed!(set, set_mut, set_or_new, Set, set_mut);
 typed!(hash, hash_mut, hash_or_new, Hash, hash_mut);
 typed!(zset, zset_mut, zset_or_new, ZSet, zset_mut);
+typed!(stream, stream_mut, stream_or_new, Stream, stream_mut);
 
 /// A string value.
 #[derive(Clone, Copy)]
@@ -189,5 +191,7 @@ fn is_empty(value: ValueRef) -> bool {
         ValueRef::Set(set) => set.is_empty(),
         ValueRef::Hash(hash) => hash.is_empty(),
         ValueRef::ZSet(zset) => zset.is_empty(),
+        // A stream without entries still knows its last id and its groups.
+        ValueRef::Stream(_) => false,
     }
 }

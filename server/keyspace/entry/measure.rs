@@ -23,6 +23,7 @@ impl Entry {
             ValueRef::Set(set) => set.encoding(),
             ValueRef::Hash(hash) => hash.encoding(),
             ValueRef::ZSet(zset) => zset.encoding(),
+            ValueRef::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -39,6 +40,7 @@ impl Entry {
             ValueRef::Set(set) => set.memory_bytes(),
             ValueRef::Hash(hash) => hash.memory_bytes(),
             ValueRef::ZSet(zset) => zset.memory_bytes(),
+            ValueRef::Stream(stream) => stream.memory_bytes(),
         }
     }
 
@@ -51,6 +53,7 @@ impl Entry {
             ValueRef::Set(set) => set.len() > 512,
             ValueRef::Hash(hash) => hash.len() > 512,
             ValueRef::ZSet(zset) => zset.len() > 512,
+            ValueRef::Stream(stream) => stream.is_costly_to_free(),
         }
     }
 }

@@ -1,9 +1,18 @@
 //! What an entry knows of its own use: when it was accessed, and what of it
-//! the tree has. Written through shared borrows, under the stripe's lock.
+//! the tree has, both written through shared borrows under the stripe's lock;
+//! and whether a part of it expires by itself.
 
-use super::{COLD, DIRTY, Entry, IN_TREE, ValueRef, ValueType, frequency};
+use super::{COLD, DIRTY, Entry, Hash, IN_TREE, Kind, ValueRef, ValueType, frequency};
 
 impl Entry {
+    /// Whether it is a hash of which some field expires.
+    #[inline]
+    pub fn has_expiring_fields(&self) -> bool {
+        // SAFETY: the payload is of the header's kind.
+        self.header().kind == Kind::Hash
+            && unsafe { &*self.payload_ptr().cast::<Hash>() }.has_expiries()
+    }
+
     /// 24 bits of eviction clock: LRU time or LFU counter, as configured.
     #[inline]
     pub fn access(&self) -> u32 {

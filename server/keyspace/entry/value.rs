@@ -3,6 +3,7 @@
 use crate::keyspace::hash::Hash;
 use crate::keyspace::list::List;
 use crate::keyspace::set::Set;
+use crate::keyspace::stream::Stream;
 use crate::keyspace::zset::ZSet;
 
 /// The types a client can see (TYPE).
@@ -13,6 +14,7 @@ pub enum ValueType {
     Set,
     Hash,
     ZSet,
+    Stream,
 }
 
 impl ValueType {
@@ -23,6 +25,7 @@ impl ValueType {
         ValueType::Set,
         ValueType::Hash,
         ValueType::ZSet,
+        ValueType::Stream,
     ];
 
     /// The name TYPE answers with.
@@ -33,6 +36,7 @@ impl ValueType {
             ValueType::Set => "set",
             ValueType::Hash => "hash",
             ValueType::ZSet => "zset",
+            ValueType::Stream => "stream",
         }
     }
 }
@@ -51,6 +55,8 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     ZSet(ZSet),
+    /// A stream.
+    Stream(Stream),
 }
 
 impl Value {
@@ -62,6 +68,7 @@ impl Value {
             Value::Set(_) => ValueType::Set,
             Value::Hash(_) => ValueType::Hash,
             Value::ZSet(_) => ValueType::ZSet,
+            Value::Stream(_) => ValueType::Stream,
         }
     }
 }
@@ -81,4 +88,6 @@ pub enum ValueRef<'a> {
     Hash(&'a Hash),
     /// A sorted set.
     ZSet(&'a ZSet),
+    /// A stream.
+    Stream(&'a Stream),
 }

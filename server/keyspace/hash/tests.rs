@@ -80,3 +80,62 @@ fn encodings_follow_the_limits() {
     hash.set(b"f", &[b'w'; 300]);
     assert_eq!(hash.get(b"f"), Some(Entry::Str(&[b'w'; 300])));
 }
+
+#[test]
+fn expiries_follow_their_fields_through_any_change() {
+    let mut rng = fastrand::Rng::with_seed(21);
+    let mut hash = Hash::new();
+    let mut model: BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)> = BTreeMap::new();
+    for turn in 0..20_000 {
+        let field = rng.u16(0..400).to_string().into_bytes();
+        let value = vec![b'v'; rng.usize(0..400)];
+        let at_ms = Some(rng.i64(0..1000));
+        match rng.u8(0..10) {
+            0..3 => {
+                hash.set(&field, &value);
+                model.insert(field.clone(), (value, None));
+            }
+            3..5 => {
+                hash.set_expiring(&field, &value, at_ms);
+                model.insert(field.clone(), (value, at_ms));
+            }
+            5 => {
+                let old = model.get(&field).and_then(|(_, at_ms)| *at_ms);
+                hash.set_keeping_expiry(&field, &value);
+                model.insert(field.clone(), (value, old));
+            }
+            6 => assert_eq!(hash.remove(&field), model.remove(&field).is_some()),
+            7..9 => {
+                if let Some((_, old)) = model.get_mut(&field) {
+                    *old = at_ms.filter(|_| rng.bool());
+                    hash.set_expiry(&field, *old);
+                }
+            }
+            _ if turn % 50 == 0 => {
+                let now_ms = rng.i64(0..1000);
+                let due = |at_ms: &Option<i64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+                hash.hide_until(Some(now_ms));
+                let shown = model.values().filter(|(_, at_ms)| !due(at_ms)).count();
+                assert_eq!((hash.len(), hash.iter().count()), (shown, shown));
+                hash.hide_until(None);
+                let some = hash.take_due(now_ms, 5).len();
+                assert_eq!(some, 5.min(model.len() - shown));
+                hash.take_due(now_ms, usize::MAX);
+                model.retain(|_, (_, at_ms)| !due(at_ms));
+            }
+            _ => {}
+        }
+        let known = model.get(&field);
+        assert_eq!(
+            hash.get(&field).map(Entry::to_vec),
+            known.map(|(v, _)| v.clone())
+        );
+        assert_eq!(hash.expiry(&field), known.map(|(_, at_ms)| *at_ms));
+        let next = model.values().filter_map(|(_, at_ms)| *at_ms).min();
+        assert_eq!(hash.next_expiry_ms(), next);
+        assert_eq!(
+            (hash.len(), hash.has_expiries()),
+            (model.len(), next.is_some())
+        );
+    }
+}

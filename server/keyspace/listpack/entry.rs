@@ -149,14 +149,14 @@ fn body_len(entry: Entry<'_>) -> usize {
     }
 }
 
-/// Bytes of the back length of an entry with `body` bytes. (The bounds are one
-/// short of what the bits could hold; that is the format.)
+/// Bytes of the back length of an entry with `body` bytes, as Valkey 9 has
+/// them (servers before it go to the next size one byte earlier).
 pub(super) fn back_len_size(body: usize) -> usize {
     match body {
         0..=127 => 1,
-        128..16_383 => 2,
-        16_383..2_097_151 => 3,
-        2_097_151..268_435_455 => 4,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        2_097_152..=268_435_455 => 4,
         _ => 5,
     }
 }

@@ -6,13 +6,27 @@ use crate::campaign::Target;
 use crate::mutator::Random;
 
 /// Dumps of every type that Redis 7.0.15 and Valkey 9.1.2 make: `name hex` a line.
-const FIXTURES: [&str; 2] = [
+const FIXTURES: [&str; 3] = [
     include_str!("../../../persistence/rdb/fixtures/redis-7.0.15.hex"),
     include_str!("../../../persistence/rdb/fixtures/valkey-9.1.2.hex"),
+    include_str!("../../../persistence/rdb/fixtures/streams.hex"),
 ];
 
 /// The input is the body of a dump; most get a good checksum, or nothing else would be reached.
 pub fn target() -> Target {
+    Target {
+        name: "restore",
+        corpus: bodies(),
+        max_input_bytes: 2048,
+        // LZF makes at most 88 bytes of one, and of three of those bytes an element of a
+        // collection, which takes about a hundred.
+        max_memory_bytes: 16 << 20,
+        run: Box::new(refused_or_valid),
+    }
+}
+
+/// The values of the fixtures: type byte and body.
+pub fn bodies() -> Vec<Vec<u8>> {
     let lines = FIXTURES.iter().flat_map(|text| text.lines());
     let dumps = lines.filter_map(|line| line.split_once(' '));
     let bodies = dumps.map(|(_, hex)| {
@@ -20,15 +34,7 @@ pub fn target() -> Target {
         let body = dump::unwrap(&dump).expect("a fixture is good");
         body.to_vec()
     });
-    Target {
-        name: "restore",
-        corpus: bodies.collect(),
-        max_input_bytes: 2048,
-        // LZF makes at most 88 bytes of one, and of three of those bytes an element of a
-        // collection, which takes about a hundred.
-        max_memory_bytes: 16 << 20,
-        run: Box::new(refused_or_valid),
-    }
+    bodies.collect()
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -58,9 +64,10 @@ fn refused_or_valid(input: &[u8], choice: u64) {
     }
 }
 
-fn assert_valid(object: &Object) {
+/// Panics unless a value keeps the rules of its type.
+pub fn assert_valid(object: &Object) {
     let (members, count): (Vec<&Vec<u8>>, usize) = match object {
-        Object::String(_) => return,
+        Object::String(_) | Object::Stream(_) => return,
         Object::List(elements) => return assert!(!elements.is_empty()),
         Object::Set(members) => (members.iter().collect(), members.len()),
         Object::Hash(fields) => (fields.iter().map(|field| &field.0).collect(), fields.len()),

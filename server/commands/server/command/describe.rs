@@ -1,6 +1,7 @@
 //! One command as COMMAND INFO shows it.
 
 use crate::commands::command::{Begin, Command, Find, KeySpec, acl, flag};
+use crate::commands::tips::tips_of;
 use crate::resp::reply::ReplyBuffer;
 
 /// Name, arity, flags, first key, last key, step, categories, tips, key specs
@@ -20,7 +21,9 @@ pub fn describe(reply: &mut ReplyBuffer, command: &Command) {
     for name in categories {
         reply.simple(&format!("@{name}"));
     }
-    reply.set(0);
+    let tips = tips_of(command.name);
+    reply.set(tips.len());
+    tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(command.keys.len());
     for spec in command.keys {
         key_spec(reply, spec);

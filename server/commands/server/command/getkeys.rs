@@ -1,11 +1,10 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS: which arguments are keys.
 
 use super::BASE;
-use crate::commands::args;
 use crate::commands::command::{Arg, Command, KeySpec};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::commands::keys::each_key;
+use crate::commands::keys::{each_key, flags_of};
 use crate::commands::table::table;
 
 /// COMMAND GETKEYS command [arg …]
@@ -49,25 +48,9 @@ fn with_flags(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     for (at, spec) in found {
         ctx.reply.array(2);
         ctx.reply.bulk(args[2 + at]);
-        super::describe::words(ctx.reply, flags_of(spec, &args[2..]));
+        super::describe::words(ctx.reply, flags_of(spec, &args[2..]).to_vec());
     }
     Ok(())
-}
-
-/// What a command with these arguments does to a key that `spec` has found.
-/// Some commands only read, or never do, with certain arguments.
-fn flags_of(spec: &KeySpec, args: &[&[u8]]) -> Vec<&'static str> {
-    if !spec.flags.contains(&"variable_flags") {
-        return spec.flags.to_vec();
-    }
-    let has = |word: &str| args[2..].iter().any(|arg| args::is(arg, word));
-    if args::is(args[0], "SET") && !has("GET") {
-        return vec!["OW", "update"];
-    }
-    if args::is(args[0], "BITFIELD") && !has("SET") && !has("INCRBY") {
-        return vec!["RO", "access"];
-    }
-    vec!["RW", "access", "update"]
 }
 
 fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> {

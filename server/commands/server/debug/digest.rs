@@ -13,6 +13,7 @@ use crate::commands::context::Context;
 use crate::commands::error::CommandResult;
 use crate::keyspace::entry::{Entry, ValueRef};
 use crate::keyspace::listpack::{Entry as Item, IntBuffer};
+use crate::keyspace::stream::StreamId;
 
 /// A SHA-1 sum under construction.
 #[derive(Clone, Copy, Default)]
@@ -84,6 +85,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
         ValueRef::Set(_) => 2,
         ValueRef::ZSet(_) => 3,
         ValueRef::Hash(_) => 4,
+        ValueRef::Stream(_) => 6,
     };
     digest.mix(&number.to_be_bytes());
     match entry.value() {
@@ -107,6 +109,15 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
                 pair.mix_item(member);
                 pair.mix(shortest(score).as_bytes());
                 digest.xor(&pair.0);
+            }
+        }
+        ValueRef::Stream(stream) => {
+            for entry in stream.entries.range(StreamId::MIN, StreamId::MAX) {
+                digest.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                for (name, value) in entry.fields {
+                    digest.mix_item(name);
+                    digest.mix_item(value);
+                }
             }
         }
     }

@@ -97,7 +97,7 @@ fn describe(entry: &Entry, now_s: i64) -> String {
     line
 }
 
-/// DEBUG RELOAD and LOADAOF: every value is encoded as the tree and RDB files
+/// DEBUG LOADAOF: every value is encoded as the tree and RDB files
 /// have it, and read back.
 pub fn reload(ctx: &mut Context<'_>) -> CommandResult {
     if let Some(log) = ctx.server.log() {

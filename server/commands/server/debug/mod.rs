@@ -2,7 +2,9 @@
 
 mod digest;
 mod keys;
+mod populate;
 mod protocol;
+mod reload;
 mod storage;
 
 use std::sync::atomic::Ordering;
@@ -49,17 +51,19 @@ const HELP: &[&str] = &[
     "LISTPACK <key>",
     "    Check that a value is packed.",
     "LOADAOF",
-    "    Sync the log.",
+    "    Encode every value as it is stored, and read it back.",
     "LOG <text>",
     "    Write a line to the server's log.",
     "OBJECT <key>",
     "    Tell how a value is held.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make string keys named <prefix>:<number>.",
     "PROTOCOL <type>",
     "    Reply an example of this type.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted, without effect.",
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
-    "    Encode every value as it is stored, and read it back.",
+    "    Write a snapshot file, and load it in place of all keys.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stop or go on removing keys that nobody asks for.",
     "SLEEP <seconds>",
@@ -86,7 +90,9 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"digest", []) => digest::dataset(ctx),
         (b"digest-value", keys) => digest::values(ctx, keys),
         (b"object", [key, ..]) => keys::object(ctx, key),
-        (b"reload" | b"loadaof", _) => keys::reload(ctx),
+        (b"reload", options) => reload::run(ctx, options),
+        (b"populate", words @ [_, ..]) => populate::run(ctx, words),
+        (b"loadaof", _) => keys::reload(ctx),
         (b"listpack", [key]) => keys::listpack(ctx, key),
         (b"sdslen", [key]) => keys::string_lengths(ctx, key),
         (b"htstats", [db, ..]) => keys::tables(ctx, db),

@@ -63,8 +63,8 @@ const SECTIONS: [Section; 13] = [
     section("commandstats", "Commandstats", false, statistics::commands),
     section("errorstats", "Errorstats", true, statistics::errors),
     section("latencystats", "Latencystats", false, statistics::latencies),
-    section("cluster", "Cluster", true, |_, text| {
-        text.field("cluster_enabled", 0);
+    section("cluster", "Cluster", true, |server, text| {
+        text.field("cluster_enabled", u8::from(server.cluster.is_some()));
     }),
     section("keyspace", "Keyspace", true, sections::keyspace),
 ];

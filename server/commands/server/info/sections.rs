@@ -9,9 +9,6 @@ use crate::config::id;
 use crate::connection::pubsub::Kind;
 use crate::state::{Server, unix_ms};
 
-/// The version of the protocol that clients are promised.
-const REDIS_VERSION: &str = "7.2.4";
-
 pub fn server(server: &Server, text: &mut Text) {
     let config = server.config.read();
     let port = config.integer(id("port"));
@@ -20,13 +17,17 @@ pub fn server(server: &Server, text: &mut Text) {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default()
         .as_micros();
-    text.field("redis_version", REDIS_VERSION);
+    text.field("redis_version", crate::state::REDIS_VERSION);
     text.field("server_name", "redoubt");
     text.field("redoubt_version", env!("CARGO_PKG_VERSION"));
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", 0);
-    text.field("server_mode", "standalone");
+    let mode = match server.cluster.is_some() {
+        true => "cluster",
+        false => "standalone",
+    };
+    text.field("server_mode", mode);
     text.field("os", system_name());
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "epoll");
@@ -71,7 +72,7 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
     text.field("client_recent_max_output_buffer", output.unwrap_or(0));
     text.field("blocked_clients", server.blocked.clients());
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", server.tracking.clients());
     let subscribed = |client: &crate::connection::client::Client| {
         client
             .subscriptions
@@ -86,7 +87,10 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", server.watches.keys());
     text.field("total_blocking_keys", server.blocked.keys());
-    text.field("total_blocking_keys_on_nokey", 0);
+    text.field(
+        "total_blocking_keys_on_nokey",
+        server.blocked.keys_that_must_be(),
+    );
     let (reason, actions) = match (pause_ms > 0, server.pause_writes_only.load(Relaxed)) {
         (false, _) => ("none", "none"),
         (true, true) => ("client_pause", "write"),
@@ -155,12 +159,8 @@ pub fn memory(server: &Server, text: &mut Text) {
     text.field("mem_total_replication_buffers", 0);
     text.field("mem_replicas_repl_buffer", 0);
     text.field("mem_clients_slaves", 0);
-    let buffers: u64 = server
-        .clients
-        .all()
-        .iter()
-        .map(|client| client.query_bytes.load(Relaxed) + client.outbox_bytes() as u64)
-        .sum();
+    let clients = server.clients.all();
+    let buffers: u64 = clients.iter().map(|client| client.memory_bytes()).sum();
     text.field("mem_clients_normal", buffers);
     text.field("mem_cluster_links", 0);
     let log = server.log().map_or(0, |log| log.buffered_bytes());
@@ -182,29 +182,38 @@ pub fn persistence(server: &Server, text: &mut Text) {
     text.field("current_cow_peak", 0);
     text.field("current_cow_size", 0);
     text.field("current_cow_size_age", 0);
-    text.field("current_fork_perc", "0.00");
-    text.field("current_save_keys_processed", 0);
-    text.field("current_save_keys_total", 0);
+    let (keys_done, keys_total) = (&server.saves.keys_done, &server.saves.keys_total);
+    let saves = server.saves.figures();
+    let running = saves.running_s.is_some();
+    let (done, total) = match running {
+        true => (keys_done.load(Relaxed), keys_total.load(Relaxed)),
+        false => (0, 0),
+    };
+    let percent = 100.0 * done as f64 / total.max(1) as f64;
+    let seconds = |time: Option<u64>| time.map_or(-1, |time| time as i64);
+    text.field("current_fork_perc", format_args!("{percent:.2}"));
+    text.field("current_save_keys_processed", done);
+    text.field("current_save_keys_total", total);
     text.field("rdb_changes_since_last_save", stats.dirty.load(Relaxed));
-    text.field("rdb_bgsave_in_progress", 0);
-    text.field(
-        "rdb_last_save_time",
-        super::super::save::last_save_s(server),
-    );
-    text.field("rdb_last_bgsave_status", status(tree_ok));
-    text.field("rdb_last_bgsave_time_sec", 0);
-    text.field("rdb_current_bgsave_time_sec", -1);
-    text.field("rdb_saves", stats.saves.load(Relaxed));
+    text.field("rdb_bgsave_in_progress", u8::from(running));
+    let last_save_s = crate::runtime::save::last_save_s(server);
+    text.field("rdb_last_save_time", last_save_s);
+    text.field("rdb_last_bgsave_status", status(saves.last_succeeded));
+    text.field("rdb_last_bgsave_time_sec", seconds(saves.last_took_s));
+    text.field("rdb_current_bgsave_time_sec", seconds(saves.running_s));
+    text.field("rdb_saves", saves.saves);
     text.field("rdb_last_cow_size", 0);
-    text.field("rdb_last_load_keys_expired", 0);
-    text.field("rdb_last_load_keys_loaded", 0);
+    let (loaded, expired) = &server.saves.loaded;
+    text.field("rdb_last_load_keys_expired", expired.load(Relaxed));
+    text.field("rdb_last_load_keys_loaded", loaded.load(Relaxed));
     text.field("aof_enabled", u8::from(server.storage.is_some()));
-    text.field("aof_rewrite_in_progress", 0);
+    let rewriting = super::super::save::is_rewriting(server);
+    text.field("aof_rewrite_in_progress", u8::from(rewriting));
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_rewrite_time_sec", -1);
     text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.field("aof_rewrites", 0);
+    text.field("aof_last_bgrewrite_status", status(tree_ok));
+    text.field("aof_rewrites", server.saves.rewrites.0.load(Relaxed));
     text.field("aof_rewrites_consecutive_failures", 0);
     text.field("aof_last_write_status", status(log_ok));
     text.field("aof_last_cow_size", 0);

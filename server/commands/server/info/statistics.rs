@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Text;
+use crate::acl::log::Reason;
 use crate::commands::table::table;
 use crate::config::{Value, id};
 use crate::state::Server;
@@ -33,14 +34,22 @@ pub fn stats(server: &Server, text: &mut Text) {
     for name in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
         text.field(name, 0);
     }
+    keys(server, text);
+    clients(server, text, errors);
+}
+
+/// What happened to keys, and what is known of them besides.
+fn keys(server: &Server, text: &mut Text) {
+    let stats = &server.stats;
     text.field("expired_keys", stats.expired.load(Relaxed));
-    text.field("expired_fields", 0);
+    text.field("expired_fields", server.keyspace.expired_fields());
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", 0);
     let (exceeded_us, exceeding_us) = server.eviction.exceeded_us();
     text.field("evicted_keys", server.eviction.evicted.load(Relaxed));
-    text.field("evicted_clients", 0);
+    let evicted_clients = server.client_memory.evicted.load(Relaxed);
+    text.field("evicted_clients", evicted_clients);
     text.field("evicted_scripts", 0);
     text.field("total_eviction_exceeded_time", exceeded_us / 1000);
     text.field("current_eviction_exceeded_time", exceeding_us / 1000);
@@ -61,13 +70,19 @@ pub fn stats(server: &Server, text: &mut Text) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-        "unexpected_error_replies",
     ] {
         text.field(name, 0);
     }
+    let [keys, items, prefixes] = server.tracking.totals();
+    text.field("tracking_total_keys", keys);
+    text.field("tracking_total_items", items);
+    text.field("tracking_total_prefixes", prefixes);
+    text.field("unexpected_error_replies", 0);
+}
+
+/// What was answered to clients, and why some were closed or refused.
+fn clients(server: &Server, text: &mut Text, errors: u64) {
+    let (stats, settings) = (&server.stats, &server.settings);
     text.field("total_error_replies", errors);
     for name in [
         "dump_payload_sanitizations",
@@ -75,17 +90,24 @@ pub fn stats(server: &Server, text: &mut Text) {
         "total_writes_processed",
         "io_threaded_reads_processed",
         "io_threaded_writes_processed",
-        "client_query_buffer_limit_disconnections",
-        "client_output_buffer_limit_disconnections",
-        "reply_buffer_shrinks",
-        "reply_buffer_expands",
-        "acl_access_denied_auth",
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
     ] {
         text.field(name, 0);
     }
+    let limits = [&settings.normal_output_limit, &settings.pubsub_output_limit];
+    let closes: u64 = limits.iter().map(|limit| limit.closes.load(Relaxed)).sum();
+    let by_query = stats.query_limit_closes.load(Relaxed);
+    text.field("client_query_buffer_limit_disconnections", by_query);
+    text.field("client_output_buffer_limit_disconnections", closes);
+    for name in ["reply_buffer_shrinks", "reply_buffer_expands"] {
+        text.field(name, 0);
+    }
+    let denied = |reason| server.acl.log.denied(reason);
+    text.field("acl_access_denied_auth", denied(Reason::Auth));
+    text.field("acl_access_denied_cmd", denied(Reason::Command));
+    text.field("acl_access_denied_key", denied(Reason::Key));
+    text.field("acl_access_denied_channel", denied(Reason::Channel));
+    text.field("acl_access_denied_tls_cert", 0);
+    text.field("acl_access_denied_db", denied(Reason::Database));
 }
 
 pub fn commands(server: &Server, text: &mut Text) {

@@ -1,0 +1,94 @@
+//! Manual failover: an operator asks a replica to take over from a primary
+//! that works. By default the primary first holds back its clients' writes,
+//! and the replica waits until it has all data, so nothing is lost.
+
+use super::{Bus, Output};
+use crate::message::{Body, Kind};
+use crate::table::{LinkId, NodeKey};
+
+/// The primary holds back writes for this many times the failover's limit.
+const PAUSE_LIMITS: u64 = 2;
+
+/// A manual failover that is under way, on either side.
+#[derive(Debug, Default)]
+pub(super) struct Manual {
+    /// When it is given up.
+    end_ms: Option<u64>,
+    /// At the primary: the replica that asked.
+    pub(super) replica: Option<NodeKey>,
+    /// At the replica: the offset at which the primary held back writes.
+    target: Option<u64>,
+    /// At the replica: whether the election may begin.
+    ready: bool,
+}
+
+impl Manual {
+    /// Whether one is under way.
+    pub(super) fn is_on(&self) -> bool {
+        self.end_ms.is_some()
+    }
+
+    /// Whether this replica may ask for votes.
+    pub(super) fn may_start(&self) -> bool {
+        self.is_on() && self.ready
+    }
+}
+
+impl Bus {
+    /// A replica of this primary asks it to hold back writes.
+    pub(super) fn asked_to_pause(&mut self, link: LinkId, sender: NodeKey) {
+        let mine = self.node(sender).and_then(|node| node.primary) == Some(self.myself);
+        if !mine || !self.i_am_primary() {
+            return;
+        }
+        self.reset_manual();
+        let limit_ms = self.options.manual_failover_timeout_ms;
+        self.manual.end_ms = Some(self.now_ms + limit_ms);
+        self.manual.replica = Some(sender);
+        let until_ms = self.now_ms + limit_ms * PAUSE_LIMITS;
+        self.emit(Output::PauseWrites(Some(until_ms)));
+        self.note("A replica takes over: writes are held back");
+        self.send_heartbeat(link, Kind::Ping);
+    }
+
+    /// This node's primary has held back writes at this offset.
+    pub(super) fn primary_paused_at(&mut self, offset: u64) {
+        if self.manual.is_on() && self.manual.target.is_none() {
+            self.manual.target = Some(offset);
+        }
+    }
+
+    /// Begins one at this replica. `forced`: without asking the primary.
+    pub(super) fn begin_manual(&mut self, forced: bool) {
+        self.reset_manual();
+        self.election = super::election::Election::default();
+        let limit_ms = self.options.manual_failover_timeout_ms;
+        self.manual.end_ms = Some(self.now_ms + limit_ms);
+        self.manual.ready = forced;
+        if !forced && let Some(primary) = self.me().primary {
+            self.send_to(primary, Body::ManualStart);
+        }
+    }
+
+    /// Ends one, whatever its outcome.
+    pub(super) fn reset_manual(&mut self) {
+        if self.manual.replica.is_some() {
+            self.emit(Output::PauseWrites(None));
+        }
+        self.manual = Manual::default();
+    }
+
+    /// Gives up one that takes too long, and lets one begin whose replica has
+    /// all data.
+    pub(super) fn run_manual(&mut self) {
+        let over = |end_ms: u64| end_ms < self.now_ms;
+        if self.manual.end_ms.is_some_and(over) {
+            self.note("The manual failover took too long and was given up");
+            self.reset_manual();
+        }
+        let has_all = self.manual.target == Some(self.replication.offset);
+        if self.manual.is_on() && !self.manual.ready && has_all && !self.i_am_primary() {
+            self.manual.ready = true;
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The rules of voting, one by one, what a hostile packet may not do, and what
+//! has to be on the disk before anything is sent.
+
+use super::*;
+use crate::message::{Address, Body, Header, MFLAG_FORCE_ACK, Message, encode};
+use crate::slot_set::{SlotSet, all_slots};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// A primary with the first half of the slots; another with the second half,
+/// which has failed; and that one's replica, which asks for votes.
+struct Scene {
+    bus: Bus,
+    other: NodeKey,
+    candidate: NodeKey,
+    link: LinkId,
+}
+
+fn half(first: bool) -> SlotSet {
+    let in_half = |slot: &Slot| (slot.number() < 8192) == first;
+    all_slots().filter(in_half).collect()
+}
+
+fn scene() -> Scene {
+    let mut random = Random::new(5);
+    let mut options = Options::default();
+    options.announced.address = Address {
+        ip: "10.0.0.1".into(),
+        port: 7000,
+        tls_port: 0,
+        bus_port: 17000,
+    };
+    let mut bus = Bus::new(options, None, 1, NOW_MS).expect("a fresh node");
+    let mut add = |flags, port| {
+        let id = NodeId::random(&mut random);
+        let mut node = Node::new(id, id, flags, NOW_MS);
+        node.address = Address {
+            ip: "10.0.0.2".into(),
+            port,
+            tls_port: 0,
+            bus_port: port + 10_000,
+        };
+        bus.table.add(node)
+    };
+    let other = add(Flags::PRIMARY | Flags::FAIL, 7001);
+    let candidate = add(Flags::REPLICA, 7002);
+    let myself = bus.myself;
+    bus.me_mut().config_epoch = Epoch(1);
+    bus.node_mut(other).expect("added").config_epoch = Epoch(2);
+    bus.node_mut(candidate).expect("added").primary = Some(other);
+    half(true)
+        .iter()
+        .for_each(|slot| bus.table.assign(slot, myself));
+    half(false)
+        .iter()
+        .for_each(|slot| bus.table.assign(slot, other));
+    bus.current_epoch = Epoch(2);
+    bus.connect(candidate);
+    let link = bus.node(candidate).and_then(|node| node.link);
+    let link = link.expect("connected");
+    bus.handle(NOW_MS, Input::Connected(link));
+    drain(&mut bus);
+    Scene {
+        bus,
+        other,
+        candidate,
+        link,
+    }
+}
+
+fn drain(bus: &mut Bus) -> Vec<Output> {
+    std::iter::from_fn(|| bus.poll_output()).collect()
+}
+
+impl Scene {
+    fn request(&self) -> Header {
+        let id = |key| self.bus.node(key).map(|node| node.id);
+        Header {
+            sender: id(self.candidate).expect("known"),
+            current_epoch: Epoch(3),
+            config_epoch: Epoch(2),
+            offset: 10,
+            slots: half(false),
+            primary: id(self.other),
+            address: Address::default(),
+            flags: Flags::REPLICA,
+            cluster_down: true,
+            message_flags: 0,
+        }
+    }
+
+    /// What the node does when this request comes in.
+    fn ask(&mut self, request: Header) -> Vec<Output> {
+        let packet = encode(&Message::Full(Box::new(request), Body::AuthRequest));
+        self.bus.handle(NOW_MS, Input::Received(self.link, &packet));
+        drain(&mut self.bus)
+    }
+
+    /// The one denial that a request met.
+    fn denial(mut self, request: Header) -> Denial {
+        let outputs = self.ask(request);
+        assert!(!outputs.iter().any(is_vote), "it voted");
+        let denials: Vec<Denial> = self.bus.denials().keys().copied().collect();
+        assert_eq!(denials.len(), 1, "{denials:?}");
+        denials[0]
+    }
+}
+
+fn is_vote(output: &Output) -> bool {
+    matches!(output, Output::Send(_, packet) if packet[12..14] == [0, 6])
+}
+
+#[test]
+fn a_vote_is_on_the_disk_before_it_is_sent() {
+    let mut scene = scene();
+    let request = scene.request();
+    let outputs = scene.ask(request);
+    let persisted = outputs.iter().position(|output| {
+        matches!(output, Output::Persist { text, sync: true } if text.contains("lastVoteEpoch 3"))
+    });
+    let sent = outputs.iter().position(is_vote);
+    assert!(persisted.is_some() && sent.is_some(), "{outputs:?}");
+    assert!(persisted < sent);
+}
+
+#[test]
+fn a_restarted_node_remembers_its_vote() {
+    let mut first = scene();
+    let request = first.request();
+    assert!(first.ask(request.clone()).iter().any(is_vote));
+    let text = first.bus.saved_text();
+    let bus = Bus::new(Options::default(), Some(&text), 2, NOW_MS + 60_000);
+    let bus = bus.expect("what was written can be read");
+    assert_eq!(bus.last_vote_epoch(), Epoch(3));
+    assert_eq!(bus.current_epoch(), Epoch(3));
+}
+
+#[test]
+fn without_slots_there_is_no_vote() {
+    let mut scene = scene();
+    scene.bus.table.release_all(scene.bus.myself);
+    let request = scene.request();
+    assert_eq!(scene.denial(request), Denial::NoVote);
+}
+
+#[test]
+fn a_request_of_an_old_epoch_gets_no_vote() {
+    let mut scene = scene();
+    scene.bus.current_epoch = Epoch(9);
+    let request = scene.request();
+    assert_eq!(scene.denial(request), Denial::OldEpoch);
+}
+
+#[test]
+fn an_epoch_has_one_vote() {
+    let mut scene = scene();
+    let request = scene.request();
+    assert!(scene.ask(request.clone()).iter().any(is_vote));
+    assert_eq!(scene.denial(request), Denial::Voted);
+}
+
+#[test]
+fn a_primary_gets_no_vote() {
+    let mut scene = scene();
+    let node = scene.bus.node_mut(scene.candidate).expect("known");
+    node.flags = Flags::PRIMARY;
+    let request = scene.request();
+    assert_eq!(scene.denial(request), Denial::NotReplica);
+}
+
+#[test]
+fn a_replica_of_an_unknown_primary_gets_no_vote() {
+    let mut scene = scene();
+    scene.bus.node_mut(scene.candidate).expect("known").primary = None;
+    let request = scene.request();
+    assert_eq!(scene.denial(request), Denial::PrimaryUnknown);
+}
+
+#[test]
+fn while_the_primary_is_up_there_is_no_vote_unless_it_is_forced() {
+    let up = || {
+        let mut scene = scene();
+        scene.bus.node_mut(scene.other).expect("known").flags = Flags::PRIMARY;
+        scene
+    };
+    let request = up().request();
+    assert_eq!(up().denial(request.clone()), Denial::PrimaryUp);
+    let forced = Header {
+        message_flags: MFLAG_FORCE_ACK,
+        ..request
+    };
+    assert!(up().ask(forced).iter().any(is_vote));
+}
+
+#[test]
+fn two_votes_about_a_primary_need_a_pause_between_them() {
+    let mut scene = scene();
+    let request = scene.request();
+    scene.bus.node_mut(scene.other).expect("known").voted_ms = Some(NOW_MS - 1000);
+    assert_eq!(scene.denial(request), Denial::TooSoon);
+}
+
+#[test]
+fn a_claim_on_slots_that_have_changed_hands_gets_no_vote() {
+    let scene = scene();
+    let request = Header {
+        config_epoch: Epoch(1),
+        ..scene.request()
+    };
+    assert_eq!(scene.denial(request), Denial::OldConfig);
+}
+
+#[test]
+fn damaged_packets_change_nothing() {
+    let mut scene = scene();
+    let mut random = Random::new(8);
+    let request = Message::Full(Box::new(scene.request()), Body::AuthRequest);
+    let update = Body::Update {
+        id: scene.request().sender,
+        config_epoch: Epoch(99),
+        slots: half(true),
+    };
+    let update = Message::Full(Box::new(scene.request()), update);
+    let packets = [encode(&request), encode(&update)];
+    let before = scene.bus.saved_text();
+    let mut refused = 0;
+    for round in 0..4000 {
+        let mut packet = packets[round % 2].clone();
+        match random.below(3) {
+            0 => packet.truncate(random.below(packet.len() as u64) as usize),
+            1 => packet.push(random.draw() as u8),
+            // The length, the version, or the sender's name.
+            _ => packet[[5, 7, 9, 45][random.below(4) as usize]] ^= 0x80,
+        }
+        if crate::message::decode(&packet).is_ok() {
+            continue;
+        }
+        refused += 1;
+        scene
+            .bus
+            .handle(NOW_MS, Input::Received(scene.link, &packet));
+        let outputs = drain(&mut scene.bus);
+        assert!(
+            outputs
+                .iter()
+                .all(|output| matches!(output, Output::Note(_)))
+        );
+    }
+    assert!(refused > 3000, "{refused}");
+    assert_eq!(scene.bus.saved_text(), before);
+    assert_eq!(scene.bus.stats().invalid, refused);
+}
+
+#[test]
+fn of_two_primaries_with_one_epoch_the_smaller_name_draws_a_new_one() {
+    for larger in [true, false] {
+        let mut scene = scene();
+        let mine = scene.bus.me().id;
+        let id = NodeId::parse(&[if larger { b'f' } else { b'0' }; 40]).expect("a name");
+        scene.bus.table.rename(scene.other, id);
+        scene.bus.node_mut(scene.other).expect("known").config_epoch = Epoch(1);
+        scene.bus.settle_collision(scene.other, Epoch(1));
+        assert_eq!(scene.bus.me().config_epoch != Epoch(1), mine < id);
+    }
+}
+
+#[test]
+fn the_greater_epoch_takes_the_slots_and_the_loser_follows() {
+    let mut scene = scene();
+    let taker = scene.bus.table.find(&scene.request().sender);
+    let taker = taker.expect("known");
+    let shard = scene.bus.me().shard;
+    let node = scene.bus.node_mut(taker).expect("known");
+    node.shard = shard;
+    node.flags = Flags::PRIMARY;
+    node.primary = None;
+    let claim = Header {
+        config_epoch: Epoch(7),
+        current_epoch: Epoch(7),
+        slots: half(true),
+        primary: None,
+        flags: Flags::PRIMARY,
+        ..scene.request()
+    };
+    let pong = Body::Heartbeat {
+        kind: Kind::Pong,
+        gossip: Vec::new(),
+        extensions: Vec::new(),
+    };
+    let packet = encode(&Message::Full(Box::new(claim), pong));
+    scene
+        .bus
+        .handle(NOW_MS, Input::Received(scene.link, &packet));
+    let outputs = drain(&mut scene.bus);
+    let follows = |output: &Output| {
+        matches!(
+            output,
+            Output::BecomeReplicaOf {
+                full_sync: false,
+                ..
+            }
+        )
+    };
+    assert!(outputs.iter().any(follows), "{outputs:?}");
+    assert_eq!(scene.bus.me().primary, Some(taker));
+    assert_eq!(scene.bus.me().slot_count, 0);
+}
+
+#[test]
+fn a_replica_without_a_whole_copy_tells_no_offset_and_does_not_stand() {
+    let mut scene = scene();
+    scene.bus.table.release_all(scene.bus.myself);
+    let other = scene.other;
+    scene.bus.become_replica_of(other, true, true);
+    let stale = Replication {
+        offset: 500,
+        synced: false,
+        heard_ms: NOW_MS,
+    };
+    scene.bus.handle(NOW_MS, Input::Replication(stale));
+    assert_eq!(scene.bus.header(0).offset, 0);
+    assert_eq!(scene.bus.holdup(), Some(Holdup::DataAge));
+    let fresh = Replication {
+        synced: true,
+        ..stale
+    };
+    scene.bus.handle(NOW_MS + 1, Input::Replication(fresh));
+    assert_eq!(scene.bus.header(0).offset, 500);
+    assert_eq!(scene.bus.holdup(), Some(Holdup::Delay));
+}
+
+#[test]
+fn replicas_with_more_data_go_first_and_names_break_ties() {
+    let mut scene = scene();
+    scene.bus.table.release_all(scene.bus.myself);
+    let other = scene.other;
+    scene.bus.become_replica_of(other, true, false);
+    let replication = Replication {
+        offset: 100,
+        synced: true,
+        heard_ms: NOW_MS,
+    };
+    scene.bus.handle(NOW_MS, Input::Replication(replication));
+    let mut rank_beside = |offset, name: u8| {
+        let id = NodeId::parse(&[name; 40]).expect("a name");
+        scene.bus.table.rename(scene.candidate, id);
+        scene.bus.node_mut(scene.candidate).expect("known").offset = offset;
+        scene.bus.replica_rank(other)
+    };
+    assert_eq!(rank_beside(101, b'z'), 1);
+    assert_eq!(rank_beside(99, b'0'), 0);
+    assert_eq!(rank_beside(100, b'0'), 1);
+    assert_eq!(rank_beside(100, b'z'), 0);
+}

@@ -1,0 +1,149 @@
+//! A slot's keys: counting, listing and deleting them.
+
+use std::sync::Arc;
+
+use redoubt_cluster::slots::Slot;
+
+use crate::connection::client::Client;
+use crate::connection::dispatch::{Request, call};
+use crate::connection::session::Session;
+use crate::keyspace::db::Db;
+use crate::keyspace::stripe::{StripeSet, stripe_of};
+use crate::resp::Protocol;
+use crate::resp::reply::ReplyBuffer;
+use crate::state::{Server, unix_ms};
+
+/// Keys that are deleted under one lock.
+const DELETED_AT_ONCE: usize = 256;
+
+/// How many keys a slot has, in all databases.
+pub fn count(server: &Server, slot: Slot) -> usize {
+    let databases = 0..server.keyspace.databases();
+    databases.map(|db| count_in(server, slot, db)).sum()
+}
+
+/// How many keys a slot has in one database.
+pub fn count_in(server: &Server, slot: Slot, db: u32) -> usize {
+    if server.keyspace.key_count(db) == 0 {
+        return 0;
+    }
+    let stripes = StripeSet::one(stripe_of(slot.number()));
+    let mut db = Db::open(&server.keyspace, stripes, db, unix_ms());
+    db.slot_len(slot.number()).unwrap_or(0)
+}
+
+/// Up to `limit` keys of a slot.
+pub fn list(server: &Server, slot: Slot, db: u32, limit: usize) -> Vec<Vec<u8>> {
+    let stripes = StripeSet::one(stripe_of(slot.number()));
+    let mut db = Db::open(&server.keyspace, stripes, db, 0);
+    // Those that have expired count as well, as they do in the slot's count.
+    db.expiry_mode = crate::keyspace::db::ExpiryMode::Ignore;
+    let mut keys = Vec::new();
+    let mut cursor = Some(u64::from(slot.number()) << 32);
+    while let Some(at) = cursor.filter(|_| keys.len() < limit) {
+        cursor = db
+            .scan_slot(at, |entry| {
+                if keys.len() < limit {
+                    keys.push(entry.key().to_vec());
+                }
+            })
+            .unwrap_or(None);
+    }
+    keys
+}
+
+/// Whether this node holds any key.
+pub fn any(server: &Server) -> bool {
+    (0..server.keyspace.databases()).any(|db| server.keyspace.key_count(db) != 0)
+}
+
+/// The slots that hold keys.
+pub fn slots_in_use(server: &Server) -> Vec<Slot> {
+    if !any(server) {
+        return Vec::new();
+    }
+    redoubt_cluster::slot_set::all_slots()
+        .filter(|slot| count(server, *slot) != 0)
+        .collect()
+}
+
+/// Deletes the keys of slots that another node serves now.
+pub fn delete(server: &'static Server, slots: &[Slot]) {
+    let mut session = internal_session(server);
+    let mut deleted = 0;
+    for slot in slots {
+        for db in 0..server.keyspace.databases() {
+            if server.keyspace.key_count(db) == 0 {
+                continue;
+            }
+            session.db = db;
+            loop {
+                let keys = list(server, *slot, db, DELETED_AT_ONCE);
+                if keys.is_empty() {
+                    break;
+                }
+                deleted += keys.len();
+                let keys = keys.iter().map(Vec::as_slice);
+                let args: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys).collect();
+                if !run(server, &mut session, &args) {
+                    return;
+                }
+            }
+        }
+    }
+    if deleted != 0 {
+        tracing::info!("{deleted} keys of slots that others serve now were deleted");
+    }
+}
+
+/// Brings slots and keys into agreement once the data is loaded: slots with
+/// keys that nobody serves are taken, keys of others' slots deleted.
+pub fn check_at_start(server: &'static Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    let in_use = slots_in_use(server);
+    let foreign = cluster.order(|bus| bus.check_data(&in_use));
+    if !foreign.is_empty() {
+        delete(server, &foreign);
+    }
+}
+
+/// Deletes all keys.
+pub fn delete_all(server: &'static Server) {
+    run(server, &mut internal_session(server), &[b"FLUSHALL"]);
+}
+
+fn internal_session(server: &Server) -> Session {
+    let client = Client::new("cluster".into(), "cluster".into(), -1, server.started_ms);
+    let mut session = Session::new(Arc::new(client), true);
+    session.routing.internal = true;
+    session
+}
+
+/// Runs a command past the gate; whether it succeeded.
+fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
+    let mut reply = ReplyBuffer::new(Protocol::Resp2);
+    let Some(found) = crate::commands::table::table().find(args) else {
+        return false;
+    };
+    let request = Request {
+        found,
+        args,
+        raw: None,
+        key: None,
+        now_ms: unix_ms(),
+    };
+    call(server, session, &mut reply, &request);
+    reply.buf.first() != Some(&b'-')
+}
+
+/// How replication stands. Without replication this node's offset is the end
+/// of its log; a replica here never has a whole copy.
+pub fn replication(server: &Server) -> redoubt_cluster::bus::Replication {
+    redoubt_cluster::bus::Replication {
+        offset: server.log().map_or(0, |log| log.end().0),
+        synced: false,
+        heard_ms: 0,
+    }
+}

@@ -1,0 +1,257 @@
+//! Where a command belongs: here, or to which other node. The order of the
+//! questions is that of a Redis Cluster node, so that clients see the same
+//! redirections.
+//!
+//! It is asked twice: in the gate, before anything is locked, and again with
+//! the keys locked, so that no command runs on a slot that has just left.
+
+use std::sync::atomic::Ordering;
+
+use redoubt_cluster::bus::Bus;
+use redoubt_cluster::flags::Flags;
+use redoubt_cluster::slots::Slot;
+use redoubt_cluster::table::NodeKey;
+
+use super::{Cluster, describe};
+use crate::commands::command::{Command, Locks, flag};
+use crate::commands::error::CommandError;
+use crate::commands::keys::each_key;
+use crate::connection::session::{Queued, Session};
+use crate::keyspace::db::Db;
+use crate::settings::NO_OUTPUT_LIMIT;
+use crate::state::Server;
+
+/// What a connection has said about redirections.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Routing {
+    /// READONLY: a replica may answer.
+    pub read_only: bool,
+    /// ASKING: the next command may meet a slot that is being imported.
+    pub asking: bool,
+    /// It is the server itself: its commands run here.
+    pub internal: bool,
+}
+
+/// One command with its arguments.
+type Asked<'a> = (&'static Command, &'a [&'a [u8]]);
+
+/// The slot of all keys of the commands, and those keys.
+struct Keys<'a> {
+    slot: Option<Slot>,
+    all: Vec<&'a [u8]>,
+    sharded_channels: bool,
+    writes: bool,
+}
+
+fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
+    let mut keys = Keys {
+        slot: None,
+        all: Vec::new(),
+        sharded_channels: false,
+        writes: false,
+    };
+    let mut crossing = false;
+    for (command, args) in asked {
+        keys.writes |= command.has(flag::WRITE);
+        keys.sharded_channels |= command.has(flag::PUBSUB);
+        each_key(command, args, |at, _| {
+            if command.name == "migrate" && args[at].is_empty() {
+                // Its keys come behind the word KEYS.
+                return;
+            }
+            let slot = Slot::of_key(args[at]);
+            crossing |= *keys.slot.get_or_insert(slot) != slot;
+            keys.all.push(args[at]);
+        });
+    }
+    match crossing {
+        true => Err(CommandError::text(
+            "CROSSSLOT Keys in request don't hash to the same slot",
+        )),
+        false => Ok(keys),
+    }
+}
+
+/// Whether a command may run here. Without `db` the keys aren't looked at.
+pub fn check(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    db: Option<&mut Db<'_>>,
+) -> Result<(), CommandError> {
+    let Some(cluster) = &server.cluster else {
+        return Ok(());
+    };
+    if session.routing.internal || session.replaying || command.keys.is_empty() {
+        return Ok(());
+    }
+    decide(cluster, session, &[(command, args)], db)
+}
+
+/// The same for a transaction as a whole, with its keys locked.
+pub fn check_transaction(
+    server: &Server,
+    session: &Session,
+    queued: &[Queued],
+    db: &mut Db<'_>,
+) -> Result<(), CommandError> {
+    let Some(cluster) = &server.cluster else {
+        return Ok(());
+    };
+    if session.routing.internal || session.replaying {
+        return Ok(());
+    }
+    let args: Vec<Vec<&[u8]>> = queued
+        .iter()
+        .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
+        .collect();
+    let asked: Vec<Asked<'_>> = queued
+        .iter()
+        .zip(&args)
+        .map(|(queued, args)| (queued.command, args.as_slice()))
+        .collect();
+    decide(cluster, session, &asked, Some(db))
+}
+
+fn decide(
+    cluster: &Cluster,
+    session: &Session,
+    asked: &[Asked<'_>],
+    db: Option<&mut Db<'_>>,
+) -> Result<(), CommandError> {
+    let keys = keys_of(asked)?;
+    let Some(slot) = keys.slot else { return Ok(()) };
+    if cluster.is_plainly_mine(slot.number()) {
+        return Ok(());
+    }
+    let looks_up = |(command, _): &Asked<'_>| command.locks == Locks::Keys;
+    let db = db.filter(|_| !keys.sharded_channels && asked.iter().all(looks_up));
+    cluster.read(|bus| look_closer(cluster, bus, session, asked, &keys, slot, db))
+}
+
+fn look_closer(
+    cluster: &Cluster,
+    bus: &Bus,
+    session: &Session,
+    asked: &[Asked<'_>],
+    keys: &Keys<'_>,
+    slot: Slot,
+    db: Option<&mut Db<'_>>,
+) -> Result<(), CommandError> {
+    let table = bus.table();
+    let Some(owner) = table.owner(slot) else {
+        return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
+    };
+    if !bus.is_healthy() {
+        may_run_while_down(cluster, keys)?;
+    }
+    let routing = session.routing;
+    let primary = bus.me().is(Flags::PRIMARY);
+    let mine = owner == bus.shard_primary();
+    let looks = primary || routing.read_only;
+    let migrating = table.migrating.get(&slot).filter(|_| looks && mine);
+    let importing = looks && migrating.is_none() && table.importing.contains_key(&slot);
+    let is_migrate = asked.iter().any(|(command, _)| command.name == "migrate");
+    if (migrating.is_some() || importing) && is_migrate && primary {
+        return Ok(());
+    }
+    let (missing, existing) = match db.filter(|_| migrating.is_some() || importing) {
+        Some(db) => count_keys(db, &keys.all)?,
+        None => (0, 0),
+    };
+    if let Some(target) = migrating
+        && missing != 0
+    {
+        return Err(match existing {
+            0 => redirect("ASK", cluster, bus, slot, *target),
+            _ => try_again(),
+        });
+    }
+    let asks = routing.asking || asked.iter().any(|(command, _)| command.has(flag::ASKING));
+    if importing && asks {
+        let several = keys.all.iter().any(|key| *key != keys.all[0]);
+        return match several && missing != 0 {
+            true => Err(try_again()),
+            false => Ok(()),
+        };
+    }
+    let reads = (routing.read_only || keys.sharded_channels) && !keys.writes;
+    if owner == bus.myself() || (reads && !primary && mine) {
+        return Ok(());
+    }
+    Err(redirect("MOVED", cluster, bus, slot, owner))
+}
+
+fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandError> {
+    if keys.sharded_channels {
+        return match cluster.pubsub_when_down.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(down()),
+        };
+    }
+    match (cluster.reads_when_down.load(Ordering::Relaxed), keys.writes) {
+        (false, _) => Err(down()),
+        (true, true) => Err(CommandError::text(
+            "CLUSTERDOWN The cluster is down and only accepts read commands",
+        )),
+        (true, false) => Ok(()),
+    }
+}
+
+fn down() -> CommandError {
+    CommandError::text("CLUSTERDOWN The cluster is down")
+}
+
+fn try_again() -> CommandError {
+    CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot")
+}
+
+fn count_keys(db: &mut Db<'_>, keys: &[&[u8]]) -> Result<(usize, usize), CommandError> {
+    let (mut missing, mut existing) = (0, 0);
+    for key in keys {
+        match db.exists(key)? {
+            true => existing += 1,
+            false => missing += 1,
+        }
+    }
+    Ok((missing, existing))
+}
+
+fn redirect(word: &str, cluster: &Cluster, bus: &Bus, slot: Slot, to: NodeKey) -> CommandError {
+    let Some(node) = bus.table().get(to) else {
+        return CommandError::text("CLUSTERDOWN Hash slot not served");
+    };
+    let endpoint = describe::endpoint(cluster, node).unwrap_or_default();
+    let (slot, port) = (slot.number(), node.address.port);
+    CommandError::text(format!("{word} {slot} {endpoint}:{port}"))
+}
+
+/// Sends clients that wait for keys of slots that are another node's by now
+/// to that node.
+pub fn redirect_waiting(server: &'static Server) {
+    if server.cluster.is_none() || server.blocked.clients() == 0 {
+        return;
+    }
+    for client in server.clients.all() {
+        let Some(waiter) = client.waiter.lock().clone() else {
+            continue;
+        };
+        let mut session = Session::new(client.clone(), true);
+        session.routing.read_only = true;
+        let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+        let Err(error) = check(server, &session, waiter.command, &args, None) else {
+            continue;
+        };
+        if !waiter.take() {
+            continue;
+        }
+        server.blocked.remove(&waiter);
+        *client.waiter.lock() = None;
+        if !waiter.silent {
+            client.send(&NO_OUTPUT_LIMIT, |reply| reply.error(&error.to_string()));
+        }
+        waiter.finish();
+        client.bell.notify_one();
+    }
+}

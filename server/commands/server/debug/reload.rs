@@ -1,0 +1,114 @@
+//! DEBUG RELOAD: everything is written to a snapshot file, thrown away, and
+//! read back.
+
+use std::time::Duration;
+
+use redoubt_persistence::rdb::dump;
+
+use super::keys;
+use crate::commands::args;
+use crate::commands::context::Context;
+use crate::commands::effects::encode;
+use crate::commands::error::{CommandError, CommandResult};
+use crate::keyspace::codec;
+use crate::keyspace::db::Db;
+use crate::keyspace::stripe::StripeSet;
+use crate::runtime::{import, save};
+use crate::state::Server;
+
+#[derive(Default)]
+struct Options {
+    nosave: bool,
+    noflush: bool,
+    merge: bool,
+}
+
+/// DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE]. Inside a transaction, which holds
+/// all locks, values are only encoded and decoded in place.
+pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
+    let mut options = Options::default();
+    for word in words {
+        match () {
+            () if args::is(word, "NOSAVE") => options.nosave = true,
+            () if args::is(word, "NOFLUSH") => options.noflush = true,
+            () if args::is(word, "MERGE") => options.merge = true,
+            () => {
+                return Err(CommandError::err(
+                    "DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    if ctx.holds_all || ctx.in_transaction {
+        return keys::reload(ctx);
+    }
+    let server = ctx.server;
+    if !options.nosave {
+        while server.saves.begin().is_err() {
+            server.saves.cancel();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        save::save(server).map_err(CommandError::err)?;
+    }
+    load(server, &options).map_err(|error| {
+        tracing::error!("DEBUG RELOAD: {error}");
+        CommandError::err("Error trying to load the RDB dump, check server logs.")
+    })?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// Puts the file's keys in place of all others, or among them. The log gets
+/// all of it: others may have changed something since the file was written.
+fn load(server: &'static Server, options: &Options) -> Result<(), String> {
+    let keys = import::decode_file(server, &save::file_path(server))?;
+    let databases = server.keyspace.databases();
+    let now_ms = crate::state::unix_ms();
+    let mut db = Db::open(&server.keyspace, StripeSet::ALL, 0, now_ms);
+    let log = |index: u32, words: &[&[u8]]| {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, words);
+        if let Some(log) = server.log() {
+            log.append(index, &bytes, index);
+        }
+    };
+    for (index, key, ..) in &keys {
+        if *index >= databases {
+            return Err(format!("a key of database {index}"));
+        }
+        db.select(*index);
+        let known = options.noflush && db.exists(key).map_err(|e| format!("{e:?}"))?;
+        if known && !options.merge {
+            return Err(format!("key '{}' exists", key.escape_ascii()));
+        }
+    }
+    if !options.noflush {
+        for index in 0..databases {
+            db.flush(index);
+        }
+        log(0, &[b"FLUSHALL"]);
+    }
+    let mut payload = Vec::new();
+    for (index, key, value, expire_at_ms) in keys {
+        db.select(index);
+        db.set_value(&key, value, expire_at_ms)
+            .map_err(|error| format!("{error:?}"))?;
+        if server.log().is_some()
+            && let Ok(Some(entry)) = db.peek(&key)
+        {
+            payload.clear();
+            codec::encode_payload(entry.value(), &mut payload);
+            let at = expire_at_ms.unwrap_or(0).to_string();
+            let words: [&[u8]; 6] = [
+                b"RESTORE",
+                &key,
+                at.as_bytes(),
+                &dump::wrap(&payload),
+                b"REPLACE",
+                b"ABSTTL",
+            ];
+            log(index, &words);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Fields of hashes that expire: removed when a command finds them, or when
+//! the clockwork does.
+
+use super::{Db, ExpiryMode};
+use crate::keyspace::KeyRef;
+use crate::keyspace::entry::{Entry, ValueRef};
+use crate::keyspace::hash::Hash;
+use crate::keyspace::recorder::{Expired, class};
+use crate::keyspace::stripe::SLOTS_PER_STRIPE;
+
+/// The hash in an entry, if some field of it expires.
+fn expiring(entry: &Entry) -> Option<&Hash> {
+    match entry.value() {
+        ValueRef::Hash(hash) if hash.has_expiries() => Some(hash),
+        _ => None,
+    }
+}
+
+impl Db<'_> {
+    /// Readies a hash for a command: the fields that are due are removed,
+    /// hidden or shown, as the mode says. Any other key is left alone.
+    #[cold]
+    pub(super) fn settle_fields(&mut self, key: &KeyRef) {
+        let (now_ms, mode) = (self.now_ms, self.expiry_mode);
+        let found = self.table(key.slot).find(key.hash, key.bytes);
+        let Some(hash) = found.as_deref().and_then(expiring) else {
+            return;
+        };
+        hash.hide_until((mode == ExpiryMode::Hide).then_some(now_ms));
+        let is_due = hash.next_expiry_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due && mode == ExpiryMode::Remove {
+            self.remove_fields(key, usize::MAX);
+        }
+    }
+
+    /// Removes up to `limit` fields of a hash that are due, and the key when
+    /// none are left; returns how many fields.
+    fn remove_fields(&mut self, key: &KeyRef, limit: usize) -> usize {
+        self.before_change(key);
+        let now_ms = self.now_ms;
+        let hash = self.place(key).and_then(|p| p.into_part(Entry::hash_mut));
+        let Some(hash) = hash else { return 0 };
+        let fields = hash.take_due(now_ms, limit);
+        let is_empty = hash.is_empty();
+        let count = fields.len();
+        if count == 0 {
+            return 0;
+        }
+        self.keyspace.count_expired_fields(count as u64);
+        self.recorder.expired.push(Expired {
+            db: self.index,
+            key: key.bytes.into(),
+            fields,
+        });
+        self.event(class::HASH, "hexpired", key.bytes);
+        if let Some(change) = self.recorder.changes.last_mut() {
+            change.changed = true;
+        }
+        if is_empty {
+            self.detach(key);
+            self.event(class::GENERIC, "del", key.bytes);
+        }
+        count
+    }
+
+    /// Has the fields of a hash expire in time. Call it after fields were
+    /// given an expiry.
+    pub fn schedule_fields(&mut self, key: &[u8]) {
+        let key = self.key_ref(key);
+        let found = self.table(key.slot).find(key.hash, key.bytes);
+        let Some(hash) = found.as_deref().and_then(expiring) else {
+            return;
+        };
+        let next = hash.next_expiry_ms();
+        let known = hash.scheduled_ms();
+        let Some(at_ms) = next.filter(|next| known.is_none_or(|known| *next < known)) else {
+            return;
+        };
+        hash.set_scheduled_ms(Some(at_ms));
+        let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
+        self.share(key.slot)
+            .field_expiries
+            .insert((at_ms, slot, key.hash));
+        self.keyspace.note_field_expiries();
+    }
+
+    /// The same for a hash that has just come under this key.
+    #[cold]
+    pub(super) fn schedule_fields_anew(&mut self, key: &KeyRef) {
+        let found = self.table(key.slot).find(key.hash, key.bytes);
+        if let Some(hash) = found.as_deref().and_then(expiring) {
+            hash.set_scheduled_ms(None);
+            self.schedule_fields(key.bytes);
+        }
+    }
+
+    /// Removes about `limit` fields that are due from the hashes of a held
+    /// stripe; returns how many, and `limit` when more may be due. Nothing
+    /// happens unless what has expired is to be removed at all.
+    pub fn remove_due_fields(&mut self, stripe: usize, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit && self.expiry_mode == ExpiryMode::Remove {
+            let (now_ms, physical) = (self.now_ms, self.physical as usize);
+            let Some(Some(share)) = self.held.stripe(stripe).dbs.get_mut(physical) else {
+                break;
+            };
+            let next = share.field_expiries.first();
+            let Some(&(at_ms, slot, hash)) = next.filter(|next| next.0 <= now_ms) else {
+                break;
+            };
+            share.field_expiries.remove(&(at_ms, slot, hash));
+            let mut keys = Vec::new();
+            share.tables[usize::from(slot)].with_hash(hash, |entry| {
+                if expiring(entry).is_some_and(|hash| hash.scheduled_ms() == Some(at_ms)) {
+                    keys.push(entry.key().to_vec());
+                }
+            });
+            for key in keys {
+                let key = KeyRef::new(&key);
+                removed += self.remove_fields(&key, limit - removed.min(limit));
+                self.schedule_fields_anew(&key);
+            }
+        }
+        removed.min(limit)
+    }
+}

@@ -1,0 +1,255 @@
+//! The cluster bus's thread: its own runtime, its sockets and its timer, so
+//! that no command and no key keeps a heartbeat waiting.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redoubt_cluster::bus::Input;
+use redoubt_cluster::message::packet_len;
+use redoubt_cluster::table::LinkId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::cluster::{Cluster, Queues, Wire, effects};
+use crate::state::Server;
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Starts the cluster's threads.
+pub fn start(
+    server: &'static Server,
+    queues: Queues,
+    listeners: Vec<TcpListener>,
+) -> std::io::Result<()> {
+    let Some(cluster) = &server.cluster else {
+        return Ok(());
+    };
+    let Queues {
+        wire,
+        effects: queue,
+    } = queues;
+    std::thread::Builder::new()
+        .name("cluster-effects".into())
+        .spawn(move || effects::run(server, &queue))?;
+    std::thread::Builder::new()
+        .name("cluster-bus".into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => {
+                    LocalSet::new().block_on(&runtime, drive(server, cluster, wire, listeners));
+                }
+                Err(error) => tracing::error!("the cluster bus can't run: {error}"),
+            }
+        })?;
+    Ok(())
+}
+
+/// The connections that stand or are being made.
+#[derive(Default)]
+struct Links {
+    links: std::cell::RefCell<HashMap<LinkId, Link>>,
+    accepted: std::cell::Cell<u64>,
+}
+
+/// One of them; dropping it closes it.
+struct Link {
+    packets: Option<UnboundedSender<Arc<[u8]>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn drive(
+    server: &'static Server,
+    cluster: &'static Cluster,
+    mut wire: UnboundedReceiver<Wire>,
+    listeners: Vec<TcpListener>,
+) {
+    let links = Rc::new(Links::default());
+    for listener in listeners {
+        tokio::task::spawn_local(accept(cluster, links.clone(), listener));
+    }
+    loop {
+        let (wait_ms, changed) = cluster.timeout();
+        tokio::select! {
+            biased;
+            order = wire.recv() => match order {
+                Some(order) => carry_out(cluster, &links, order),
+                None => return,
+            },
+            () = changed.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {
+                cluster.set_replication(crate::cluster::keys::replication(server));
+                cluster.tick();
+            }
+        }
+    }
+}
+
+fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
+    match order {
+        Wire::Connect { link, ip, port } => {
+            let (sender, receiver) = unbounded_channel();
+            let theirs = links.clone();
+            let task = tokio::task::spawn_local(async move {
+                let refused = connect(cluster, link, &ip, port, receiver).await;
+                if theirs.links.borrow_mut().remove(&link).is_some() {
+                    cluster.handle(Input::Closed { link, refused });
+                }
+            });
+            let made = Link {
+                packets: Some(sender),
+                task: task.abort_handle(),
+            };
+            links.links.borrow_mut().insert(link, made);
+        }
+        Wire::Close(link) => {
+            links.links.borrow_mut().remove(&link);
+        }
+        Wire::Send(link, packet) => {
+            if let Some(link) = links.links.borrow().get(&link)
+                && let Some(packets) = &link.packets
+            {
+                // A task that has ended tells so itself.
+                let _ = packets.send(packet);
+            }
+        }
+    }
+}
+
+/// Opens a connection and serves it to its end; whether it was refused.
+async fn connect(
+    cluster: &'static Cluster,
+    link: LinkId,
+    ip: &str,
+    port: u16,
+    packets: UnboundedReceiver<Arc<[u8]>>,
+) -> bool {
+    let Ok(ip) = ip.parse::<IpAddr>() else {
+        return false;
+    };
+    let patience_ms = cluster.read(|bus| bus.options().node_timeout_ms);
+    let connecting = TcpStream::connect(SocketAddr::new(ip, port));
+    let patience = Duration::from_millis(patience_ms.max(1));
+    match tokio::time::timeout(patience, connecting).await {
+        Ok(Ok(stream)) => {
+            cluster.handle(Input::Connected(link));
+            serve(cluster, link, stream, packets).await;
+            false
+        }
+        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        Err(_) => false,
+    }
+}
+
+async fn accept(cluster: &'static Cluster, links: Rc<Links>, listener: TcpListener) {
+    let made = listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener));
+    let listener = match made {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("the cluster bus can't listen: {error}"),
+    };
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of descriptors, most likely; it may pass.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let local = stream.local_addr().map(|address| address.ip().to_string());
+        links.accepted.set(links.accepted.get() + 1);
+        let link = LinkId::inbound(links.accepted.get());
+        let (sender, receiver) = unbounded_channel();
+        let theirs = links.clone();
+        let task = tokio::task::spawn_local(async move {
+            cluster.handle(Input::Accepted {
+                link,
+                peer: peer.ip().to_string(),
+                local: local.unwrap_or_default(),
+            });
+            serve(cluster, link, stream, receiver).await;
+            if theirs.links.borrow_mut().remove(&link).is_some() {
+                let refused = false;
+                cluster.handle(Input::Closed { link, refused });
+            }
+        });
+        let made = Link {
+            packets: Some(sender),
+            task: task.abort_handle(),
+        };
+        links.links.borrow_mut().insert(link, made);
+    }
+}
+
+/// Sends and receives until the connection ends.
+async fn serve(
+    cluster: &'static Cluster,
+    link: LinkId,
+    stream: TcpStream,
+    mut packets: UnboundedReceiver<Arc<[u8]>>,
+) {
+    let _ = stream.set_nodelay(true);
+    let (mut reader, mut writer) = stream.into_split();
+    let send = async {
+        while let Some(packet) = packets.recv().await {
+            if writer.write_all(&packet).await.is_err() {
+                break;
+            }
+        }
+    };
+    let receive = async {
+        let mut buffer: Vec<u8> = Vec::with_capacity(READ_BYTES);
+        loop {
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => {
+                    let read = read as u64;
+                    cluster.bytes_received.fetch_add(read, Ordering::Relaxed);
+                }
+            }
+            if let Err(why) = take_packets(cluster, link, &mut buffer) {
+                tracing::warn!("closing a connection of the cluster bus: {why}");
+                break;
+            }
+            buffer.reserve(READ_BYTES);
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = receive => {}
+    }
+}
+
+/// Hands on the whole packets of a buffer and keeps the rest.
+fn take_packets(
+    cluster: &'static Cluster,
+    link: LinkId,
+    buffer: &mut Vec<u8>,
+) -> Result<(), redoubt_cluster::message::Invalid> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match packet_len(&buffer[at..])? {
+            Some(len) if buffer.len() - at >= len => {
+                cluster.handle(Input::Received(link, &buffer[at..at + len]));
+                at += len;
+            }
+            _ => break,
+        }
+    }
+    buffer.drain(..at);
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! A tree for a snapshot of a pure cache: made for it, removed with it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use redoubt_persistence::tree::{Batch, Meta, Snapshot, Tree, TreeOptions};
+
+use super::recovery::encode_map;
+use super::save::temporary_name;
+use crate::keyspace::checkpoint::Rows;
+use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES};
+use crate::state::Server;
+
+/// A tree that is removed when it is dropped.
+pub struct CacheTree {
+    tree: Option<Tree>,
+    path: PathBuf,
+}
+
+impl Drop for CacheTree {
+    fn drop(&mut self) {
+        // Snapshots keep the file open, and what they see stays readable.
+        self.tree = None;
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Ends the walk, however it goes.
+struct Walk(&'static Server);
+
+impl Walk {
+    fn begin(server: &'static Server) -> Walk {
+        server.saves.walking.store(true, Ordering::SeqCst);
+        server.keyspace.begin_walk();
+        Walk(server)
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.0.keyspace.end_walk();
+        self.0.saves.walking.store(false, Ordering::SeqCst);
+    }
+}
+
+impl CacheTree {
+    /// Everything that the keyspace holds, as of one moment before the return.
+    pub fn collect(server: &'static Server) -> Result<CacheTree, String> {
+        let path = temporary_name("tree");
+        let _ = fs::remove_dir_all(&path);
+        let tree = Tree::open(&path, TreeOptions::default()).map_err(|e| e.to_string())?;
+        let made = CacheTree {
+            tree: Some(tree),
+            path,
+        };
+        let tree = made.tree.as_ref().expect("it was just made");
+        let mut batch = tree.begin().map_err(|e| e.to_string())?;
+        let walk = Walk::begin(server);
+        let mut rows = Rows::default();
+        for (logical, db) in (0..).zip(server.keyspace.db_map().physical) {
+            // What comes in from now on is kept track of.
+            if server.keyspace.key_count(logical) == 0 {
+                continue;
+            }
+            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+                if server.saves.is_cancelled() {
+                    return Err("it was cancelled".into());
+                }
+                server.keyspace.walk_slot(db, slot, &mut rows);
+                put(&mut batch, db, &rows)?;
+            }
+        }
+        let frozen = server.keyspace.begin_walk_checkpoint();
+        for &db in &frozen.map.physical {
+            for stripe in 0..STRIPES {
+                server.keyspace.collect(&frozen, db, stripe, &mut rows);
+                put(&mut batch, db, &rows)?;
+            }
+        }
+        drop(walk);
+        let mut meta = Meta::default();
+        meta.extra.push(encode_map(&frozen.map));
+        batch.commit(&meta).map_err(|e| e.to_string())?;
+        Ok(made)
+    }
+
+    /// A view of it.
+    pub fn snapshot(&self) -> Result<Snapshot, String> {
+        let tree = self.tree.as_ref().expect("it is there until the drop");
+        tree.snapshot().map_err(|e| e.to_string())
+    }
+}
+
+fn put(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<(), String> {
+    for row in rows.iter() {
+        let done = match row.payload {
+            Some(payload) => batch.put(db, row.slot, row.key, row.expire_at_ms, payload),
+            None => batch.delete(db, row.slot, row.key),
+        };
+        done.map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}

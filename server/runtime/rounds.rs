@@ -1,0 +1,31 @@
+//! How busy a worker is: how many connections ran between two sleeps of it.
+//!
+//! Source of the idea: Valkey handles all that has arrived before it writes
+//! the first reply. A sleeping client on another core is then woken once, not
+//! once a connection, which is a third of the kernel's work at 50 clients.
+
+use std::cell::Cell;
+
+thread_local! {
+    /// Connections that ran since the worker slept last, and before that.
+    static RAN: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// Counts a connection that runs.
+pub fn count() {
+    RAN.with(|ran| {
+        let (now, before) = ran.get();
+        ran.set((now.saturating_add(1), before));
+    });
+}
+
+/// The worker is about to sleep.
+pub fn end() {
+    RAN.with(|ran| ran.set((0, ran.get().0)));
+}
+
+/// Whether several connections ran in this round or in the one before it.
+pub fn is_busy() -> bool {
+    let (now, before) = RAN.with(Cell::get);
+    now > 1 || before > 1
+}

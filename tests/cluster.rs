@@ -1,0 +1,343 @@
+//! Nodes of a cluster as real processes: they meet, redirect, move slots, miss
+//! a dead one, come back; and they do so beside a real Redis.
+
+mod support;
+
+use support::{Client, Peer, Reply, Server, eventually};
+
+/// Milliseconds; long enough for a busy machine.
+const NODE_TIMEOUT: &str = "3000";
+
+struct Node {
+    server: Server,
+    bus_port: u16,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
+    listener.local_addr().expect("it is bound").port()
+}
+
+impl Node {
+    fn start(peer: Option<Peer>, more: &[&str]) -> Node {
+        let bus_port = free_port();
+        let port = bus_port.to_string();
+        let mut directives = vec![
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &port,
+            "--cluster-node-timeout",
+            NODE_TIMEOUT,
+        ];
+        directives.extend(more);
+        let server = match peer {
+            None => Server::start(&directives),
+            Some(peer) => Server::start_peer(peer, &directives),
+        };
+        Node { server, bus_port }
+    }
+
+    fn ask(&self, words: &[&str]) -> Reply {
+        self.server.client().command(words)
+    }
+
+    fn text(&self, words: &[&str]) -> String {
+        match self.ask(words) {
+            Reply::Bulk(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn id(&self) -> String {
+        self.text(&["CLUSTER", "MYID"])
+    }
+
+    fn is_up(&self) -> bool {
+        self.text(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    }
+
+    /// Its address in a redirection.
+    fn place(&self) -> String {
+        format!("127.0.0.1:{}", self.server.port())
+    }
+}
+
+/// Makes nodes a cluster, the slots shared out evenly.
+fn join(nodes: &[Node]) {
+    let count = nodes.len();
+    for (at, node) in nodes.iter().enumerate() {
+        let first = (16384 * at / count).to_string();
+        let last = (16384 * (at + 1) / count - 1).to_string();
+        let epoch = (at + 1).to_string();
+        assert_eq!(
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]),
+            Reply::ok()
+        );
+        let add = ["CLUSTER", "ADDSLOTSRANGE", &first, &last];
+        assert_eq!(node.ask(&add), Reply::ok());
+    }
+    for node in &nodes[1..] {
+        let (port, bus) = (node.server.port().to_string(), node.bus_port.to_string());
+        let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+        assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    }
+    eventually("the cluster is up everywhere", || {
+        nodes.iter().all(Node::is_up)
+    });
+}
+
+fn error_of(reply: Reply) -> String {
+    match reply {
+        Reply::Error(text) => text,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// The slot and the place of a MOVED or ASK.
+fn redirection(reply: Reply) -> (String, String, String) {
+    let text = error_of(reply);
+    let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    match <[String; 3]>::try_from(words) {
+        Ok([word, slot, place]) => (word, slot, place),
+        Err(words) => panic!("no redirection: {words:?}"),
+    }
+}
+
+#[test]
+fn three_nodes_share_the_slots_and_redirect_to_each_other() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    assert_eq!(
+        error_of(nodes[0].ask(&["SET", "foo", "x"])),
+        "CLUSTERDOWN Hash slot not served"
+    );
+    join(&nodes);
+    // foo: 12182, bar: 5061, hello: 866.
+    let moved = ("MOVED".to_owned(), "12182".to_owned(), nodes[2].place());
+    assert_eq!(redirection(nodes[0].ask(&["SET", "foo", "1"])), moved);
+    assert_eq!(redirection(nodes[1].ask(&["GET", "foo"])), moved);
+    assert_eq!(nodes[2].ask(&["SET", "foo", "1"]), Reply::ok());
+    assert_eq!(
+        error_of(nodes[0].ask(&["MGET", "bar", "foo"])),
+        "CROSSSLOT Keys in request don't hash to the same slot"
+    );
+    let mut client = nodes[0].server.client();
+    assert_eq!(client.command(&["MULTI"]), Reply::ok());
+    assert_eq!(redirection(client.command(&["GET", "foo"])).0, "MOVED");
+    assert_eq!(client.command(&["EXEC"]).error_code(), Some("EXECABORT"));
+    // Pipelines are redirected one by one, and nothing of others' is written.
+    let mut bytes = support::encode(&["SET", "hello", "1"]);
+    bytes.extend(support::encode(&["SET", "foo", "2"]));
+    let replies = client.pipeline(&bytes, 2);
+    assert_eq!(replies[0], Reply::ok());
+    assert_eq!(redirection(replies[1].clone()).0, "MOVED");
+    assert_eq!(nodes[2].ask(&["GET", "foo"]), Reply::bulk("1"));
+}
+
+#[test]
+fn messages_reach_subscribers_of_other_nodes() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let mut listener = nodes[0].server.client();
+    listener.command(&["SUBSCRIBE", "news"]);
+    // The connections between the nodes may not stand yet.
+    eventually("a message arrives", || {
+        nodes[2].ask(&["PUBLISH", "news", "hello"]);
+        let message = listener.read();
+        matches!(message, Reply::Array(parts) if parts[2] == Reply::bulk("hello"))
+    });
+    // Shard channels belong to the owner of their slot.
+    let reply = nodes[0].ask(&["SSUBSCRIBE", "foo"]);
+    assert_eq!(redirection(reply).0, "MOVED");
+}
+
+#[test]
+fn a_slot_moves_with_its_keys() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let (source, target) = (&nodes[2], &nodes[0]);
+    let mut at_source: Client = source.server.client();
+    for key in ["{foo}1", "{foo}2", "{foo}3"] {
+        assert_eq!(at_source.command(&["SET", key, "v"]), Reply::ok());
+    }
+    assert_eq!(
+        at_source.command(&["PEXPIRE", "{foo}3", "100000"]),
+        Reply::Integer(1)
+    );
+    let (from, to) = (source.id(), target.id());
+    let importing = ["CLUSTER", "SETSLOT", "12182", "IMPORTING", &from];
+    assert_eq!(target.ask(&importing), Reply::ok());
+    let migrating = ["CLUSTER", "SETSLOT", "12182", "MIGRATING", &to];
+    assert_eq!(source.ask(&migrating), Reply::ok());
+
+    let port = target.server.port().to_string();
+    let migrate = [
+        "MIGRATE",
+        "127.0.0.1",
+        &port,
+        "",
+        "0",
+        "5000",
+        "KEYS",
+        "{foo}1",
+        "{foo}3",
+        "{foo}9",
+    ];
+    assert_eq!(at_source.command(&migrate), Reply::ok());
+    // What is still there is answered, what is gone is asked for elsewhere.
+    assert_eq!(at_source.command(&["GET", "{foo}2"]), Reply::bulk("v"));
+    let asked = redirection(at_source.command(&["GET", "{foo}1"]));
+    assert_eq!(asked, ("ASK".into(), "12182".into(), target.place()));
+    let both = at_source.command(&["MGET", "{foo}1", "{foo}2"]);
+    assert_eq!(both.error_code(), Some("TRYAGAIN"));
+    let mut at_target = target.server.client();
+    assert_eq!(
+        redirection(at_target.command(&["GET", "{foo}1"])).0,
+        "MOVED"
+    );
+    assert_eq!(at_target.command(&["ASKING"]), Reply::ok());
+    assert_eq!(at_target.command(&["GET", "{foo}1"]), Reply::bulk("v"));
+    assert_eq!(
+        redirection(at_target.command(&["GET", "{foo}1"])).0,
+        "MOVED"
+    );
+
+    let refused = error_of(source.ask(&["CLUSTER", "SETSLOT", "12182", "NODE", &to]));
+    assert!(refused.contains("while I still hold keys"), "{refused}");
+    let rest = ["MIGRATE", "127.0.0.1", &port, "{foo}2", "0", "5000"];
+    assert_eq!(at_source.command(&rest), Reply::ok());
+    for node in [target, source] {
+        let give = ["CLUSTER", "SETSLOT", "12182", "NODE", &to];
+        assert_eq!(node.ask(&give), Reply::ok());
+    }
+    let moved = redirection(at_source.command(&["GET", "{foo}2"]));
+    assert_eq!(moved, ("MOVED".into(), "12182".into(), target.place()));
+    let count = ["CLUSTER", "COUNTKEYSINSLOT", "12182"];
+    assert_eq!(target.ask(&count), Reply::Integer(3));
+    assert_eq!(source.ask(&count), Reply::Integer(0));
+    let Reply::Integer(ttl) = at_target.command(&["PTTL", "{foo}3"]) else {
+        panic!("no time to live");
+    };
+    assert!((1..=100_000).contains(&ttl), "{ttl}");
+    eventually("the third node knows the new owner", || {
+        redirection(nodes[1].ask(&["GET", "foo"])).2 == target.place()
+    });
+}
+
+#[test]
+fn a_dead_node_is_missed_and_comes_back_as_itself() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    assert_eq!(nodes[2].ask(&["SET", "foo", "kept"]), Reply::ok());
+    let id = nodes[2].id();
+    nodes[2].server.kill();
+    eventually("the others find the cluster down", || {
+        !nodes[0].is_up() && !nodes[1].is_up()
+    });
+    let refused = nodes[0].ask(&["SET", "hello", "x"]);
+    assert_eq!(error_of(refused), "CLUSTERDOWN The cluster is down");
+    let line = |node: &Node| {
+        let nodes = node.text(&["CLUSTER", "NODES"]);
+        let line = nodes.lines().find(|line| line.starts_with(&id));
+        line.unwrap_or_default().to_owned()
+    };
+    assert!(line(&nodes[0]).contains("fail"), "{}", line(&nodes[0]));
+    nodes[2].server.restart();
+    assert_eq!(nodes[2].id(), id);
+    eventually("the cluster is up again", || nodes.iter().all(Node::is_up));
+    assert_eq!(nodes[2].ask(&["GET", "foo"]), Reply::bulk("kept"));
+}
+
+#[test]
+fn orders_that_can_not_be_carried_out_are_refused() {
+    let node = Node::start(None, &[]);
+    let refusal = |words: &[&str]| error_of(node.ask(words));
+    assert_eq!(node.ask(&["CLUSTER", "ADDSLOTS", "1", "2"]), Reply::ok());
+    let cases = [
+        (vec!["ADDSLOTS", "2"], "ERR Slot 2 is already busy"),
+        (
+            vec!["ADDSLOTS", "5", "5"],
+            "ERR Slot 5 specified multiple times",
+        ),
+        (vec!["DELSLOTS", "3"], "ERR Slot 3 is already unassigned"),
+        (
+            vec!["ADDSLOTS", "16384"],
+            "ERR Invalid or out of range slot",
+        ),
+        (vec!["FORGET", "abc"], "ERR Unknown node abc"),
+        (
+            vec!["MEET", "nowhere", "1"],
+            "ERR Invalid node address specified: nowhere:1",
+        ),
+        (
+            vec!["FAILOVER"],
+            "ERR You should send CLUSTER FAILOVER to a replica",
+        ),
+        (vec!["SETSLOT", "9", "NODE", "x"], "ERR Unknown node x"),
+        (vec!["COUNTKEYSINSLOT", "-1"], "ERR Invalid slot"),
+    ];
+    for (words, text) in cases {
+        let words: Vec<&str> = std::iter::once("CLUSTER").chain(words).collect();
+        assert_eq!(refusal(&words), text, "{words:?}");
+    }
+    let id = node.id();
+    let forget = ["CLUSTER", "FORGET", &id];
+    assert_eq!(
+        refusal(&forget),
+        "ERR I tried hard but I can't forget myself..."
+    );
+    // Nothing of all that changed anything.
+    let info = node.text(&["CLUSTER", "INFO"]);
+    assert!(info.contains("cluster_slots_assigned:2\r\n"), "{info}");
+    let plain = Server::start(&[]);
+    let reply = plain.client().command(&["CLUSTER", "INFO"]);
+    assert_eq!(
+        error_of(reply),
+        "ERR This instance has cluster support disabled"
+    );
+}
+
+#[test]
+fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
+    if std::process::Command::new("redis-server")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("skipped: there is no redis-server to meet");
+        return;
+    }
+    let nodes = [
+        Node::start(None, &[]),
+        Node::start(None, &[]),
+        Node::start(Some(Peer::Redis), &["--save", ""]),
+    ];
+    join(&nodes);
+    assert_eq!(nodes[2].ask(&["SET", "foo", "1"]), Reply::ok());
+    assert_eq!(
+        redirection(nodes[0].ask(&["GET", "foo"])).2,
+        nodes[2].place()
+    );
+    assert_eq!(
+        redirection(nodes[2].ask(&["GET", "hello"])).2,
+        nodes[0].place()
+    );
+    // A slot of ours moves there with its key.
+    assert_eq!(nodes[0].ask(&["SET", "hello", "world"]), Reply::ok());
+    let (from, to) = (nodes[0].id(), nodes[2].id());
+    let importing = ["CLUSTER", "SETSLOT", "866", "IMPORTING", &from];
+    assert_eq!(nodes[2].ask(&importing), Reply::ok());
+    let migrating = ["CLUSTER", "SETSLOT", "866", "MIGRATING", &to];
+    assert_eq!(nodes[0].ask(&migrating), Reply::ok());
+    let port = nodes[2].server.port().to_string();
+    let migrate = ["MIGRATE", "127.0.0.1", &port, "hello", "0", "5000"];
+    assert_eq!(nodes[0].ask(&migrate), Reply::ok());
+    for node in [&nodes[2], &nodes[0]] {
+        let give = ["CLUSTER", "SETSLOT", "866", "NODE", &to];
+        assert_eq!(node.ask(&give), Reply::ok());
+    }
+    assert_eq!(nodes[2].ask(&["GET", "hello"]), Reply::bulk("world"));
+    eventually("everyone knows the new owner", || {
+        redirection(nodes[1].ask(&["GET", "hello"])).2 == nodes[2].place()
+    });
+}
