@@ -148,20 +148,11 @@ impl Pipeline {
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
                 let found = slot.found.or_else(|| table().find(&args));
-                if pause::is_on(server, now_ms) && pause::holds(server, session, found, &args) {
+                if let Some(stop) = held_back(server, session, found, &args, now_ms) {
                     drop(args);
                     *start = consumed_to;
                     self.give_up_parsed(index);
-                    return Stop::Paused;
-                }
-                if server.keyspace.has_spilled()
-                    && let Some(found) = found
-                    && let Some(read) = cold_reads::wanted(server, session, found.command, &args)
-                {
-                    drop(args);
-                    *start = consumed_to;
-                    self.give_up_parsed(index);
-                    return Stop::Cold(read);
+                    return stop;
                 }
                 let asked = Asked {
                     found,
@@ -344,6 +335,26 @@ impl Pipeline {
                 server.keyspace.prefetch_entry(session.db, number, hash);
             }
         }
+    }
+}
+
+/// What a request has to wait for before it can run, if anything.
+#[inline]
+fn held_back(
+    server: &'static Server,
+    session: &mut Session,
+    found: Option<Found>,
+    args: &[&[u8]],
+    now_ms: i64,
+) -> Option<Stop> {
+    if pause::is_on(server, now_ms) && pause::holds(server, session, found, args) {
+        return Some(Stop::Paused);
+    }
+    match found {
+        Some(found) if server.keyspace.has_spilled() => {
+            cold_reads::wanted(server, session, found.command, args).map(Stop::Cold)
+        }
+        _ => None,
     }
 }
 
