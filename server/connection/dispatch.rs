@@ -21,7 +21,6 @@ use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::entry::frequency;
 use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
@@ -209,12 +208,7 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then(
-        || match server.settings.counts_uses.load(Ordering::Relaxed) {
-            true => frequency::stamp(now_ms),
-            false => ((now_ms / 1000) & 0xff_ffff) as u32,
-        },
-    );
+    db.access = touches.then(|| server.settings.stamp(now_ms));
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
     if session.replaying {

@@ -142,6 +142,7 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
         let applied = server.applied.load(Ordering::Relaxed);
         let wanted = server.saves.wanted_offset.load(Ordering::Relaxed) > applied;
         let waited = Instant::now() >= next;
+        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed) || wanted;
         let due = match failed {
             true => waited,
             false => {
