@@ -137,13 +137,3 @@ fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
     call(server, session, &mut reply, &request);
     reply.buf.first() != Some(&b'-')
 }
-
-/// How replication stands. Without replication this node's offset is the end
-/// of its log; a replica here never has a whole copy.
-pub fn replication(server: &Server) -> redoubt_cluster::bus::Replication {
-    redoubt_cluster::bus::Replication {
-        offset: server.log().map_or(0, |log| log.end().0),
-        synced: false,
-        heard_ms: 0,
-    }
-}

@@ -12,6 +12,7 @@ pub mod failover;
 pub mod feeder;
 mod follower;
 mod install;
+pub mod node;
 mod scratch;
 mod transfer;
 
@@ -35,6 +36,9 @@ pub fn prepare(
     identity: Option<crate::replication::identity::Identity>,
 ) -> Result<(), String> {
     let replication = &server.replication;
+    if server.cluster.is_some() {
+        let _ = server.replicator.set(Box::new(node::ForCluster));
+    }
     if let Some(log) = server.log() {
         let _ = replication.directory.set(dir.to_path_buf());
         let end = log.end().0;
@@ -105,8 +109,10 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         storage.log.start_term(Term(storage.log.term().0 + 1));
         storage.log.force_select_next();
     }
-    let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
-    server.config.write().set_value(id("replicaof"), value);
+    if server.cluster.is_none() {
+        let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
+        server.config.write().set_value(id("replicaof"), value);
+    }
     replication.set_target(target);
     // They are to learn of the new name.
     replication.replicas.disconnect();

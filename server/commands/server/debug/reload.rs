@@ -68,7 +68,7 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
     let log = |index: u32, words: &[&[u8]]| {
         let mut bytes = Vec::new();
         encode(&mut bytes, words);
-        if let Some(log) = server.log() {
+        if let Some(log) = server.own_log() {
             log.append(index, &bytes, index);
         }
     };
@@ -93,7 +93,7 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
         db.select(index);
         db.set_value(&key, value, expire_at_ms)
             .map_err(|error| format!("{error:?}"))?;
-        if server.log().is_some()
+        if server.own_log().is_some()
             && let Ok(Some(entry)) = db.peek(&key)
         {
             payload.clear();
