@@ -182,9 +182,9 @@ impl Feeder {
             true => format!("+CONTINUE {}\r\n", identity.history.id),
             false => "+CONTINUE\r\n".to_owned(),
         };
-        self.write(line.as_bytes())?;
         add(&replication.partial_syncs, 1);
         self.replica.peer.lock().applied = offset;
+        self.write(line.as_bytes())?;
         Ok(Some(Offset(identity.log_offset(offset))))
     }
 
