@@ -157,18 +157,7 @@ impl Settings {
         );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
-        self.lazy_expire
-            .store(config.bool(id("lazyfree-lazy-expire")), Ordering::Relaxed);
-        self.lazy_server_del.store(
-            config.bool(id("lazyfree-lazy-server-del")),
-            Ordering::Relaxed,
-        );
-        self.replica_read_only
-            .store(config.bool(id("replica-read-only")), Ordering::Relaxed);
-        self.serve_stale.store(
-            config.bool(id("replica-serve-stale-data")),
-            Ordering::Relaxed,
-        );
+        self.load_replication(config);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         self.load_eviction(config);
@@ -183,6 +172,23 @@ impl Settings {
 }
 
 impl Settings {
+    fn load_replication(&self, config: &Config) {
+        let set = |to: &AtomicBool, on: bool| to.store(on, Ordering::Relaxed);
+        set(&self.lazy_expire, config.bool(id("lazyfree-lazy-expire")));
+        set(
+            &self.lazy_server_del,
+            config.bool(id("lazyfree-lazy-server-del")),
+        );
+        set(
+            &self.replica_read_only,
+            config.bool(id("replica-read-only")),
+        );
+        set(
+            &self.serve_stale,
+            config.bool(id("replica-serve-stale-data")),
+        );
+    }
+
     /// The command by which the log removes what has expired.
     pub fn expire_word(&self) -> &'static [u8] {
         removal(&self.lazy_expire)

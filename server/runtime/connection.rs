@@ -16,9 +16,7 @@ use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
-use crate::replication::replicas::StreamRequest;
 use crate::resp::reply::ReplyBuffer;
-use crate::runtime::replication::feeder;
 use crate::settings::OutputLimit;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
@@ -27,7 +25,6 @@ use crate::stats::add;
 const READ_BYTES: usize = 16 << 10;
 /// Buffers larger than this are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
-
 /// A client that has been idle for so long gives back its buffers' room.
 const IDLE_BUFFERS_S: i64 = 2;
 /// What a client that has not logged in may send without its being a request.
@@ -52,12 +49,10 @@ where
         worker,
     };
     let _ = connection.run().await;
-    if let Some(request) = connection.session.stream_request.take()
-        && connection.hand_over(request)
-    {
-        return;
+    let rest = connection.input.split_off(connection.start);
+    if !super::replication::feeder::take_over(server, &mut connection.session, rest) {
+        connection.farewell();
     }
-    connection.farewell();
 }
 
 struct Connection<S> {
@@ -444,23 +439,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         waiter.finish();
     }
 
-    /// Hands the connection over to a thread that feeds a replica. The
-    /// descriptor is duplicated, so that our own end can be dropped.
-    fn hand_over(&mut self, request: StreamRequest) -> bool {
-        let client = self.session.client.clone();
-        if client.killed.load(Ordering::Acquire) {
-            return false;
-        }
-        client.closing.store(false, Ordering::Relaxed);
-        let rest = self.input.split_off(self.start);
-        let peer = self.session.peer.take().unwrap_or_default();
-        let given = feeder::start(self.server, client, *peer, request, rest);
-        if let Err(error) = &given {
-            tracing::warn!("a replica can't be served: {error}");
-        }
-        given.is_ok()
-    }
-
     /// Takes the client out of everything it was part of.
     fn farewell(&mut self) {
         let client = self.session.client.clone();
@@ -504,8 +482,7 @@ pub async fn tend(server: &'static Server) {
             let idle_s = idle_s(&client, now_ms);
             let held = client.is_subscriber()
                 || client.monitor.load(Ordering::Relaxed)
-                || client.replica.load(Ordering::Relaxed)
-                || client.primary.load(Ordering::Relaxed)
+                || client.is_peer()
                 || client.is_blocked();
             if timeout_s > 0 && idle_s > timeout_s && !held {
                 tracing::debug!(client = client.id, "closing an idle client");

@@ -182,7 +182,7 @@ pub struct Dataset {
 impl Dataset {
     /// The keyspace as it is at some moment between the call and its return.
     pub fn take(server: &'static Server) -> Result<Dataset, String> {
-        let (snapshot, temporary) = match &server.storage {
+        let (snapshot, temporary) = match server.any_storage() {
             Some(storage) => {
                 wait_for_checkpoint(server, storage)?;
                 (storage.tree.snapshot().map_err(|e| e.to_string())?, None)

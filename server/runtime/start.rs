@@ -111,14 +111,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
-    let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
-    let workers = Arc::new(workers);
-    for listener in listeners {
-        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
-    }
-    if let Some(listener) = unix {
-        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
-    }
+    serve(server, count, listeners, unix)?;
     let pid_file = write_pid_file(&server.config.read());
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
@@ -130,6 +123,25 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Starts the workers, and takes connections for them.
+fn serve(
+    server: &'static Server,
+    workers: usize,
+    listeners: Vec<std::net::TcpListener>,
+    unix: Option<std::os::unix::net::UnixListener>,
+) -> Result<(), String> {
+    let started = Workers::start(server, workers);
+    let (workers, _) = started.map_err(|e| format!("can't start: {e}"))?;
+    let workers = Arc::new(workers);
+    for listener in listeners {
+        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    if let Some(listener) = unix {
+        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Imports a file into an empty data directory, without serving.

@@ -21,6 +21,7 @@ use socket2::Socket;
 use super::Counted;
 use crate::config::id;
 use crate::connection::client::Client;
+use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::runtime::recovery::decode_map;
@@ -35,8 +36,27 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
 const NEWLINES: Duration = Duration::from_millis(500);
 
-/// Takes over a connection whose client asked for the stream.
-pub fn start(
+/// Takes over a connection whose client has asked for the stream; `rest` is
+/// what it sent besides. The descriptor is duplicated, so that the caller can
+/// drop its own. False if the client has not asked, or can't be served.
+pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) -> bool {
+    let Some(request) = session.stream_request.take() else {
+        return false;
+    };
+    let client = session.client.clone();
+    if client.killed.load(Ordering::Acquire) {
+        return false;
+    }
+    client.closing.store(false, Ordering::Relaxed);
+    let peer = session.peer.take().unwrap_or_default();
+    let given = start(server, client, *peer, request, rest);
+    if let Err(error) = &given {
+        tracing::warn!("a replica can't be served: {error}");
+    }
+    given.is_ok()
+}
+
+fn start(
     server: &'static Server,
     client: Arc<Client>,
     peer: Peer,
@@ -162,9 +182,9 @@ impl Feeder {
             true => format!("+CONTINUE {}\r\n", identity.history.id),
             false => "+CONTINUE\r\n".to_owned(),
         };
-        self.write(line.as_bytes())?;
         add(&replication.partial_syncs, 1);
         self.replica.peer.lock().applied = offset;
+        self.write(line.as_bytes())?;
         Ok(Some(Offset(identity.log_offset(offset))))
     }
 

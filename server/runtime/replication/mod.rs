@@ -105,8 +105,10 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         storage.log.start_term(Term(storage.log.term().0 + 1));
         storage.log.force_select_next();
     }
-    let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
-    server.config.write().set_value(id("replicaof"), value);
+    if server.cluster.is_none() {
+        let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
+        server.config.write().set_value(id("replicaof"), value);
+    }
     replication.set_target(target);
     // They are to learn of the new name.
     replication.replicas.disconnect();
