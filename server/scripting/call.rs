@@ -132,13 +132,11 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
     if let Err(error) = check(run, found, words) {
         return refuse(ctx, Some(found.number), error);
     }
-    if has_effects(found.command.flags) {
-        run.wrote = true;
-    }
     if let Err(error) = super::locks::ready(run, found.command, words) {
         return refuse(ctx, Some(found.number), error);
     }
     if run.abort.is_none() {
+        run.wrote |= has_effects(found.command.flags);
         run_command(run, found, words);
     }
     Ok(())

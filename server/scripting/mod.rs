@@ -50,6 +50,8 @@ pub struct Scripting {
     pub libraries: RwLock<library::Libraries>,
     /// Scripts that have run for long.
     pub running: busy::Running,
+    /// Who may write without having declared what.
+    pub roaming: locks::Roaming,
     /// Scripts under way, quick ones too.
     pub active: AtomicUsize,
     /// Bytes that all interpreters hold.

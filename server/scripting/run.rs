@@ -75,6 +75,7 @@ impl Flags {
 }
 
 /// What is called.
+#[derive(Clone)]
 pub enum What {
     /// A script of EVAL.
     Script(Arc<Script>),
@@ -139,9 +140,12 @@ pub struct Run {
     pub long: Option<Arc<LongScript>>,
     name: String,
     command: *const [&'static [u8]],
-    claims_all: bool,
-    /// Stripes of the keys that it declared.
-    pub declared: StripeSet,
+    /// It declared no keys, so it may use any.
+    pub claims_all: bool,
+    /// What runs.
+    pub what: What,
+    /// It is the roaming script that may write.
+    pub claimed: bool,
     /// It runs inside a transaction, which cannot be set aside.
     nested: bool,
 }
@@ -242,6 +246,11 @@ pub fn invoke(
     let mut all = false;
     let started = Ticks::now();
     loop {
+        if all && !may_have_all(server) {
+            ctx.session.postponed = true;
+            engine.give_back(&server.scripting);
+            return Ok(false);
+        }
         server.scripting.active.fetch_add(1, Ordering::Relaxed);
         let mut task = start(ctx, engine, invocation, all)?;
         match task.0.resume(()) {
@@ -275,6 +284,21 @@ pub fn invoke(
     }
 }
 
+/// Whether a script that begins again can have all stripes soon; if not, it is
+/// tried again later. Takes the right to roam.
+#[cold]
+fn may_have_all(server: &Server) -> bool {
+    let scripting = &server.scripting;
+    if !scripting.roaming.try_claim(SLICE) {
+        return false;
+    }
+    let free = super::busy::can_lock(server, StripeSet::ALL);
+    if !free {
+        scripting.roaming.give_back();
+    }
+    free
+}
+
 /// Makes the coroutine that runs a script by itself.
 fn start(
     ctx: &mut Context<'_>,
@@ -288,6 +312,9 @@ fn start(
         .or_else(|| corosensei::stack::DefaultStack::new(STACK_BYTES).ok());
     let Some(stack) = stack else {
         ctx.server.scripting.active.fetch_sub(1, Ordering::Relaxed);
+        if all {
+            ctx.server.scripting.roaming.give_back();
+        }
         return Err(CommandError::text("OOM no memory for a script's stack"));
     };
     let lent = Lent {
@@ -334,8 +361,9 @@ fn alone(
         holds_all: all,
         block: None,
     };
-    let mut run = Run::new(invocation, db_index, declared, yielder);
+    let mut run = Run::new(invocation, db_index, yielder);
     run.now_ms = now_ms;
+    run.claimed = all;
     let failed = execute(&mut engine, &mut run, &mut ctx, invocation, &mut output);
     let Context { db, session, .. } = ctx;
     let restart = run.abort == Some(Abort::Restart);
@@ -372,16 +400,14 @@ fn conclude(
         break_watches(server, &recorder);
     }
     drop(db);
+    if run.claimed {
+        server.scripting.roaming.give_back();
+    }
     recorder
 }
 
 impl Run {
-    fn new(
-        invocation: &Invocation<'_>,
-        db_index: u32,
-        declared: StripeSet,
-        yielder: *const Yielder<(), ()>,
-    ) -> Run {
+    fn new(invocation: &Invocation<'_>, db_index: u32, yielder: *const Yielder<(), ()>) -> Run {
         let (flags, name) = match &invocation.what {
             What::Script(script) => {
                 let name = String::from_utf8_lossy(&script.sha).into_owned();
@@ -411,7 +437,8 @@ impl Run {
             name,
             command: std::ptr::from_ref(invocation.command) as *const [&'static [u8]],
             claims_all: invocation.keys.is_empty(),
-            declared,
+            what: invocation.what.clone(),
+            claimed: false,
             nested: yielder.is_null(),
         }
     }
@@ -426,7 +453,7 @@ fn nested(
     let server = ctx.server;
     let index = ctx.session.db;
     let protocol = ctx.reply.protocol;
-    let mut run = Run::new(invocation, index, StripeSet::ALL, std::ptr::null());
+    let mut run = Run::new(invocation, index, std::ptr::null());
     run.now_ms = ctx.now_ms();
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);

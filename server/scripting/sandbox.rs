@@ -92,6 +92,8 @@ fn build_protected(lua: Lua) -> Native {
     unsafe { *handler_place = handler };
     lua.set_top(0);
     lua.collect(ffi::LUA_GCCOLLECT, 0);
+    // A new round once there is a third more than after the last.
+    lua.collect(ffi::LUA_GCSETPAUSE, 130);
     Ok(0)
 }
 
