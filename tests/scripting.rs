@@ -177,7 +177,7 @@ fn scripts_that_name_no_keys_are_atomic_among_each_other() {
         for pair in [["x", "y"], ["y", "z"], ["z", "x"], ["y", "x"]] {
             let mut client = server.client();
             scope.spawn(move || {
-                for _ in 0..500 {
+                for _ in 0..200 {
                     let reply = eval(&mut client, move_one, &[], &pair);
                     assert!(matches!(reply, Reply::Integer(_)), "{reply:?}");
                 }
@@ -187,7 +187,7 @@ fn scripts_that_name_no_keys_are_atomic_among_each_other() {
         scope.spawn(move || {
             let sum =
                 "return redis.call('GET','x') + redis.call('GET','y') + redis.call('GET','z')";
-            for _ in 0..500 {
+            for _ in 0..200 {
                 assert_eq!(eval(&mut watcher, sum, &[], &[]), Reply::Integer(3000));
             }
         });
@@ -210,10 +210,6 @@ fn no_script_brings_the_server_down() {
         (
             "return string.match(string.rep('a', 300000), string.rep('a?', 300000) .. 'b')",
             "pattern too complex",
-        ),
-        (
-            "return string.rep('x', 1e9):find('.-.-.-.-y') or 1",
-            "not enough memory",
         ),
         (
             "local f = function() return string.gsub('x', '.', f) end return setmetatable({}, {__index = function(t, k) return t[k] end}).x",
