@@ -25,7 +25,6 @@ use crate::stats::add;
 const READ_BYTES: usize = 16 << 10;
 /// Buffers larger than this are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
-
 /// A client that has been idle for so long gives back its buffers' room.
 const IDLE_BUFFERS_S: i64 = 2;
 /// What a client that has not logged in may send without its being a request.
@@ -324,11 +323,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Waits for the end of CLIENT PAUSE; what others send goes on.
+    /// Waits for the end of CLIENT PAUSE (what others send goes on), or of a script.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
         let (server, client) = (self.server, self.session.client.clone());
         if !crate::connection::pause::is_on(server, unix_ms()) {
-            // A script holds what the request needs.
             sleep(Duration::from_millis(5)).await;
             return Ok(());
         }

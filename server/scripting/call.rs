@@ -43,7 +43,7 @@ fn generic(lua: Lua, raises: bool) -> Native {
         return if raises { Err(Raise::Top) } else { Ok(1) };
     }
     if let Some(abort) = run.tick() {
-        return Err(super::run::end(lua, abort));
+        return Err(super::protect::end(lua, abort));
     }
     // The words are gone again before Lua is called.
     let outcome = {
@@ -53,7 +53,7 @@ fn generic(lua: Lua, raises: bool) -> Native {
         execute(run, &words)
     };
     if let Some(abort) = run.abort {
-        return Err(super::run::end(lua, abort));
+        return Err(super::protect::end(lua, abort));
     }
     lua.set_top(0);
     match outcome {
