@@ -332,11 +332,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Waits for the end of CLIENT PAUSE; what others send goes on.
+    /// Waits for the end of CLIENT PAUSE (what others send goes on), or of a script.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
         let (server, client) = (self.server, self.session.client.clone());
         if !crate::connection::pause::is_on(server, unix_ms()) {
-            // A script holds what the request needs.
             sleep(Duration::from_millis(5)).await;
             return Ok(());
         }

@@ -86,7 +86,7 @@ unsafe extern "C" fn allocate(
 ) -> *mut c_void {
     // SAFETY: the pointer that was given to lua_newstate; nothing else uses it
     // while Lua allocates.
-    let used = unsafe { &mut *(&raw mut (*owner.cast::<Owner>()).used) };
+    let used = unsafe { &mut (*owner.cast::<Owner>()).used };
     // SAFETY: the blocks come from these same functions.
     unsafe {
         if new == 0 {
