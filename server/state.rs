@@ -51,6 +51,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// Scripts and functions.
+    pub scripting: crate::scripting::Scripting,
     /// What clients' buffers take.
     pub client_memory: crate::connection::memory::ClientMemory,
     /// Keys that clients hold in caches of their own.
@@ -139,6 +141,7 @@ impl Server {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            scripting: Default::default(),
             client_memory: Default::default(),
             tracking: Default::default(),
             watches: Watches::default(),

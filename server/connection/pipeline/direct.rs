@@ -44,7 +44,12 @@ pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
     server.acl.keep_current(session);
     // CLIENT CACHING is for one command, and only the long way ends it.
     let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
-    let plain = !caching && session.transaction.is_none() && session.reply_mode == ReplyMode::On;
+    // While a script runs, locks are waited for on the long way only.
+    let scripts = server.scripting.active.load(Ordering::Relaxed) != 0;
+    let plain = !caching
+        && !scripts
+        && session.transaction.is_none()
+        && session.reply_mode == ReplyMode::On;
     match plain {
         true => gate::open(server, session),
         false => gate::Open::Nothing,
