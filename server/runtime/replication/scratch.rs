@@ -43,6 +43,8 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
         Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
     log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
     let storage = Storage::new(log, tree, faults);
+    // A snapshot may be keeping track of changes for itself.
+    let _turn = server.saves.tracking_turn.lock();
     let held = server.keyspace.try_lock_all(PATIENCE);
     let mut held = held.ok_or("a command runs for an hour already")?;
     let tree = storage.tree.get();

@@ -47,7 +47,7 @@ pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
             continue;
         }
         db.set_string(&key, &value, None)?;
-        if let Some(log) = server.log() {
+        if let Some(log) = server.own_log() {
             bytes.clear();
             encode(&mut bytes, &[b"SET", &key, &value]);
             log.append(index, &bytes, index);

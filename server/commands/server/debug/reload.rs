@@ -113,7 +113,7 @@ impl Effects {
         let mut bytes = Vec::new();
         encode(&mut bytes, &[b"MULTI"]);
         Effects {
-            log: server.log(),
+            log: server.own_log(),
             bytes,
             db: 0,
         }
