@@ -22,6 +22,7 @@ pub mod replication;
 pub mod resp;
 pub mod runtime;
 pub mod saves;
+pub mod scripting;
 pub mod settings;
 pub mod state;
 pub mod stats;

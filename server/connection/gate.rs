@@ -107,8 +107,8 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || session.routing.asking
         || session.client.capa_redirect.load(Ordering::Relaxed)
-        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
     {
         return Open::Nothing;
@@ -217,6 +217,11 @@ fn denial<'s>(
     Some((user, denial))
 }
 
+/// Whether the session's user may run a command.
+pub fn is_permitted(session: &Session, command: &'static Command, args: &[&[u8]]) -> bool {
+    session.unrestricted || denial(session, command, args).is_none()
+}
+
 /// The same for a command that a script calls; a refusal is noted.
 pub fn permission_in_script(
     server: &Server,
@@ -276,7 +281,7 @@ fn cluster(
     crate::cluster::route::check(server, session, command, args, None)
 }
 
-fn memory(
+pub(crate) fn memory(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -289,7 +294,7 @@ fn memory(
     }
 }
 
-fn storage(
+pub(crate) fn storage(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -309,7 +314,7 @@ fn storage(
 /// The first word of the error for a write that storage does not take.
 pub const REFUSED: &str = "MISCONF";
 
-fn replicas(
+pub(crate) fn replicas(
     server: &Server,
     _: &Session,
     command: &'static Command,

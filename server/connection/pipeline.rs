@@ -160,6 +160,11 @@ impl Pipeline {
                 };
                 let waiting = run_one(server, session, reply, &asked, &mut clock);
                 drop(args);
+                if std::mem::take(&mut session.postponed) {
+                    *start = consumed_to;
+                    self.give_up_parsed(index);
+                    return Stop::Paused;
+                }
                 consumed_to = if inline { parsed.end } else { bytes.end };
                 if let Some((waiter, timeout_ms)) = waiting {
                     *start = consumed_to;

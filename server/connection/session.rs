@@ -79,6 +79,12 @@ pub struct Session {
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
+    /// A script that was set aside, for the dispatcher to go on with.
+    pub detached: Option<crate::scripting::run::Detached>,
+    /// A script is running: time stands still, and order is kept.
+    pub in_script: bool,
+    /// The request must be tried again in a moment: a script holds its keys.
+    pub postponed: bool,
 }
 
 impl Session {
@@ -104,6 +110,9 @@ impl Session {
             peer: None,
             stream_request: None,
             routing: Default::default(),
+            detached: None,
+            in_script: false,
+            postponed: false,
         }
     }
 
@@ -114,6 +123,17 @@ impl Session {
     pub fn is_outdated(&self, server: &crate::state::Server) -> bool {
         let now = || server.replication.generation();
         self.following.is_some_and(|generation| generation != now())
+    }
+
+    /// The session in which a script of this one runs its commands.
+    pub fn for_script(caller: &Session) -> Session {
+        let mut session = Session::new(caller.client.clone(), true);
+        session.db = caller.db;
+        session.user = caller.user.clone();
+        session.unrestricted = caller.unrestricted;
+        session.acl_generation = caller.acl_generation;
+        session.replaying = caller.replaying;
+        session
     }
 
     /// How many channels and patterns it is subscribed to.

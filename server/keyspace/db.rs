@@ -139,6 +139,16 @@ impl<'k> Db<'k> {
         self.index
     }
 
+    /// Locks a further stripe, see [`Held::extend`].
+    pub fn extend(&mut self, stripe: usize, patience: std::time::Duration) -> bool {
+        self.held.extend(stripe, patience)
+    }
+
+    /// The stripes that are held.
+    pub fn held(&self) -> StripeSet {
+        self.held.set()
+    }
+
     /// Goes on in another logical database, which exists.
     pub fn select(&mut self, index: u32) {
         self.index = index;

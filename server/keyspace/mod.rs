@@ -156,6 +156,11 @@ impl Keyspace {
         Held::try_lock_all(&self.stripes, patience)
     }
 
+    /// Locks some stripes, or gives up after `patience`.
+    pub fn try_lock(&self, set: StripeSet, patience: std::time::Duration) -> Option<Held<'_>> {
+        Held::try_lock(&self.stripes, set, patience)
+    }
+
     /// How many keys a database has.
     pub fn key_count(&self, db: u32) -> u64 {
         self.key_counts[db as usize].load(Ordering::Relaxed).max(0) as u64
@@ -183,7 +188,7 @@ impl Keyspace {
     }
 
     /// Notes that a hash has a field that expires.
-    pub(crate) fn note_field_expiries(&self) {
+    pub fn note_field_expiries(&self) {
         self.field_expiries.store(true, Ordering::Relaxed);
     }
 

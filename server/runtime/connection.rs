@@ -334,6 +334,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for the end of CLIENT PAUSE; what others send goes on.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
         let (server, client) = (self.server, self.session.client.clone());
+        if !crate::connection::pause::is_on(server, unix_ms()) {
+            // A script holds what the request needs.
+            sleep(Duration::from_millis(5)).await;
+            return Ok(());
+        }
         client.postponed.store(true, Ordering::Relaxed);
         server.blocked.postpone();
         let ended = self.wait_for_unpause(server, &client).await;

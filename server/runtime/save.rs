@@ -113,7 +113,13 @@ fn write(server: &'static Server) -> Result<(), String> {
     let path = file_path(server);
     let dataset = Dataset::take(server)?;
     let temporary = temporary_name("rdb");
-    let written = write_file(server, &dataset, &temporary).and_then(|figures| {
+    let mut written = write_file(server, &dataset, &temporary);
+    if written.as_ref().is_err_and(is_of_fields) {
+        // The first of them was in the tree only until now.
+        server.keyspace.note_field_expiries();
+        written = write_file(server, &dataset, &temporary);
+    }
+    let written = written.and_then(|figures| {
         fs::rename(&temporary, &path)?;
         RealDisk.sync_dir(&std::env::current_dir()?)?;
         Ok(figures)
@@ -252,6 +258,12 @@ fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String>
     Ok(())
 }
 
+/// Whether a file could not be written because a field of a hash expires, which
+/// older versions of the format don't have.
+fn is_of_fields(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
 /// Writes the file and makes it durable; gives its keys and bytes.
 fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u64, u64)> {
     let options = {
@@ -268,6 +280,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     let saves = &server.saves;
     saves.keys_total.store(dataset.keys(), Ordering::Relaxed);
     let mut writer = FileWriter::new(file, options);
+    if server.keyspace.has_field_expiries() {
+        writer = writer.for_valkey_9();
+    }
     put_header(&mut writer)?;
     for source in &dataset.functions {
         writer.function(source)?;

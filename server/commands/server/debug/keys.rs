@@ -5,6 +5,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::keyspace::KeyRef;
 use crate::keyspace::codec;
+use crate::keyspace::db::ExpiryMode;
 use crate::keyspace::entry::{Entry, ValueRef};
 use crate::keyspace::limits::LIMITS;
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
@@ -19,6 +20,8 @@ pub fn with_entry(
 ) -> CommandResult {
     let stripe = KeyRef::new(key).stripe();
     ctx.each_stripe(std::iter::once(stripe), |db, _, _| {
+        // What has expired is there until somebody asks for it.
+        db.expiry_mode = ExpiryMode::Ignore;
         match db.peek(key)? {
             Some(entry) => f(Some(&entry)),
             None => f(None),
