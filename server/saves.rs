@@ -17,15 +17,16 @@ pub struct Saves {
     pub keys_done: AtomicU64,
     /// Keys that it has to write, about.
     pub keys_total: AtomicU64,
-    /// The log's offset that the tree is asked to take over soon.
-    pub wanted_offset: AtomicU64,
     /// A pure cache has no tree: changes are kept for a snapshot just now, and
     /// flushed databases must stay.
     pub walking: AtomicBool,
+    /// Held for as long, and by whoever gives the cache a tree after all.
+    pub tracking_turn: Mutex<()>,
     /// Keys of the last file that was loaded, and those left out because they
     /// had expired.
     pub loaded: (AtomicU64, AtomicU64),
-    /// BGREWRITEAOF: runs, and the offset that the one under way waits for.
+    /// BGREWRITEAOF: runs, and the number of the checkpoint that the last one
+    /// asked for.
     pub rewrites: (AtomicU64, AtomicU64),
 }
 

@@ -122,14 +122,20 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
             if Instant::now() >= next {
                 mend(server, storage);
                 next = Instant::now() + RETRY;
+            } else if control.requested().is_some() {
+                // Which `wait` does not wait for.
+                std::thread::sleep(TICK);
             }
             continue;
         }
         if let Some(number) = control.requested() {
-            if attempt(server, storage, PATIENCE) {
+            let may_try = !health.has(Trouble::Tree) || Instant::now() >= next;
+            if may_try && attempt(server, storage, PATIENCE) {
                 control.fulfil(number);
+            } else if may_try && health.has(Trouble::Tree) {
+                next = Instant::now() + RETRY;
             } else {
-                std::thread::sleep(PATIENCE);
+                std::thread::sleep(if may_try { PATIENCE } else { TICK });
             }
             continue;
         }
@@ -138,19 +144,11 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
         if (tail == 0 && !failed) || health.tree_paused.load(Ordering::Relaxed) {
             continue;
         }
-        // A snapshot or BGREWRITEAOF waits for it.
-        let applied = server.applied.load(Ordering::Relaxed);
-        let wanted = server.saves.wanted_offset.load(Ordering::Relaxed) > applied;
         let waited = Instant::now() >= next;
         let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed) || wanted;
         let due = match failed {
             true => waited,
-            false => {
-                wanted
-                    || idle
-                    || tail >= urgent_bytes(server)
-                    || (tail >= WORTHWHILE_BYTES && waited)
-            }
+            false => idle || tail >= urgent_bytes(server) || (tail >= WORTHWHILE_BYTES && waited),
         };
         if !due {
             continue;

@@ -26,8 +26,8 @@ use crate::state::{Server, Storage, unix_ms};
 
 /// How often `save` points are looked at.
 const TICK: Duration = Duration::from_millis(200);
-/// How often a checkpoint that a snapshot needs is looked for.
-const CHECKPOINT_TICK: Duration = Duration::from_millis(5);
+/// How often it is looked whether a checkpoint is still worth waiting for.
+const CHECKPOINT_TICK: Duration = Duration::from_millis(100);
 /// After a failed snapshot, `save` points wait so long.
 const RETRY: Duration = Duration::from_secs(5);
 /// Bytes after which the file is synced on the way, so that its end is not a
@@ -182,13 +182,16 @@ pub struct Dataset {
 impl Dataset {
     /// The keyspace as it is at some moment between the call and its return.
     pub fn take(server: &'static Server) -> Result<Dataset, String> {
+        let turn = server.saves.tracking_turn.lock();
         let (snapshot, temporary) = match server.any_storage() {
             Some(storage) => {
+                drop(turn);
                 wait_for_checkpoint(server, storage)?;
                 (storage.tree.snapshot().map_err(|e| e.to_string())?, None)
             }
             None => {
                 let tree = CacheTree::collect(server)?;
+                drop(turn);
                 (tree.snapshot()?, Some(tree))
             }
         };
@@ -236,12 +239,11 @@ fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
 
 /// Waits until the tree holds all that the log holds now.
 fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String> {
-    let wanted = storage.log.end().0;
-    server
-        .saves
-        .wanted_offset
-        .fetch_max(wanted, Ordering::Relaxed);
-    while server.applied.load(Ordering::Relaxed) < wanted {
+    if server.applied.load(Ordering::Relaxed) >= storage.log.end().0 {
+        return Ok(());
+    }
+    let number = storage.checkpoints.request();
+    while !storage.checkpoints.wait_made(number, CHECKPOINT_TICK) {
         if server.health.has(Trouble::Tree) {
             let failure = server.health.reason().unwrap_or_default();
             return Err(format!("the tree takes nothing over: {failure}"));
@@ -252,7 +254,6 @@ fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String>
         if server.saves.is_cancelled() {
             return Err("it was cancelled".into());
         }
-        std::thread::sleep(CHECKPOINT_TICK);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! to be rewritten, so what it asks for, a short log, is had by a checkpoint.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
@@ -9,7 +10,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
 use crate::saves::InProgress;
-use crate::state::Server;
+use crate::state::{Server, Storage};
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -58,11 +59,11 @@ pub const BGREWRITEAOF: Command = Command {
     arity: 1,
     run: |ctx, _| {
         let server = ctx.server;
-        let end = server.log().map_or(0, |log| log.end().0);
-        server.saves.wanted_offset.fetch_max(end, Ordering::Relaxed);
-        let (runs, until) = &server.saves.rewrites;
+        let (runs, asked) = &server.saves.rewrites;
         runs.fetch_add(1, Ordering::Relaxed);
-        until.store(end, Ordering::Relaxed);
+        if let Some(storage) = &server.storage {
+            asked.store(storage.checkpoints.request(), Ordering::Relaxed);
+        }
         ctx.reply
             .simple("Background append only file rewriting started");
         Ok(())
@@ -110,5 +111,7 @@ fn bgsave(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 
 /// Whether what BGREWRITEAOF started is under way.
 pub fn is_rewriting(server: &Server) -> bool {
-    server.saves.rewrites.1.load(Ordering::Relaxed) > server.applied.load(Ordering::Relaxed)
+    let asked = server.saves.rewrites.1.load(Ordering::Relaxed);
+    let made = |storage: &Storage| storage.checkpoints.wait_made(asked, Duration::ZERO);
+    asked != 0 && !server.storage.as_ref().is_none_or(made)
 }

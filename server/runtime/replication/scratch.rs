@@ -44,10 +44,8 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
         Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
     log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
     let storage = Storage::new(log, tree, faults);
-    // A snapshot of a cache without a tree keeps track of changes itself.
-    while server.saves.walking.load(Ordering::SeqCst) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // A snapshot may be keeping track of changes for itself.
+    let _turn = server.saves.tracking_turn.lock();
     let held = server.keyspace.try_lock_all(PATIENCE);
     let mut held = held.ok_or("a command runs for an hour already")?;
     let tree = storage.tree.get();
