@@ -1,6 +1,6 @@
 //! The cluster's protocol logic: slots, the node table and `nodes.conf`, the
-//! bus's messages, and the state machine that gossips, suspects, votes and
-//! takes over.
+//! bus's messages, the state machine that gossips, suspects, votes and takes
+//! over, and replication's hand-shake.
 //!
 //! Must not know tokio, sockets, files or clocks: [`bus::Bus`] takes the time,
 //! its inputs and its seed as arguments and gives outputs back. The server
@@ -19,6 +19,7 @@ pub mod identity;
 pub mod message;
 pub mod nodes_conf;
 pub mod random;
+pub mod replication;
 pub mod slot_set;
 pub mod slots;
 pub mod table;

@@ -1,7 +1,7 @@
 //! Reading values that are in the tree only, away from the workers: a few
 //! threads read, the connection that asked waits, others don't.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
@@ -147,12 +147,14 @@ fn bring_back(server: &'static Server, index: u32, key: &[u8]) {
     let stripe = StripeSet::one(key.stripe());
     for _ in 0..ATTEMPTS {
         let physical = server.keyspace.physical(index);
-        let Ok((value, commit)) = read_value(&storage.tree, physical, &key) else {
+        let tree = storage.tree.get();
+        let Ok((value, commit)) = read_value(&tree, physical, &key) else {
             return;
         };
         let mut db = Db::open(&server.keyspace, stripe, index, 0);
         db.access = Some(server.settings.stamp(crate::state::unix_ms()));
-        if db.physical() == physical && storage.tree.commit_seq() == commit {
+        let same_tree = Arc::ptr_eq(&tree, &storage.tree.get());
+        if same_tree && db.physical() == physical && tree.commit_seq() == commit {
             db.bring_back(key.bytes, value);
             add(&server.cold_reads.reads, 1);
             return;

@@ -185,6 +185,11 @@ fn excess(server: &Server) -> u64 {
     if limit == 0 {
         return 0;
     }
+    // A replica removes what its primary removes; values may leave its RAM.
+    let spills = || server.settings.policy().is_some_and(|policy| policy.to_tree);
+    if server.replication.is_replica() && !spills() {
+        return 0;
+    }
     let used = crate::memory::used_bytes();
     match used > limit {
         true => (used - limit).saturating_sub(uncounted_bytes(server)),
@@ -404,7 +409,7 @@ fn remove(
         return db.spill(&candidate.key);
     }
     let freed = evict(&mut db, policy, &candidate.key)?;
-    if let Some(log) = server.log() {
+    if let Some(log) = server.own_log() {
         let name: &[u8] = match server.settings.lazy_eviction.load(Relaxed) {
             true => b"UNLINK",
             false => b"DEL",

@@ -87,6 +87,15 @@ pub struct Settings {
     pub maxclients: AtomicI64,
     /// `protected-mode`.
     pub protected_mode: AtomicBool,
+    /// `lazyfree-lazy-expire`: what expired is logged as UNLINK.
+    pub lazy_expire: AtomicBool,
+    /// `lazyfree-lazy-server-del`: what a command removes besides its purpose
+    /// is logged as UNLINK.
+    pub lazy_server_del: AtomicBool,
+    /// `replica-read-only`.
+    pub replica_read_only: AtomicBool,
+    /// `replica-serve-stale-data`.
+    pub serve_stale: AtomicBool,
 }
 
 impl Settings {
@@ -148,6 +157,18 @@ impl Settings {
         );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
+        self.lazy_expire
+            .store(config.bool(id("lazyfree-lazy-expire")), Ordering::Relaxed);
+        self.lazy_server_del.store(
+            config.bool(id("lazyfree-lazy-server-del")),
+            Ordering::Relaxed,
+        );
+        self.replica_read_only
+            .store(config.bool(id("replica-read-only")), Ordering::Relaxed);
+        self.serve_stale.store(
+            config.bool(id("replica-serve-stale-data")),
+            Ordering::Relaxed,
+        );
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         self.load_eviction(config);
@@ -162,6 +183,17 @@ impl Settings {
 }
 
 impl Settings {
+    /// The command by which the log removes what has expired.
+    pub fn expire_word(&self) -> &'static [u8] {
+        removal(&self.lazy_expire)
+    }
+
+    /// The command by which the log removes what a command leaves empty or
+    /// replaces.
+    pub fn server_del_word(&self) -> &'static [u8] {
+        removal(&self.lazy_server_del)
+    }
+
     /// `maxmemory-policy`; None is `noeviction`.
     pub fn policy(&self) -> Option<Policy> {
         *self.policy.lock()
@@ -187,6 +219,13 @@ impl Settings {
         self.eviction_tenacity.store(tenacity, Ordering::Relaxed);
         let lazy = config.bool(id("lazyfree-lazy-eviction"));
         self.lazy_eviction.store(lazy, Ordering::Relaxed);
+    }
+}
+
+fn removal(lazy: &AtomicBool) -> &'static [u8] {
+    match lazy.load(Ordering::Relaxed) {
+        true => b"UNLINK",
+        false => b"DEL",
     }
 }
 

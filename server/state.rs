@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use redoubt_persistence::log::Log;
-use redoubt_persistence::tree::Tree;
 
 use crate::config::Config;
 use crate::connection::blocking::Blocked;
@@ -16,19 +15,10 @@ use crate::connection::watch::Watches;
 use crate::keyspace::Keyspace;
 use crate::settings::Settings;
 use crate::stats::Stats;
+pub use crate::storage::Storage;
 
 /// The version of the protocol that clients are promised.
 pub const REDIS_VERSION: &str = "7.2.4";
-
-/// Log and tree, when persistence is on.
-pub struct Storage {
-    /// The log.
-    pub log: Arc<Log>,
-    /// The tree.
-    pub tree: Arc<Tree>,
-    /// Makes the log's disk fail, for tests (DEBUG STORAGE).
-    pub faults: Arc<redoubt_persistence::disk::FaultSwitch>,
-}
 
 /// What SHUTDOWN asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +39,10 @@ pub struct Server {
     pub settings: Settings,
     /// Log and tree; None for a pure cache.
     pub storage: Option<Storage>,
+    /// Log and tree that a pure cache has for its part in replication.
+    pub scratch: std::sync::OnceLock<Storage>,
+    /// Its part in replication.
+    pub replication: crate::replication::Replication,
     /// Users and their rights.
     pub acl: crate::acl::Acl,
     /// Connected clients.
@@ -87,8 +81,6 @@ pub struct Server {
     pub pause_writes_only: AtomicBool,
     /// Rung when a pause ends early or the server shuts down.
     pub unpaused: tokio::sync::Notify,
-    /// Replication id of this history.
-    pub replication_id: Mutex<String>,
     /// Random name of this run (INFO run_id).
     pub run_id: String,
     /// When it started.
@@ -145,6 +137,8 @@ impl Server {
             config: RwLock::new(config),
             settings,
             storage,
+            scratch: std::sync::OnceLock::new(),
+            replication: Default::default(),
             acl: crate::acl::Acl::default(),
             clients: Clients::default(),
             pubsub: PubSub::default(),
@@ -164,7 +158,6 @@ impl Server {
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
             unpaused: tokio::sync::Notify::new(),
-            replication_id: Mutex::new(random_id()),
             run_id: random_id(),
             started: Instant::now(),
             started_ms: unix_ms(),
@@ -177,10 +170,37 @@ impl Server {
         }
     }
 
-    /// The log, when persistence is on.
+    /// Log and tree, if there are any, be it for replication only.
+    #[inline]
+    pub fn any_storage(&self) -> Option<&Storage> {
+        match &self.storage {
+            Some(storage) => Some(storage),
+            None => self.scratch.get(),
+        }
+    }
+
+    /// The log, when there is one.
     #[inline]
     pub fn log(&self) -> Option<&Arc<Log>> {
-        self.storage.as_ref().map(|storage| &storage.log)
+        self.any_storage().map(|storage| &storage.log)
+    }
+
+    /// The log, if this server's own effects go there: a replica's log holds
+    /// what its primary says and nothing else.
+    #[inline]
+    pub fn own_log(&self) -> Option<&Arc<Log>> {
+        match self.replication.is_replica() {
+            true => None,
+            false => self.log(),
+        }
+    }
+
+    /// Counts the replicas that `min-replicas-to-write` asks for.
+    pub fn count_good_replicas(&self) {
+        const LAG: crate::config::DirectiveId = crate::config::id("min-replicas-max-lag");
+        let lag_s = self.config.read().integer(LAG).max(0) as u64;
+        let now_ms = self.replication.now_ms();
+        self.replication.replicas.count_good(now_ms, lag_s);
     }
 
     /// Whether the log has failed or waits for space; cheap.

@@ -241,6 +241,29 @@ impl Log {
         Offset(end)
     }
 
+    /// As [`append`](Log::append), with `MULTI` before and `EXEC` behind all of
+    /// it, a `SELECT` included.
+    pub fn append_transaction(&self, db: u32, effects: &[u8], last_db: u32) -> Offset {
+        let mut group = self.shared.group.lock();
+        if group.refused {
+            return Offset(group.end);
+        }
+        let mut wake = group.push(b"*1\r\n$5\r\nMULTI\r\n");
+        if group.selected_db != db {
+            group.select(db);
+        }
+        wake |= group.push(effects);
+        wake |= group.push(b"*1\r\n$4\r\nEXEC\r\n");
+        group.selected_db = last_db;
+        let end = group.end;
+        self.shared.end.store(end, Release);
+        drop(group);
+        if wake {
+            self.shared.hurry_writer();
+        }
+        Offset(end)
+    }
+
     /// Appends a part of a primary's stream as it is. Which database is
     /// selected afterwards is unknown to the log, so that the next
     /// [`append`](Log::append) emits a `SELECT`.
@@ -264,6 +287,34 @@ impl Log {
             self.shared.hurry_writer();
         }
         Offset(end)
+    }
+
+    /// Appends a command that is of no database, such as PING; what is selected
+    /// stays so.
+    pub fn append_aside(&self, bytes: &[u8]) -> Offset {
+        let mut group = self.shared.group.lock();
+        if group.refused {
+            return Offset(group.end);
+        }
+        let wake = group.push(bytes);
+        let end = group.end;
+        self.shared.end.store(end, Release);
+        drop(group);
+        if wake {
+            self.shared.hurry_writer();
+        }
+        Offset(end)
+    }
+
+    /// Has what was appended written soon, rather than when the group's
+    /// interval is over. Does not wait.
+    pub fn write_soon(&self) {
+        self.shared.hurry_writer();
+    }
+
+    /// Has everything below `offset` made durable soon. Does not wait.
+    pub fn sync_soon(&self, offset: Offset) {
+        self.shared.request_sync(offset);
     }
 
     /// The end of what was appended.

@@ -256,14 +256,22 @@ impl Shared {
         found
     }
 
+    /// Has everything below `offset` made durable soon.
+    pub fn request_sync(&self, offset: Offset) {
+        let target = offset.0.min(self.end.load(Acquire));
+        if self.synced.load(Acquire) < target {
+            self.sync_requested.fetch_max(target, Release);
+            self.hurry_writer();
+        }
+    }
+
     /// Blocks until everything below `offset` is durable.
     pub fn sync_to(&self, offset: Offset) -> Result<(), LogError> {
         let target = offset.0.min(self.end.load(Acquire));
         if self.synced.load(Acquire) >= target {
             return Ok(());
         }
-        self.sync_requested.fetch_max(target, Release);
-        self.hurry_writer();
+        self.request_sync(offset);
         let mut progress = self.progress.lock();
         loop {
             if self.synced.load(Acquire) >= target {

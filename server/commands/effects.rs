@@ -58,10 +58,10 @@ pub fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
     }
 }
 
-/// Appends the removal of what had expired.
-pub fn encode_expired(out: &mut Vec<u8>, expired: &Expired) {
+/// Appends the removal of what had expired; `word` removes a key.
+pub fn encode_expired(out: &mut Vec<u8>, word: &[u8], expired: &Expired) {
     if expired.fields.is_empty() {
-        encode(out, &[b"DEL", &expired.key]);
+        encode(out, &[word, &expired.key]);
     }
     for fields in expired.fields.chunks(FIELDS_PER_EFFECT) {
         let mut args: Vec<&[u8]> = vec![b"HDEL", &expired.key];

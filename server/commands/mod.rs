@@ -20,6 +20,7 @@ pub mod hyperloglog;
 pub mod keys;
 pub mod list;
 pub mod pubsub;
+pub mod replication;
 pub mod sample;
 pub mod scan;
 pub mod scripting;
@@ -47,6 +48,7 @@ pub fn families() -> &'static [&'static [&'static Command]] {
         hyperloglog::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,
+        replication::COMMANDS,
         scripting::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,

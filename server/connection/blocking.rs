@@ -20,6 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
 use crate::commands::command::{Command, Group, flag};
+use crate::replication::replicas::Acks;
 use crate::resp::reply::ReplyBuffer;
 
 /// What a client gets when its time is over.
@@ -29,14 +30,9 @@ pub enum TimeoutReply {
     NullArray,
     /// A null.
     Null,
-    /// The integer 0: no replica has acknowledged (WAIT).
-    Zero,
-    /// Whether the local log, and how many replicas (none) have acknowledged
-    /// (WAITAOF).
-    Acknowledged {
-        /// 1 if the local log has synced.
-        local: i64,
-    },
+    /// How many replicas, and whether the disk, have what was written by then
+    /// (WAIT, WAITAOF).
+    Acks(Acks),
 }
 
 impl TimeoutReply {
@@ -45,12 +41,7 @@ impl TimeoutReply {
         match self {
             TimeoutReply::Null => reply.null(),
             TimeoutReply::NullArray => reply.null_array(),
-            TimeoutReply::Zero => reply.integer(0),
-            TimeoutReply::Acknowledged { local } => {
-                reply.array(2);
-                reply.integer(local);
-                reply.integer(0);
-            }
+            TimeoutReply::Acks(acks) => acks.write(reply),
         }
     }
 }

@@ -88,6 +88,10 @@ pub struct Client {
     pub query_free_bytes: AtomicU64,
     /// Whether it is a MONITOR.
     pub monitor: AtomicBool,
+    /// It is a replica that follows us.
+    pub replica: AtomicBool,
+    /// It is our primary.
+    pub primary: AtomicBool,
     /// A command of it waits for the end of CLIENT PAUSE.
     pub postponed: AtomicBool,
     /// Its connection should give back its buffers' room.
@@ -148,6 +152,8 @@ impl Client {
             capa_redirect: AtomicBool::new(false),
             import_source: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
+            replica: AtomicBool::new(false),
+            primary: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             tracking: ClientTracking::default(),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::blocking::Waiter;
+use super::blocking::{TimeoutReply, Waiter};
 use super::memory::listed_bytes;
 use super::pubsub::Kind;
 use super::session::{Queued, ReplyMode, Session};
@@ -182,11 +182,13 @@ pub fn open_db(
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
     db.access = touches.then(|| server.settings.stamp(now_ms));
-    db.recorder.observed = !session.replaying && is_observed(server);
+    let seen = !session.replaying || session.following.is_some();
+    db.recorder.observed = seen && is_observed(server);
     if session.replaying {
         db.expiry_mode = ExpiryMode::Ignore;
-    } else if super::pause::is_on(server, now_ms) {
-        // Nothing changes during CLIENT PAUSE, not by expiry either.
+    } else if super::pause::is_on(server, now_ms) || server.replication.is_replica() {
+        // Nothing changes during CLIENT PAUSE, not by expiry either; and what
+        // a replica has is removed when its primary says so.
         db.expiry_mode = ExpiryMode::Hide;
     }
     db
@@ -218,6 +220,9 @@ pub fn call(
     if let Some(key) = &hint {
         db.hint(key);
     }
+    if session.is_outdated(server) {
+        return None;
+    }
     let mut ctx = Context {
         server,
         session,
@@ -243,6 +248,10 @@ pub fn call(
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
+        if let TimeoutReply::Acks(_) = waiter.on_timeout {
+            server.replication.replicas.await_acks(waiter.clone());
+            server.replication.log_bell.ring();
+        }
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
         waiting = Some((waiter, timeout_ms));
     }
@@ -277,8 +286,8 @@ fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
 /// Returns whether it failed.
 pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let mark = ctx.reply.len();
-    let ready = match found.command.has(flag::WRITE) && ctx.server.keyspace.is_warming() {
-        true => warm_keys(ctx, found.command, args),
+    let ready = match found.command.has(flag::WRITE) {
+        true => ready_to_write(ctx, found.command, args),
         false => Ok(()),
     };
     let result = ready.and_then(|()| (found.command.run)(ctx, args));
@@ -296,6 +305,17 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
             add(&ctx.server.stats.commands_of(found.number).failed, 1);
             true
         }
+    }
+}
+
+#[inline]
+fn ready_to_write(ctx: &mut Context, command: &'static Command, args: &[&[u8]]) -> CommandResult {
+    if !ctx.session.replaying && !ctx.in_transaction {
+        super::gate::read_only(ctx.server, ctx.session, command, args)?;
+    }
+    match ctx.server.keyspace.is_warming() {
+        true => warm_keys(ctx, command, args),
+        false => Ok(()),
     }
 }
 
@@ -325,16 +345,24 @@ pub(super) fn conclude(
 ) -> Recorder {
     let mut db = db;
     let recorder = std::mem::take(&mut db.recorder);
-    if !session.replaying {
-        if recorder.dirty != 0 || !recorder.expired.is_empty() {
-            log_effects(server, session.db, &recorder, effects, failed, request);
-        }
-        if server.watches.any() {
-            break_watches(server, &recorder);
-        }
+    if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
+        log_effects(server, session.db, &recorder, effects, failed, request);
+    } else if session.following.is_some() && db.holds_any() {
+        log_stream(server, session);
+    }
+    if server.watches.any() && (!session.replaying || session.following.is_some()) {
+        break_watches(server, &recorder);
     }
     drop(db);
     recorder
+}
+
+/// Puts what came from our primary into our log, byte for byte. A stripe is
+/// locked by the caller.
+pub fn log_stream(server: &Server, session: &Session) {
+    if let (Some(part), Some(log)) = (session.stream_part.take(), server.log()) {
+        log.append_raw_selected(&part, session.db);
+    }
 }
 
 /// Puts what a command did into the log.
@@ -347,7 +375,7 @@ pub(super) fn log_effects(
     failed: bool,
     request: &Request,
 ) {
-    let Some(log) = server.log() else { return };
+    let Some(log) = server.own_log() else { return };
     if !recorder.expired.is_empty() {
         append_expired(server, recorder);
     }
@@ -381,11 +409,11 @@ pub(super) fn log_effects(
 
 /// Logs the removal of keys that were found expired.
 pub fn append_expired(server: &Server, recorder: &Recorder) {
-    let Some(log) = server.log() else { return };
+    let Some(log) = server.own_log() else { return };
     add(&server.stats.expired, expired_keys(&recorder.expired));
     for expired in &recorder.expired {
         let mut bytes = Vec::new();
-        encode_expired(&mut bytes, expired);
+        encode_expired(&mut bytes, server.settings.expire_word(), expired);
         log.append(expired.db, &bytes, expired.db);
     }
 }
@@ -426,7 +454,7 @@ pub(super) fn notice(
     if server.log().is_none() && expired != 0 {
         add(&server.stats.expired, expired);
     }
-    if session.replaying || changes.is_empty() {
+    if (session.replaying && session.following.is_none()) || changes.is_empty() {
         return;
     }
     notify(server, &changes);

@@ -23,11 +23,14 @@ const CHECKS: &[(&str, Check)] = &[
     ("nested transaction", no_multi),
     ("permission", permission),
     ("cluster", cluster),
+    ("redirection", redirect),
     ("memory", memory),
     ("storage", storage),
     ("replicas", replicas),
+    ("read-only replica", read_only),
     ("loading", loading),
     ("subscriber", subscriber),
+    ("stale replica", stale),
 ];
 
 /// Those of them that EXEC makes again, for each command that was queued.
@@ -37,6 +40,7 @@ const CHECKS_IN_EXEC: &[(&str, Check)] = &[
     ("storage", storage),
     ("replicas", replicas),
     ("loading", loading),
+    ("stale replica", stale),
 ];
 
 /// Runs all checks.
@@ -60,6 +64,9 @@ pub fn check_in_exec(
     command: &'static Command,
     args: &[&[u8]],
 ) -> Result<(), CommandError> {
+    if session.replaying {
+        return Ok(());
+    }
     CHECKS_IN_EXEC
         .iter()
         .try_for_each(|(_, check)| check(server, session, command, args))
@@ -72,9 +79,13 @@ pub fn check_writes(
     session: &Session,
     command: &'static Command,
 ) -> Result<(), CommandError> {
+    if session.replaying {
+        return Ok(());
+    }
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])?;
-    replicas(server, session, command, &[])
+    replicas(server, session, command, &[])?;
+    read_only(server, session, command, &[])
 }
 
 /// What passes all checks but `arity`, whatever its arguments.
@@ -96,11 +107,16 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || session.client.capa_redirect.load(Ordering::Relaxed)
         || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
         || server.keyspace.has_spilled()
     {
         return Open::Nothing;
+    }
+    if server.replication.is_replica() {
+        let fresh = settings.serve_stale.load(Ordering::Relaxed) || server.replication.link.is_up();
+        return if fresh { Open::Reads } else { Open::Nothing };
     }
     let writable = !server.health.refuses()
         && eviction::has_ample_room(server)
@@ -303,19 +319,88 @@ pub fn only_refusals(replies: &[u8]) -> bool {
         && lines.all(|line| line.starts_with(b"-") && line[1..].starts_with(REFUSED.as_bytes()))
 }
 
-/// No replica can be connected yet, so none counts.
 fn replicas(
     server: &Server,
     _: &Session,
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if !command.has(flag::WRITE) || server.settings.min_replicas.load(Ordering::Relaxed) == 0 {
+    let wanted = server.settings.min_replicas.load(Ordering::Relaxed);
+    if wanted == 0 || !command.has(flag::WRITE) || server.replication.is_replica() {
+        return Ok(());
+    }
+    let enough = || server.replication.replicas.good() as u64 >= wanted;
+    if enough() {
+        return Ok(());
+    }
+    server.count_good_replicas();
+    if enough() {
         return Ok(());
     }
     Err(CommandError::text(
         "NOREPLICAS Not enough good replicas to write.",
     ))
+}
+
+/// A client that follows redirections (CLIENT CAPA REDIRECT) is sent from a
+/// replica to its primary, unless it only reads and says that it may (READONLY).
+fn redirect(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    if !server.replication.is_replica() || !session.client.capa_redirect.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let queued = session.transaction.iter().flat_map(|t| &t.queued);
+    let mut queued = queued.filter(|_| command.name == "exec");
+    let writes = command.has(flag::WRITE) || queued.any(|q| q.command.has(flag::WRITE));
+    let reads = command.has(flag::READONLY) && !session.routing.read_only;
+    match server.replication.target() {
+        Some(target) if writes || reads => Err(CommandError::text(format!(
+            "REDIRECT {}:{}",
+            target.host, target.port
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Asked again under the locks of a command: a server may have become a replica
+/// since it passed the gate.
+pub fn read_only(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let forbidden = server.replication.is_replica()
+        && command.has(flag::WRITE)
+        && server.settings.replica_read_only.load(Ordering::Relaxed);
+    match forbidden {
+        false => Ok(()),
+        true => Err(CommandError::text(
+            "READONLY You can't write against a read only replica.",
+        )),
+    }
+}
+
+fn stale(
+    server: &Server,
+    _: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let refused = server.replication.is_replica()
+        && !server.settings.serve_stale.load(Ordering::Relaxed)
+        && !command.has(flag::STALE)
+        && !server.replication.link.is_up();
+    match refused {
+        false => Ok(()),
+        true => Err(CommandError::text(
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        )),
+    }
 }
 
 fn loading(

@@ -36,7 +36,11 @@ impl ClientType {
 
     /// The class of a client.
     pub fn of(client: &Client) -> ClientType {
-        if client.is_subscriber() {
+        if client.primary.load(Ordering::Relaxed) {
+            ClientType::Primary
+        } else if client.replica.load(Ordering::Relaxed) {
+            ClientType::Replica
+        } else if client.is_subscriber() {
             ClientType::Pubsub
         } else {
             ClientType::Normal
@@ -52,6 +56,8 @@ pub const FLAG_LETTERS: &str = "OSMPxbtRBdcuAUreTIN";
 /// | letter | the client |
 /// |---|---|
 /// | `O` | is a monitor |
+/// | `S` | is a replica |
+/// | `M` | is our primary |
 /// | `P` | listens to channels |
 /// | `t` | tracks keys |
 /// | `R` | tracks keys for a connection that is gone |
@@ -70,6 +76,8 @@ pub fn flags(client: &Client) -> String {
     let is = |flag: &std::sync::atomic::AtomicBool| flag.load(Ordering::Relaxed);
     let letters = [
         ('O', is(&client.monitor)),
+        ('S', is(&client.replica)),
+        ('M', is(&client.primary)),
         ('P', client.is_subscriber()),
         ('t', client.tracking.has(mode::ON)),
         ('R', client.tracking.has(mode::BROKEN)),

@@ -159,7 +159,7 @@ fn is_refused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
 }
 
 /// Ends a claimed waiter's wait with a reply.
-fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
+pub fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     server.blocked.remove(waiter);
     *waiter.client.waiter.lock() = None;
     if !waiter.silent {
@@ -169,6 +169,28 @@ fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     }
     waiter.finish();
     waiter.client.bell.notify_one();
+}
+
+/// Ends all waits with an error, since nothing can be waited for here any
+/// more: the server has become a replica.
+pub fn unblock_all(server: &Server) {
+    for client in server.clients.all() {
+        let Some(waiter) = client.waiter.lock().clone() else {
+            continue;
+        };
+        if !waiter.take() {
+            continue;
+        }
+        if let Some(found) = table().by_name(waiter.command.name.as_bytes()) {
+            add(&server.stats.commands_of(found.number).failed, 1);
+        }
+        let mut reply = ReplyBuffer::new(client.protocol());
+        let error = CommandError::text(
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        );
+        reply_error(server, &mut reply, &error);
+        answer(server, &waiter, &reply.buf);
+    }
 }
 
 /// Ends a client's wait before its time (CLIENT UNBLOCK): with the reply of a

@@ -70,6 +70,15 @@ pub struct Session {
     pub cold_waits: u32,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
+    /// It is our primary's stream, in this generation of our role.
+    pub following: Option<u64>,
+    /// Of our primary's stream: the bytes of what is being run, until they are
+    /// in the log.
+    pub stream_part: std::cell::Cell<Option<Vec<u8>>>,
+    /// What it told of itself as a replica.
+    pub peer: Option<Box<redoubt_cluster::replication::peer::Peer>>,
+    /// It asked for the stream: the connection is handed over to a thread.
+    pub stream_request: Option<crate::replication::replicas::StreamRequest>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
 }
@@ -93,8 +102,21 @@ impl Session {
             wrote: false,
             cold_waits: 0,
             replaying: false,
+            following: None,
+            stream_part: std::cell::Cell::new(None),
+            peer: None,
+            stream_request: None,
             routing: Default::default(),
         }
+    }
+
+    /// Whether it is the stream of a primary that we follow no more. Asked
+    /// under the lock of a stripe, this stays true or false until it is given
+    /// back.
+    #[inline]
+    pub fn is_outdated(&self, server: &crate::state::Server) -> bool {
+        let now = || server.replication.generation();
+        self.following.is_some_and(|generation| generation != now())
     }
 
     /// How many channels and patterns it is subscribed to.

@@ -63,6 +63,13 @@ impl Watches {
         }
     }
 
+    /// Breaks every transaction that watches anything.
+    pub fn touch_all(&self) {
+        for client in self.by_key.lock().values().flatten() {
+            client.watch_broken.store(true, Ordering::Release);
+        }
+    }
+
     /// The watched keys of a database (SWAPDB, FLUSHALL).
     pub fn keys_of(&self, db: u32) -> Vec<Vec<u8>> {
         let by_key = self.by_key.lock();

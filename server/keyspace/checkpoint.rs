@@ -10,9 +10,10 @@ use std::time::Duration;
 use redoubt_cluster::slots::Slot;
 
 use super::codec;
-use super::dirty::{PreImage, unpacked};
+use super::dirty::{PreImage, packed, unpacked};
 use super::entry::Entry;
-use super::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeDb};
+use super::stripe::{Held, SLOTS_PER_STRIPE, STRIPES, StripeDb};
+use super::table::hash_bytes;
 use super::{DbMap, Keyspace};
 
 /// Keys whose values are collected under one hold of a stripe's lock.
@@ -122,6 +123,30 @@ impl Keyspace {
     /// Begins keeping track of changes for a tree.
     pub fn start_tracking(&self) {
         self.tracking.store(true, Ordering::SeqCst);
+    }
+
+    /// Begins to keep track for a tree that has nothing yet: every key counts
+    /// as changed. All stripes are held.
+    pub fn track_everything(
+        &self,
+        held: &mut Held<'_>,
+        tree: std::sync::Arc<redoubt_persistence::tree::Tree>,
+    ) {
+        let parity = self.parity();
+        for index in 0..STRIPES {
+            for share in held.stripe(index).dbs.iter_mut().flatten() {
+                let (tables, dirty) = (&share.tables, &mut share.dirty);
+                for (slot, table) in tables.iter().enumerate() {
+                    for entry in table.iter() {
+                        entry.set_dirty(parity, true);
+                        let hash = hash_bytes(entry.key());
+                        dirty.changed[parity].push(packed(slot, hash));
+                    }
+                }
+            }
+        }
+        *self.tree.lock() = Some(tree);
+        self.start_tracking();
     }
 
     /// Stops keeping track of changes; all locks are held.
@@ -269,6 +294,41 @@ impl Keyspace {
             panic!("the keyspace is in use before the tree is attached");
         };
         let mut held = held;
+        self.take_over(&mut held, tree, map, key_counts);
+    }
+
+    /// Puts what a tree holds in place of everything. All stripes are held.
+    pub fn replace(
+        &self,
+        held: &mut Held<'_>,
+        tree: std::sync::Arc<redoubt_persistence::tree::Tree>,
+        map: DbMap,
+        key_counts: &[(u32, u64)],
+    ) {
+        for index in 0..STRIPES {
+            for share in std::mem::take(&mut held.stripe(index).dbs)
+                .into_iter()
+                .flatten()
+            {
+                free_later(Garbage::Share(share));
+            }
+        }
+        self.cold_slots.store(0, Ordering::Relaxed);
+        for counts in [&self.key_counts, &self.expires_counts] {
+            counts
+                .iter()
+                .for_each(|count| count.store(0, Ordering::Relaxed));
+        }
+        self.take_over(held, tree, Some(map), key_counts);
+    }
+
+    fn take_over(
+        &self,
+        held: &mut Held<'_>,
+        tree: std::sync::Arc<redoubt_persistence::tree::Tree>,
+        map: Option<DbMap>,
+        key_counts: &[(u32, u64)],
+    ) {
         if let Some(mut map) = map {
             let mut next = map
                 .physical

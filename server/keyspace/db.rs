@@ -125,6 +125,11 @@ impl<'k> Db<'k> {
         self.keyspace
     }
 
+    /// Whether any stripe is locked.
+    pub fn holds_any(&self) -> bool {
+        self.held.holds_any()
+    }
+
     /// Whether the stripe of a key is locked, so that the key may be touched.
     pub fn holds(&self, key: &[u8]) -> bool {
         self.held.holds(self.key_ref(key).stripe())

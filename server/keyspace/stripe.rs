@@ -241,6 +241,11 @@ impl<'k> Held<'k> {
         self.one == stripe || self.set.has(stripe)
     }
 
+    /// Whether any stripe is held.
+    pub fn holds_any(&self) -> bool {
+        self.one != NONE || self.set != StripeSet::default()
+    }
+
     /// A held stripe.
     #[inline]
     pub fn stripe(&mut self, index: usize) -> &mut Stripe {

@@ -31,11 +31,14 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
     let mut first = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(ROUND);
-        if server.storage.is_none() && !server.saves.walking.load(Ordering::SeqCst) {
+        if server.any_storage().is_none() && !server.saves.walking.load(Ordering::SeqCst) {
             let retired = server.keyspace.db_map().retired;
             if !retired.is_empty() {
                 server.keyspace.free_retired(&retired);
             }
+        }
+        if server.replication.is_replica() {
+            continue;
         }
         crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
@@ -112,7 +115,7 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
 }
 
 fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> {
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.any_storage() else {
         return Ok(());
     };
     let client = crate::connection::client::Client::new("warming".into(), "".into(), -1, 0);
@@ -126,17 +129,20 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
     }
     let mut cursor = ScanCursor::start();
     let mut reading = server.keyspace.physical(db);
+    let mut tree = storage.tree.get();
     while !cursor.is_done() {
         // The snapshot is opened under the lock: a row that was removed since
         // is either still known as removed, or not in this snapshot.
         let mut held = open_db(server, &session, set, 0);
         let physical = server.keyspace.physical(db);
-        if physical != reading {
-            // Flushed or swapped meanwhile: what is cold there begins anew.
+        if physical != reading || !Arc::ptr_eq(&tree, &storage.tree.get()) {
+            // Flushed, swapped, or synced with a primary meanwhile: what is
+            // cold there begins anew.
             reading = physical;
+            tree = storage.tree.get();
             cursor = ScanCursor::start();
         }
-        let snapshot = storage.tree.snapshot().map_err(|e| e.to_string())?;
+        let snapshot = tree.snapshot().map_err(|e| e.to_string())?;
         let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
         for (key, value, expire_at_ms) in rows {

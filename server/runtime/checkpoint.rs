@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use redoubt_cluster::replication::history::History;
 use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim};
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
@@ -20,7 +21,8 @@ use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
 use crate::keyspace::stripe::STRIPES;
-use crate::state::{Server, Storage, random_id};
+use crate::replication::new_id;
+use crate::state::{Server, Storage};
 use crate::stats::add;
 
 /// How often the need for a checkpoint is looked at.
@@ -38,11 +40,15 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a checkpoint's beginning may hold up commands.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Asks the checkpoint thread to end, after a last checkpoint if wanted.
+/// What others ask of the checkpoint thread: to end, after a last checkpoint
+/// if wanted, or to make one now.
 #[derive(Default)]
 pub struct Control {
     state: Mutex<(bool, bool)>,
     bell: Condvar,
+    /// Checkpoints asked for, and made on request, by number.
+    requests: Mutex<(u64, u64)>,
+    made: Condvar,
 }
 
 impl Control {
@@ -52,9 +58,41 @@ impl Control {
         self.bell.notify_all();
     }
 
+    /// Asks for a checkpoint that begins from now on, so that what follows it
+    /// in the log selects its database anew. Gives a number to wait for.
+    pub fn request(&self) -> u64 {
+        let mut requests = self.requests.lock();
+        requests.0 += 1;
+        let number = requests.0;
+        drop(requests);
+        // Under the lock, so that the thread is not between look and wait.
+        drop(self.state.lock());
+        self.bell.notify_all();
+        number
+    }
+
+    /// Waits for a while for the checkpoint of this number; whether it is made.
+    pub fn wait_made(&self, number: u64, time: Duration) -> bool {
+        let mut requests = self.requests.lock();
+        if requests.1 < number {
+            self.made.wait_for(&mut requests, time);
+        }
+        requests.1 >= number
+    }
+
+    fn requested(&self) -> Option<u64> {
+        let requests = self.requests.lock();
+        (requests.0 > requests.1).then_some(requests.0)
+    }
+
+    fn fulfil(&self, number: u64) {
+        self.requests.lock().1 = number;
+        self.made.notify_all();
+    }
+
     fn wait(&self, time: Duration) -> (bool, bool) {
         let mut state = self.state.lock();
-        if !state.0 {
+        if !state.0 && self.requested().is_none() {
             self.bell.wait_for(&mut state, time);
         }
         *state
@@ -62,10 +100,8 @@ impl Control {
 }
 
 /// The thread's body.
-pub fn run(server: &'static Server, control: &Control) {
-    let Some(storage) = &server.storage else {
-        return;
-    };
+pub fn run(server: &'static Server, storage: &'static Storage) {
+    let control = &storage.checkpoints;
     let mut next = Instant::now();
     let mut last_end = storage.log.end();
     loop {
@@ -86,6 +122,14 @@ pub fn run(server: &'static Server, control: &Control) {
             if Instant::now() >= next {
                 mend(server, storage);
                 next = Instant::now() + RETRY;
+            }
+            continue;
+        }
+        if let Some(number) = control.requested() {
+            if attempt(server, storage, PATIENCE) {
+                control.fulfil(number);
+            } else {
+                std::thread::sleep(PATIENCE);
             }
             continue;
         }
@@ -132,9 +176,15 @@ fn urgent_bytes(server: &Server) -> u64 {
 
 /// Makes a checkpoint; false when it has to be tried again.
 fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bool {
-    let cut = server
-        .keyspace
-        .begin_checkpoint(patience, || storage.log.position());
+    let _turn = storage.tree_turn.lock();
+    // A replica's stream may not be added to; there the number is known.
+    let fresh = storage.checkpoints.requested().is_some() && !server.replication.is_replica();
+    let cut = server.keyspace.begin_checkpoint(patience, || {
+        if fresh {
+            storage.log.force_select_next();
+        }
+        storage.log.position()
+    });
     let Some((frozen, (offset, selected_db))) = cut else {
         return false;
     };
@@ -142,7 +192,6 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
         frozen,
         offset,
         selected_db,
-        replication_id: server.replication_id.lock().clone(),
         beginning: None,
     };
     take_over(server, storage, &cut)
@@ -152,6 +201,7 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
 /// log begins anew behind it (I6). It is another history then: what was
 /// acknowledged is all there, but not byte for byte in a log.
 fn mend(server: &'static Server, storage: &Storage) {
+    let _turn = storage.tree_turn.lock();
     storage.log.end_failed();
     let began = server
         .keyspace
@@ -163,7 +213,6 @@ fn mend(server: &'static Server, storage: &Storage) {
         frozen,
         offset,
         selected_db: 0,
-        replication_id: random_id(),
         beginning: None,
     };
     let mended = begin_anew(&storage.log, offset, |first| {
@@ -177,7 +226,15 @@ fn mend(server: &'static Server, storage: &Storage) {
         tracing::error!("the log can't begin anew: {error}");
         add(&server.health.failed_mends, 1);
     } else {
-        *server.replication_id.lock() = cut.replication_id;
+        let named = server.replication.change_identity(|identity| {
+            identity.history = History::new(new_id());
+            identity.begin = offset.0;
+        });
+        if let Err(error) = named {
+            tracing::error!("can't write the replication state: {error}");
+        }
+        server.replication.replicas.disconnect();
+        server.replication.link.cut();
         add(&server.health.log_restarts, 1);
         server.health.clear(Trouble::Log);
         tracing::warn!("Everything is stored, and a new log begins at offset {offset}");
@@ -193,7 +250,6 @@ struct Cut {
     frozen: Frozen,
     offset: Offset,
     selected_db: u32,
-    replication_id: String,
     /// The first segment of a log that is to begin anew here.
     beginning: Option<u64>,
 }
@@ -211,7 +267,8 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             health.last_checkpoint_rows.store(rows, Ordering::Relaxed);
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
-            trim(&storage.log, cut.offset, retention_bytes(server));
+            let held = cut.offset.0.saturating_sub(storage.held_log());
+            trim(&storage.log, cut.offset, retention_bytes(server).max(held));
             true
         }
         Err(error) => {
@@ -252,7 +309,6 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
         offset: cut.offset.0,
         term: storage.log.term().0,
         selected_db: cut.selected_db,
-        replication_id: cut.replication_id.clone(),
         ..Meta::default()
     };
     // Retired databases leave the tree with this transaction.
@@ -260,7 +316,9 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
     meta.extra.extend(cut.beginning.map(encode_beginning));
-    let mut batch = storage.tree.begin().map_err(|e| e.to_string())?;
+    server.replication.identity().stamp(&mut meta);
+    let tree = storage.tree.get();
+    let mut batch = tree.begin().map_err(|e| e.to_string())?;
     let mut physical: Vec<u32> = cut.frozen.map.physical.clone();
     physical.sort_unstable();
     let mut rows = Rows::default();

@@ -16,7 +16,9 @@ use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
+use crate::replication::replicas::StreamRequest;
 use crate::resp::reply::ReplyBuffer;
+use crate::runtime::replication::feeder;
 use crate::settings::OutputLimit;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
@@ -50,6 +52,11 @@ where
         worker,
     };
     let _ = connection.run().await;
+    if let Some(request) = connection.session.stream_request.take()
+        && connection.hand_over(request)
+    {
+        return;
+    }
     connection.farewell();
 }
 
@@ -432,6 +439,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         waiter.finish();
     }
 
+    /// Hands the connection over to a thread that feeds a replica. The
+    /// descriptor is duplicated, so that our own end can be dropped.
+    fn hand_over(&mut self, request: StreamRequest) -> bool {
+        let client = self.session.client.clone();
+        if client.killed.load(Ordering::Acquire) {
+            return false;
+        }
+        client.closing.store(false, Ordering::Relaxed);
+        let rest = self.input.split_off(self.start);
+        let peer = self.session.peer.take().unwrap_or_default();
+        let given = feeder::start(self.server, client, *peer, request, rest);
+        if let Err(error) = &given {
+            tracing::warn!("a replica can't be served: {error}");
+        }
+        given.is_ok()
+    }
+
     /// Takes the client out of everything it was part of.
     fn farewell(&mut self) {
         let client = self.session.client.clone();
@@ -475,6 +499,8 @@ pub async fn tend(server: &'static Server) {
             let idle_s = idle_s(&client, now_ms);
             let held = client.is_subscriber()
                 || client.monitor.load(Ordering::Relaxed)
+                || client.replica.load(Ordering::Relaxed)
+                || client.primary.load(Ordering::Relaxed)
                 || client.is_blocked();
             if timeout_s > 0 && idle_s > timeout_s && !held {
                 tracing::debug!(client = client.id, "closing an idle client");

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod import;
 pub mod listener;
 pub mod recovery;
+pub mod replication;
 mod rounds;
 pub mod save;
 pub mod start;

@@ -20,6 +20,7 @@ use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
 use crate::connection::session::Session;
 use crate::keyspace::DbMap;
+use crate::replication::identity::{Identity, TREE, settle_tree};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
@@ -32,6 +33,8 @@ const REPLAY_CHUNK: usize = 4 << 20;
 pub struct Opened {
     /// Log and tree.
     pub storage: Storage,
+    /// Its history, if it is not new.
+    pub identity: Option<Identity>,
     /// What the tree says of itself.
     pub meta: Meta,
     /// Holds the directory for this process.
@@ -50,7 +53,8 @@ pub fn sync_policy(config: &Config) -> SyncPolicy {
 /// Opens tree and log in `dir`. Errors are for the operator to read.
 pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let lock = DirectoryLock::acquire(dir).map_err(|e| e.to_string())?;
-    let tree_dir = dir.join("tree");
+    let identity = settle_tree(dir)?;
+    let tree_dir = dir.join(TREE);
     std::fs::create_dir_all(&tree_dir)
         .map_err(|e| format!("can't create {}: {e}", tree_dir.display()))?;
     let tree = Tree::open(&tree_dir, TreeOptions::default())
@@ -89,13 +93,9 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
             "dropped an unfinished record at the log's end"
         );
     }
-    let storage = Storage {
-        log: Arc::new(log),
-        tree: Arc::new(tree),
-        faults,
-    };
     Ok(Opened {
-        storage,
+        storage: Storage::new(log, tree, faults),
+        identity,
         meta,
         lock,
     })
@@ -153,11 +153,8 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     check_databases(server.keyspace.databases(), meta)?;
     server
         .keyspace
-        .attach_tree(storage.tree.clone(), decode_map(meta), &meta.key_counts);
+        .attach_tree(storage.tree.get(), decode_map(meta), &meta.key_counts);
     server.keyspace.start_tracking();
-    if !meta.replication_id.is_empty() {
-        *server.replication_id.lock() = meta.replication_id.clone();
-    }
     server.applied.store(meta.offset, Ordering::Relaxed);
     let end = storage.log.end();
     let mut reader = storage
@@ -183,7 +180,12 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
             buffer.len()
         ));
     }
-    storage.log.force_select_next();
+    if server.replication.is_replica() {
+        // The primary goes on from here, with this database selected.
+        storage.log.append_raw_selected(b"", replayer.session.db);
+    } else {
+        storage.log.force_select_next();
+    }
     Ok(replayer.commands)
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, import, recovery, save, watch};
+use super::{background, checkpoint, import, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Shutdown};
@@ -73,9 +73,14 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         false => None,
     };
     let count = worker_count(&config);
-    let (storage, meta, lock) = match opened {
-        Some(opened) => (Some(opened.storage), Some(opened.meta), Some(opened.lock)),
-        None => (None, None, None),
+    let (storage, meta, lock, identity) = match opened {
+        Some(opened) => (
+            Some(opened.storage),
+            Some(opened.meta),
+            Some(opened.lock),
+            opened.identity,
+        ),
+        None => (None, None, None, None),
     };
     let mut server = Server::new(config, config_file, storage, count);
     server.acl = acl;
@@ -90,6 +95,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     });
     let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
+    replication::prepare(server, &dir, identity)?;
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
         let replayed = recovery::replay(server, meta)?;
@@ -113,10 +119,12 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }
     let pid_file = write_pid_file(&server.config.read());
+    replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
     announce(server, &dir, count);
     ends.wait(server);
     let result = running.wind_up();
+    replication::clean_up(server);
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
     }
@@ -174,10 +182,12 @@ fn raise_descriptor_limit(maxclients: i64) {
     }
 }
 
-/// Under `always`, each sync of the log wakes the replies that wait for it.
+/// Each write and sync of the log wakes those who feed replicas, and under
+/// `always` the replies that wait for it.
 fn wake_on_sync(server: &'static Server) {
     let Some(log) = server.log() else { return };
     log.on_synced(Box::new(move |_| {
+        server.replication.log_bell.ring();
         if let (true, Some(storage)) = (server.log_in_trouble(), &server.storage) {
             watch::watch_log(server, storage);
         }
@@ -195,15 +205,22 @@ fn spawn_threads(
     lock: Option<redoubt_persistence::disk::DirectoryLock>,
     dir: &Path,
 ) -> std::io::Result<Running> {
-    let checkpoints = Arc::new(Control::default());
+    let checkpoints = match &server.storage {
+        Some(storage) => storage.checkpoints.clone(),
+        None => Arc::new(Control::default()),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(body)
     };
-    let (theirs, control) = (server, checkpoints.clone());
+    let theirs = server;
     let checkpoint_thread = spawn(
         "tree-writer",
-        Box::new(move || checkpoint::run(theirs, &control)),
+        Box::new(move || {
+            if let Some(storage) = &theirs.storage {
+                checkpoint::run(theirs, storage);
+            }
+        }),
     )?;
     spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());

@@ -139,7 +139,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], name: &str, unit: TimeUnit) -> Com
     if at_ms <= ctx.now_ms() && ctx.db.expiry_mode == ExpiryMode::Remove {
         ctx.db.delete(key)?;
         ctx.db.changed(class::GENERIC, "del", key);
-        ctx.effects.add(&[b"DEL", key]);
+        let word = ctx.server.settings.expire_word();
+        ctx.effects.add(&[word, key]);
     } else {
         ctx.db.set_expiry(key, Some(at_ms))?;
         ctx.db.changed(class::GENERIC, "expire", key);

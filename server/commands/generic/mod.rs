@@ -18,7 +18,6 @@ mod scan;
 mod sort;
 mod ttl;
 mod type_of;
-mod wait;
 mod walk;
 
 pub use object::is_lfu;
@@ -58,6 +57,4 @@ pub const COMMANDS: &[&Command] = &[
     &ttl::PTTL,
     &ttl::TTL,
     &type_of::COMMAND,
-    &wait::WAIT,
-    &wait::WAITAOF,
 ];

@@ -118,7 +118,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let past = expire_at_ms.is_some_and(|at| at <= ctx.now_ms());
     if past && ctx.db.expiry_mode == ExpiryMode::Remove {
         if ctx.db.delete(key)? {
-            ctx.effects.add(&[b"DEL", key]);
+            let word = ctx.server.settings.server_del_word();
+            ctx.effects.add(&[word, key]);
             ctx.db.changed(class::GENERIC, "del", key);
         }
         ctx.reply.ok();

@@ -260,7 +260,8 @@ fn put_row(ctx: &mut Context<'_>, element: &[u8], gets: &[&[u8]]) -> CommandResu
 fn store(ctx: &mut Context<'_>, key: &[u8], rows: &[Vec<u8>]) -> CommandResult {
     if rows.is_empty() {
         if ctx.db.delete(key)? {
-            ctx.effects.add(&[b"DEL", key]);
+            let word = ctx.server.settings.server_del_word();
+            ctx.effects.add(&[word, key]);
             ctx.db.changed(class::GENERIC, "del", key);
         }
     } else {

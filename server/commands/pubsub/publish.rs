@@ -40,6 +40,9 @@ fn publish(ctx: &mut Context<'_>, kind: Kind, args: &[&[u8]]) -> CommandResult {
     if let Some(cluster) = &ctx.server.cluster {
         let sharded = kind == Kind::Shard;
         cluster.with(|bus, now_ms| bus.publish(now_ms, sharded, args[1], args[2]));
+    } else if !ctx.server.replication.replicas.is_empty() {
+        // It changes no key, but those who listen to a replica are to hear it.
+        ctx.db.recorder.dirty += 1;
     }
     ctx.reply.integer(receivers as i64);
     Ok(())

@@ -30,9 +30,6 @@ pub const COMMANDS: &[&Command] = &[
     &absent::MODULE,
     &debug::COMMAND,
     &simple::LOLWUT,
-    &simple::REPLICAOF,
-    &simple::ROLE,
     &simple::SHUTDOWN,
-    &simple::SLAVEOF,
     &simple::TIME,
 ];

@@ -1,7 +1,7 @@
-//! TIME, LOLWUT, ROLE, SHUTDOWN and REPLICAOF.
+//! TIME, LOLWUT and SHUTDOWN.
 
 use crate::commands::args;
-use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
+use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
@@ -59,25 +59,6 @@ fn lolwut(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
-
-/// ROLE
-pub const ROLE: Command = Command {
-    name: "role",
-    since: "2.8.12",
-    summary: "Tells the server's part in replication.",
-    arity: 1,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
-    acl: acl::ADMIN | acl::DANGEROUS,
-    run: |ctx, _| {
-        let offset = ctx.server.log().map_or(0, |log| log.end().0);
-        ctx.reply.array(3);
-        ctx.reply.bulk(b"master");
-        ctx.reply.integer(offset as i64);
-        ctx.reply.array(0);
-        Ok(())
-    },
-    ..BASE
-};
 
 /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [SAFE] [FAILOVER] [ABORT]
 pub const SHUTDOWN: Command = Command {
@@ -146,43 +127,4 @@ fn last_snapshot(server: &'static Server) -> Result<(), String> {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     save::save(server)
-}
-
-/// REPLICAOF host port
-pub const REPLICAOF: Command = Command {
-    name: "replicaof",
-    since: "5.0.0",
-    summary: "Makes the server a replica, or a primary again.",
-    arity: 3,
-    flags: flag::ADMIN | flag::NOSCRIPT | flag::STALE | flag::NO_ASYNC_LOADING,
-    args: REPLICAOF_ARGS,
-    run: replicaof,
-    ..BASE
-};
-
-/// SLAVEOF host port
-pub const SLAVEOF: Command = Command {
-    name: "slaveof",
-    since: "1.0.0",
-    ..REPLICAOF
-};
-
-const REPLICAOF_ARGS: &[Arg] = &[Arg::one_of(
-    "args",
-    &[
-        Arg::block("host-port", &[Arg::string("host"), Arg::integer("port")]),
-        Arg::block("no-one", &[Arg::word("no", "NO"), Arg::word("one", "ONE")]),
-    ],
-)];
-
-fn replicaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    if args::is(args[1], "no") && args::is(args[2], "one") {
-        ctx.reply.ok();
-        return Ok(());
-    }
-    let port = args::integer(args[2]).ok();
-    if !port.is_some_and(|port| (0..=65535).contains(&port)) {
-        return Err(CommandError::err("Invalid master port"));
-    }
-    Err(CommandError::err("replication is not there yet"))
 }

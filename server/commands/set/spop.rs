@@ -113,7 +113,8 @@ fn pop_all(ctx: &mut Context<'_>, key: &[u8]) -> CommandResult {
         ctx.reply.set(set.len());
         set.iter().for_each(|member| put(ctx.reply, member));
     }
-    ctx.effects.add(&[b"DEL", key]);
+    let word = ctx.server.settings.server_del_word();
+    ctx.effects.add(&[word, key]);
     ctx.db.changed(class::SET, "spop", key);
     ctx.db.changed(class::GENERIC, "del", key);
     Ok(())

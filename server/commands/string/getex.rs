@@ -63,7 +63,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 fn expire(ctx: &mut Context<'_>, key: &[u8], at_ms: i64) -> CommandResult {
     if at_ms <= ctx.now_ms() && ctx.db.expiry_mode == ExpiryMode::Remove {
         ctx.db.delete(key)?;
-        ctx.effects.add(&[b"DEL", key]);
+        let word = ctx.server.settings.expire_word();
+        ctx.effects.add(&[word, key]);
         ctx.db.changed(class::GENERIC, "del", key);
         return Ok(());
     }

@@ -98,7 +98,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 fn remove_all(ctx: &mut Context<'_>, pairs: &[&[u8]]) -> CommandResult {
     for pair in pairs.chunks_exact(2) {
         if ctx.db.delete(pair[0])? {
-            ctx.effects.add(&[b"DEL", pair[0]]);
+            let word = ctx.server.settings.expire_word();
+            ctx.effects.add(&[word, pair[0]]);
             ctx.db.changed(class::GENERIC, "del", pair[0]);
         }
     }

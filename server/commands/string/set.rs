@@ -157,7 +157,8 @@ pub(super) fn store(
     if past && ctx.db.expiry_mode == crate::keyspace::db::ExpiryMode::Remove {
         // Stored and expired at once: nothing but a removal is left of it.
         if ctx.db.delete(key)? {
-            ctx.effects.add(&[b"DEL", key]);
+            let word = ctx.server.settings.expire_word();
+            ctx.effects.add(&[word, key]);
             ctx.db.changed(class::GENERIC, "del", key);
         }
         return Ok(());

@@ -9,7 +9,8 @@ use crate::commands::effects::{Effects, encode, encode_expired};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::dispatch::{
-    after, append_expired, break_watches, open_db, run as run_command, stripes_of,
+    after, append_expired, break_watches, log_stream, open_db, reply_error, run as run_command,
+    stripes_of,
 };
 use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
@@ -93,20 +94,18 @@ fn execute(
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
     if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
-        drop(db);
-        return crate::connection::dispatch::reply_error(server, reply, &error);
+        return reply_error(server, reply, &error);
     }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
-    if !hold {
-        drop(db);
-        reply.null_array();
-        return;
+    if !hold || session.is_outdated(server) {
+        return reply.null_array();
+    }
+    if let Err(error) = still_allowed(server, session, queued) {
+        return reply_error(server, reply, &error);
     }
     reply.array(queued.len());
-    let first_db = session.db;
-    let mut log = Vec::new();
-    let mut log_db = first_db;
+    let mut log = Effect::default();
     let mut dirty = 0;
     let mut expired_logged = db.recorder.expired.len();
     let expired_before = expired_logged;
@@ -130,33 +129,45 @@ fn execute(
         ctx.db.recorder.dirty = 0;
         run_queued(&mut ctx, found, &args, now_ms);
         let expired = &ctx.db.recorder.expired[expired_logged..];
-        remove_expired(&mut log, &mut log_db, expired);
+        log.remove(server.settings.expire_word(), expired);
         expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
-            select(&mut log, &mut log_db, index);
+            log.select(index);
             match ctx.effects.explicit() {
-                Some(explicit) => log.extend_from_slice(explicit),
-                None => encode(&mut log, &args),
+                Some(explicit) => log.bytes.extend_from_slice(explicit),
+                None => encode(&mut log.bytes, &args),
             }
         }
         db = ctx.db;
     }
     db.recorder.dirty = dirty;
     let recorder = std::mem::take(&mut db.recorder);
-    if !session.replaying {
+    if session.following.is_some() {
+        log_stream(server, session);
+    } else if !session.replaying {
         let expired = recorder.expired.len() - expired_before;
         if server.log().is_some() {
             let expired = &recorder.expired[expired_before..];
             add(&server.stats.expired, expired_keys(expired));
         }
-        append(server, first_db, log_db, &log, queued.len() + expired);
-        if server.watches.any() {
-            break_watches(server, &recorder);
-        }
+        log.append(server, queued.len() + expired);
+    }
+    if server.watches.any() {
+        break_watches(server, &recorder);
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// The server may have become a replica before the locks were had.
+fn still_allowed(server: &Server, session: &Session, queued: &[Queued]) -> CommandResult {
+    if session.replaying || !server.replication.is_replica() {
+        return Ok(());
+    }
+    queued
+        .iter()
+        .try_for_each(|queued| gate::read_only(server, session, queued.command, &[]))
 }
 
 /// Whether no watched key has changed; one that has expired by now counts as changed.
@@ -203,44 +214,52 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
         Err(error) => {
             let refusal = (&error, crate::acl::log::Place::Multi);
             gate::note_refusal(server, ctx.session, found.command, args, refusal);
-            crate::connection::dispatch::reply_error(server, ctx.reply, &error);
+            reply_error(server, ctx.reply, &error);
         }
     }
 }
 
-/// What a command found expired goes before its own effects, and after those of
-/// the commands before: a SWAPDB among them would give the key another database.
-fn remove_expired(log: &mut Vec<u8>, selected: &mut u32, expired: &[Expired]) {
-    for expired in expired {
-        select(log, selected, expired.db);
-        encode_expired(log, expired);
-    }
+/// What a transaction did, for the log.
+#[derive(Default)]
+struct Effect {
+    bytes: Vec<u8>,
+    /// The database that it begins in.
+    first_db: u32,
+    /// The database that it has selected by now.
+    db: u32,
 }
 
-/// Has what follows take effect in database `index`.
-fn select(log: &mut Vec<u8>, selected: &mut u32, index: u32) {
-    if *selected != index {
-        encode(
-            log,
-            &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()],
-        );
-        *selected = index;
+impl Effect {
+    /// Has what follows take effect in database `index`.
+    fn select(&mut self, index: u32) {
+        if self.bytes.is_empty() {
+            self.first_db = index;
+        } else if self.db != index {
+            let mut digits = itoa::Buffer::new();
+            let db = digits.format(index).as_bytes();
+            encode(&mut self.bytes, &[b"SELECT", db]);
+        }
+        self.db = index;
     }
-}
 
-/// Appends a transaction's effects in one piece.
-fn append(server: &Server, first_db: u32, last_db: u32, effects: &[u8], commands: usize) {
-    let Some(log) = server.log() else { return };
-    if effects.is_empty() {
-        return;
+    /// What a command found expired goes before its own effects, and after those
+    /// of the commands before: a SWAPDB among them would give the key another
+    /// database.
+    fn remove(&mut self, word: &[u8], expired: &[Expired]) {
+        for expired in expired {
+            self.select(expired.db);
+            encode_expired(&mut self.bytes, word, expired);
+        }
     }
-    if commands == 1 && first_db == last_db {
-        log.append(first_db, effects, last_db);
-        return;
+
+    /// Appends it to the log, in one piece.
+    fn append(&self, server: &Server, commands: usize) {
+        let Some(log) = server.own_log() else { return };
+        if self.bytes.is_empty() {
+        } else if commands == 1 && self.first_db == self.db {
+            log.append(self.first_db, &self.bytes, self.db);
+        } else {
+            log.append_transaction(self.first_db, &self.bytes, self.db);
+        }
     }
-    let mut bytes = Vec::with_capacity(effects.len() + 32);
-    encode(&mut bytes, &[b"MULTI"]);
-    bytes.extend_from_slice(effects);
-    encode(&mut bytes, &[b"EXEC"]);
-    log.append(first_db, &bytes, last_db);
 }

@@ -127,7 +127,12 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
                 .store(on, Ordering::Relaxed);
         }
         (b"change-repl-id", []) => {
-            *ctx.server.replication_id.lock() = crate::state::random_id();
+            let end = ctx.server.log().map_or(0, |log| log.end().0);
+            let end = ctx.server.replication.stream_offset(end);
+            let renamed = ctx.server.replication.change_identity(|identity| {
+                identity.history.rename(crate::replication::new_id(), end)
+            });
+            renamed.map_err(|error| CommandError::Storage(error.to_string()))?;
         }
         (b"log", [text]) => tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text)),
         (b"jmap", []) => {}

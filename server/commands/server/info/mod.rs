@@ -1,6 +1,7 @@
 //! INFO: the state of the server in sections of `field:value` lines.
 
 mod process;
+mod replication;
 mod sections;
 mod statistics;
 mod storage;
@@ -57,7 +58,7 @@ const SECTIONS: [Section; 13] = [
     section("memory", "Memory", true, sections::memory),
     section("persistence", "Persistence", true, sections::persistence),
     section("stats", "Stats", true, statistics::stats),
-    section("replication", "Replication", true, sections::replication),
+    section("replication", "Replication", true, replication::replication),
     section("cpu", "CPU", true, process::cpu),
     section("modules", "Modules", true, |_, _| {}),
     section("commandstats", "Commandstats", false, statistics::commands),

@@ -225,24 +225,6 @@ pub fn persistence(server: &Server, text: &mut Text) {
     }
 }
 
-pub fn replication(server: &Server, text: &mut Text) {
-    let offset = server.log().map_or(0, |log| log.end().0);
-    let oldest = server.log().map_or(0, |log| log.oldest().0);
-    text.field("role", "master");
-    text.field("connected_slaves", 0);
-    text.field("replicas_waiting_psync", 0);
-    text.field("master_failover_state", "no-failover");
-    text.field("master_replid", server.replication_id.lock());
-    text.field("master_replid2", "0".repeat(40));
-    text.field("master_repl_offset", offset);
-    text.field("second_repl_offset", -1);
-    text.field("repl_backlog_active", u8::from(server.storage.is_some()));
-    let size = server.config.read().integer(id("repl-backlog-size"));
-    text.field("repl_backlog_size", size);
-    text.field("repl_backlog_first_byte_offset", oldest);
-    text.field("repl_backlog_histlen", offset - oldest.min(offset));
-}
-
 pub fn keyspace(server: &Server, text: &mut Text) {
     for db in 0..server.keyspace.databases() {
         let keys = server.keyspace.key_count(db);

@@ -20,8 +20,10 @@ pub fn stats(server: &Server, text: &mut Text) {
     text.field("instantaneous_ops_per_sec", rates.commands);
     text.field("total_net_input_bytes", stats.bytes_in.load(Relaxed));
     text.field("total_net_output_bytes", stats.bytes_out.load(Relaxed));
-    text.field("total_net_repl_input_bytes", 0);
-    text.field("total_net_repl_output_bytes", 0);
+    let received = server.replication.link.received_bytes.load(Relaxed);
+    text.field("total_net_repl_input_bytes", received);
+    let sent = server.replication.sent_bytes.load(Relaxed);
+    text.field("total_net_repl_output_bytes", sent);
     let kilo = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     text.field("instantaneous_input_kbps", kilo(rates.bytes_in));
     text.field("instantaneous_output_kbps", kilo(rates.bytes_out));
@@ -31,9 +33,11 @@ pub fn stats(server: &Server, text: &mut Text) {
         "rejected_connections",
         stats.rejected_connections.load(Relaxed),
     );
-    for name in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
-        text.field(name, 0);
-    }
+    let replication = &server.replication;
+    text.field("sync_full", replication.full_syncs.load(Relaxed));
+    text.field("sync_partial_ok", replication.partial_syncs.load(Relaxed));
+    let refused = replication.partial_refusals.load(Relaxed);
+    text.field("sync_partial_err", refused);
     keys(server, text);
     clients(server, text, errors);
 }

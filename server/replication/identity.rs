@@ -1,0 +1,239 @@
+//! Who this server is in replication: the names of its history, and how
+//! offsets of the stream map to offsets of its log. Kept in a small file,
+//! which also names the directory of the tree: so another tree, with another
+//! history, is put in place in one step.
+//!
+//! ```text
+//! tree  <name of the tree's directory>
+//! id    <replication id> <offset of the stream less that of the log>
+//! begin <log offset at which this history begins here>
+//! was   <former id> <offset at which it ended>        (oldest first)
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use redoubt_cluster::replication::ReplicationId;
+use redoubt_cluster::replication::history::{History, Retained};
+use redoubt_persistence::tree::Meta;
+
+/// The file's name.
+const FILE: &str = "replication.state";
+/// The usual name of the tree's directory.
+pub const TREE: &str = "tree";
+/// What the names of trees begin with that a full sync loads.
+pub const INCOMING: &str = "tree.incoming.";
+
+/// Names and offsets of the history that this server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its names; offsets are those of the stream.
+    pub history: History,
+    /// Offset of the stream less that of the log. Not zero once a full sync
+    /// has put another history behind what is in the log.
+    pub base: i64,
+    /// The log offset at which the history begins.
+    pub begin: u64,
+    /// The directory of the tree.
+    pub tree: String,
+}
+
+impl Identity {
+    /// A history that begins with an empty log.
+    pub fn new(id: ReplicationId) -> Identity {
+        Identity {
+            history: History::new(id),
+            base: 0,
+            begin: 0,
+            tree: TREE.into(),
+        }
+    }
+
+    /// The offset of the stream at an offset of the log.
+    pub fn stream_offset(&self, log_offset: u64) -> u64 {
+        log_offset.wrapping_add_signed(self.base)
+    }
+
+    /// The offset of the log at an offset of the stream.
+    pub fn log_offset(&self, stream_offset: u64) -> u64 {
+        stream_offset.wrapping_sub(self.base as u64)
+    }
+
+    /// What of the stream is there if the log goes from `oldest` to `end`.
+    pub fn retained(&self, oldest: u64, end: u64) -> Retained {
+        Retained {
+            first: self.stream_offset(oldest.max(self.begin).min(end)),
+            end: self.stream_offset(end),
+        }
+    }
+
+    /// Notes the names in the metadata of a tree.
+    pub fn stamp(&self, meta: &mut Meta) {
+        meta.replication_id = self.history.id.to_string();
+        if let Some((id, end)) = self.history.before.last() {
+            meta.replication_id2 = id.to_string();
+            meta.second_offset = *end as i64 + 1;
+        }
+    }
+
+    fn encode(&self) -> String {
+        let mut text = format!(
+            "tree {}\nid {} {}\nbegin {}\n",
+            self.tree, self.history.id, self.base, self.begin
+        );
+        for (id, end) in &self.history.before {
+            text.push_str(&format!("was {id} {end}\n"));
+        }
+        text
+    }
+
+    fn decode(text: &str) -> Option<Identity> {
+        let mut found: Option<Identity> = None;
+        let mut tree = None;
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match (words.as_slice(), &mut found) {
+                (["tree", name], _) => tree = Some((*name).to_owned()),
+                (["id", id, base], None) => {
+                    let mut identity = Identity::new(ReplicationId::parse(id.as_bytes())?);
+                    identity.base = base.parse().ok()?;
+                    identity.tree = tree.clone()?;
+                    found = Some(identity);
+                }
+                (["begin", offset], Some(identity)) => identity.begin = offset.parse().ok()?,
+                (["was", id, end], Some(identity)) => {
+                    let id = ReplicationId::parse(id.as_bytes())?;
+                    identity.history.before.push((id, end.parse().ok()?));
+                }
+                _ => return None,
+            }
+        }
+        found
+    }
+
+    /// Writes the file in `dir`, whole or not at all, durably.
+    pub fn save(&self, dir: &Path) -> io::Result<()> {
+        let new = dir.join(format!("{FILE}.new"));
+        let mut file = File::create(&new)?;
+        file.write_all(self.encode().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, dir.join(FILE))?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// Reads the file in `dir`, if there is one.
+    pub fn load(dir: &Path) -> Result<Option<Identity>, String> {
+        let path = dir.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("can't read {}: {error}", path.display())),
+        };
+        match Identity::decode(&text) {
+            Some(identity) => Ok(Some(identity)),
+            None => Err(format!(
+                "{} is damaged. Restore it from a backup; without it, once removed, replicas need full syncs",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// Brings the tree that the file names to its usual place, and removes trees
+/// of full syncs that never ended. No tree may be open in `dir`.
+pub fn settle_tree(dir: &Path) -> Result<Option<Identity>, String> {
+    let identity = Identity::load(dir)?;
+    let failed = |error: io::Error| format!("can't settle the tree in {}: {error}", dir.display());
+    let identity = match identity {
+        Some(mut identity) if identity.tree != TREE => {
+            let incoming = dir.join(&identity.tree);
+            if incoming.is_dir() {
+                remove_dir(&dir.join(TREE)).map_err(failed)?;
+                fs::rename(&incoming, dir.join(TREE)).map_err(failed)?;
+            }
+            identity.tree = TREE.into();
+            identity.save(dir).map_err(failed)?;
+            Some(identity)
+        }
+        other => other,
+    };
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+            remove_dir(&entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(identity)
+}
+
+/// Removes a directory and what is in it, if it is there.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(letter: u8) -> ReplicationId {
+        ReplicationId::parse(&[letter; 40]).expect("forty letters")
+    }
+
+    fn identity() -> Identity {
+        let mut identity = Identity::new(id(b'a'));
+        identity.history.rename(id(b'b'), 7);
+        identity.base = -5;
+        identity.begin = 12;
+        identity.tree = "tree.incoming.1".into();
+        identity
+    }
+
+    #[test]
+    fn the_file_gives_back_what_was_saved() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(Identity::load(dir.path()), Ok(None));
+        identity().save(dir.path()).expect("it is written");
+        assert_eq!(Identity::load(dir.path()), Ok(Some(identity())));
+        fs::write(dir.path().join(FILE), "id short 0\n").expect("it is written");
+        assert!(Identity::load(dir.path()).is_err());
+    }
+
+    #[test]
+    fn offsets_map_both_ways() {
+        let identity = identity();
+        assert_eq!(identity.stream_offset(20), 15);
+        assert_eq!(identity.log_offset(15), 20);
+        let retained = identity.retained(3, 40);
+        assert_eq!((retained.first, retained.end), (7, 35));
+    }
+
+    #[test]
+    fn a_tree_is_settled_wherever_a_crash_left_it() {
+        for crash in 0..3 {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = |name: &str| dir.path().join(name);
+            for name in ["tree", "tree.incoming.1", "tree.incoming.2"] {
+                fs::create_dir(path(name)).expect("it is made");
+                fs::write(path(name).join("content"), name).expect("it is written");
+            }
+            identity().save(dir.path()).expect("it is written");
+            if crash > 0 {
+                remove_dir(&path("tree")).expect("it is removed");
+            }
+            if crash > 1 {
+                fs::rename(path("tree.incoming.1"), path("tree")).expect("it is renamed");
+            }
+            let settled = settle_tree(dir.path())
+                .expect("it settles")
+                .expect("a file");
+            assert_eq!(settled.tree, TREE);
+            let content = fs::read_to_string(path("tree/content")).expect("the tree");
+            assert_eq!(content, "tree.incoming.1", "crash {crash}");
+            assert!(!path("tree.incoming.1").exists() && !path("tree.incoming.2").exists());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The replicas that follow this server, how far they are, and the clients
+//! that wait for that (WAIT, WAITAOF).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use redoubt_cluster::replication::history::Position;
+use redoubt_cluster::replication::peer::{Peer, Stage};
+
+use crate::connection::blocking::{TimeoutReply, Waiter};
+use crate::connection::client::Client;
+use crate::connection::serve;
+use crate::resp::reply::ReplyBuffer;
+use crate::state::Server;
+
+/// A connection that asks for the stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamRequest {
+    /// PSYNC, rather than SYNC: it understands an answer before the payload,
+    /// and acknowledges.
+    pub psync: bool,
+    /// Where it wants to go on.
+    pub position: Option<Position>,
+}
+
+/// A replica that asked for the stream.
+pub struct Replica {
+    /// Its connection.
+    pub client: Arc<Client>,
+    /// What it told of itself, and how far it is.
+    pub peer: Mutex<Peer>,
+}
+
+impl Replica {
+    /// The address that it is known by.
+    pub fn ip(&self) -> String {
+        let announced = self.peer.lock().announced_ip.clone();
+        if !announced.is_empty() {
+            return announced;
+        }
+        let address = &self.client.address;
+        let ip = address
+            .rsplit_once(':')
+            .map_or(address.as_str(), |(ip, _)| ip);
+        ip.trim_start_matches('[').trim_end_matches(']').to_owned()
+    }
+}
+
+/// All replicas.
+#[derive(Default)]
+pub struct Replicas {
+    all: Mutex<Vec<Arc<Replica>>>,
+    count: AtomicUsize,
+    good: AtomicUsize,
+    waiters: Mutex<Vec<Arc<Waiter>>>,
+}
+
+impl Replicas {
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many count for `min-replicas-to-write`.
+    #[inline]
+    pub fn good(&self) -> usize {
+        self.good.load(Ordering::Relaxed)
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        self.all.lock().clone()
+    }
+
+    /// Adds one.
+    pub fn add(&self, replica: Arc<Replica>) {
+        let mut all = self.all.lock();
+        all.push(replica);
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    /// Forgets one.
+    pub fn remove(&self, client_id: u64) {
+        let mut all = self.all.lock();
+        all.retain(|replica| replica.client.id != client_id);
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    /// Ends all their links: they are to ask anew.
+    pub fn disconnect(&self) {
+        for replica in self.all() {
+            replica.client.kill();
+        }
+    }
+
+    /// Counts those whose lag is small enough.
+    pub fn count_good(&self, now_ms: u64, max_lag_s: u64) {
+        let all = self.all.lock();
+        let good = all
+            .iter()
+            .filter(|replica| replica.peer.lock().is_good(now_ms, max_lag_s))
+            .count();
+        self.good.store(good, Ordering::Relaxed);
+    }
+
+    /// How many have a stream offset: applied, or on disk.
+    pub fn having(&self, stream_offset: u64, on_disk: bool) -> usize {
+        let all = self.all.lock();
+        all.iter()
+            .filter(|replica| {
+                let peer = replica.peer.lock();
+                let has = if on_disk { peer.synced } else { peer.applied };
+                peer.stage == Stage::Online && peer.acknowledges && has >= stream_offset
+            })
+            .count()
+    }
+
+    /// Queues a client that waits for replicas or for the disk.
+    pub fn await_acks(&self, waiter: Arc<Waiter>) {
+        self.waiters.lock().push(waiter);
+    }
+
+    /// Answers the clients whose wait is over.
+    pub fn answer_waiters(&self, server: &'static Server) {
+        let ready: Vec<Arc<Waiter>> = {
+            let mut waiters = self.waiters.lock();
+            waiters.retain(|waiter| !waiter.is_done());
+            let met = |waiter: &&Arc<Waiter>| match waiter.on_timeout {
+                TimeoutReply::Acks(acks) => acks.are_enough(),
+                _ => true,
+            };
+            waiters.iter().filter(met).cloned().collect()
+        };
+        for waiter in ready {
+            if !waiter.take() {
+                continue;
+            }
+            let mut reply = ReplyBuffer::new(waiter.client.protocol());
+            waiter.reply_timeout(&mut reply);
+            serve::answer(server, &waiter, &reply.buf);
+        }
+    }
+}
+
+/// What WAIT or WAITAOF waits for, and how it is answered.
+#[derive(Clone, Copy)]
+pub struct Acks {
+    /// The server that knows.
+    pub server: &'static Server,
+    /// The log offset that others shall have.
+    pub log_offset: u64,
+    /// How many replicas shall have it.
+    pub replicas: usize,
+    /// WAITAOF: on disk, and whether here too.
+    pub on_disk: Option<bool>,
+}
+
+impl Acks {
+    fn replicas_having(&self) -> usize {
+        let replication = &self.server.replication;
+        let offset = replication.stream_offset(self.log_offset);
+        replication.replicas.having(offset, self.on_disk.is_some())
+    }
+
+    fn is_on_disk_here(&self) -> bool {
+        let log = self.server.log();
+        log.is_some_and(|log| log.synced().0 >= self.log_offset)
+    }
+
+    /// Whether the wait is over.
+    pub fn are_enough(&self) -> bool {
+        let here = self.on_disk != Some(true) || self.is_on_disk_here();
+        here && self.replicas_having() >= self.replicas
+    }
+
+    /// Writes how many have it by now.
+    pub fn write(&self, reply: &mut ReplyBuffer) {
+        let replicas = self.replicas_having() as i64;
+        if self.on_disk.is_some() {
+            reply.array(2);
+            reply.integer(i64::from(self.is_on_disk_here()));
+        }
+        reply.integer(replicas);
+    }
+}
+
+impl PartialEq for Acks {
+    fn eq(&self, other: &Acks) -> bool {
+        (self.log_offset, self.replicas, self.on_disk)
+            == (other.log_offset, other.replicas, other.on_disk)
+    }
+}
+
+impl Eq for Acks {}
+
+impl std::fmt::Debug for Acks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acks")
+            .field("log_offset", &self.log_offset)
+            .field("replicas", &self.replicas)
+            .field("on_disk", &self.on_disk)
+            .finish()
+    }
+}

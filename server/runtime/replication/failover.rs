@@ -1,0 +1,169 @@
+//! FAILOVER: hands over to a replica that has everything.
+//!
+//! | state | meaning | next |
+//! |---|---|---|
+//! | none | | FAILOVER pauses writes: waiting |
+//! | waiting | until the replica has everything, or time is over | handing over, or none |
+//! | handing over | we follow it, and ask it to become the primary | none |
+
+use parking_lot::Mutex;
+use redoubt_cluster::replication::peer::Stage;
+
+use super::switch;
+use crate::connection::pause;
+use crate::replication::Target;
+use crate::state::{Server, unix_ms};
+
+/// Writes are paused for as long as this, unless the failover ends before.
+const PAUSE_MS: i64 = 24 * 3600 * 1000;
+
+/// The failover under way.
+#[derive(Default)]
+pub struct Failover {
+    state: Mutex<State>,
+}
+
+#[derive(Default, Clone, PartialEq, Eq)]
+enum State {
+    #[default]
+    None,
+    Waiting(Request),
+    HandingOver(Target),
+}
+
+/// What FAILOVER asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// To whom; None: to the first that has everything.
+    pub to: Option<Target>,
+    /// Hand over when time is over, even if it hasn't.
+    pub force: bool,
+    /// When time is over, on the clock of replication; None: never.
+    pub until_ms: Option<u64>,
+}
+
+impl Failover {
+    /// The word in INFO.
+    pub fn name(&self) -> &'static str {
+        match *self.state.lock() {
+            State::None => "no-failover",
+            State::Waiting(_) => "waiting-for-sync",
+            State::HandingOver(_) => "failover-in-progress",
+        }
+    }
+
+    /// Whether one is under way.
+    pub fn is_under_way(&self) -> bool {
+        *self.state.lock() != State::None
+    }
+
+    /// Whether the primary that we follow is to take over.
+    pub fn is_handing_over(&self) -> bool {
+        matches!(*self.state.lock(), State::HandingOver(_))
+    }
+}
+
+/// Begins.
+pub fn begin(server: &Server, request: Request) {
+    tracing::info!("FAILOVER requested.");
+    *server.replication.failover.state.lock() = State::Waiting(request);
+    let now_ms = unix_ms();
+    pause::begin(server, now_ms + PAUSE_MS, true, now_ms);
+    super::ask_for_acks(server);
+    server.replication.log_bell.ring();
+}
+
+/// Gives it up; false if there is none.
+pub fn abort(server: &'static Server) -> bool {
+    let state = std::mem::take(&mut *server.replication.failover.state.lock());
+    match state {
+        State::None => return false,
+        State::Waiting(_) => {}
+        State::HandingOver(_) => hand_back(server),
+    }
+    pause::end(server);
+    tracing::info!("Failover aborted");
+    true
+}
+
+/// Does what is due.
+pub fn advance(server: &'static Server) {
+    let replication = &server.replication;
+    let state = replication.failover.state.lock().clone();
+    match state {
+        State::None => {}
+        State::Waiting(request) => {
+            let over = request
+                .until_ms
+                .is_some_and(|at| replication.now_ms() >= at);
+            let chosen = ready(server, &request).or_else(|| match over && request.force {
+                true => request.to.clone(),
+                false => None,
+            });
+            match chosen {
+                Some(target) => {
+                    if over {
+                        tracing::info!("Failover time out exceeded, failing over.");
+                    }
+                    hand_over(server, target);
+                }
+                None if over => {
+                    abort(server);
+                }
+                None => {}
+            }
+        }
+        State::HandingOver(target) => {
+            if replication.link.is_up() && replication.target() == Some(target) {
+                *replication.failover.state.lock() = State::None;
+                pause::end(server);
+                tracing::info!("Failover succeeded");
+            }
+        }
+    }
+}
+
+/// A replica that may take over and has everything.
+fn ready(server: &Server, request: &Request) -> Option<Target> {
+    let replication = &server.replication;
+    let log = server.log()?;
+    // Writes that were under way when the pause began have ended by now.
+    let end = replication.stream_offset(log.end().0);
+    let found = replication.replicas.all().into_iter().find_map(|replica| {
+        let target = Target {
+            host: replica.ip(),
+            port: replica.peer.lock().listening_port,
+        };
+        let peer = replica.peer.lock();
+        let has_all = peer.stage == Stage::Online && peer.acknowledges && peer.applied >= end;
+        let wanted = request.to.as_ref().is_none_or(|to| *to == target);
+        (has_all && wanted).then_some(target)
+    });
+    if found.is_none() {
+        // A replica tells how far it is each second; that is often enough.
+        log.write_soon();
+    }
+    found
+}
+
+/// The replica has refused to take over.
+pub fn refused(server: &'static Server) {
+    if server.replication.failover.is_handing_over() {
+        tracing::warn!("Failover target rejected psync request");
+        abort(server);
+    }
+}
+
+fn hand_over(server: &'static Server, target: Target) {
+    tracing::info!("Failing over to {}:{}", target.host, target.port);
+    *server.replication.failover.state.lock() = State::HandingOver(target.clone());
+    if let Err(error) = switch(server, Some(target)) {
+        tracing::error!("can't follow: {error}");
+    }
+}
+
+fn hand_back(server: &'static Server) {
+    if let Err(error) = switch(server, None) {
+        tracing::error!("can't write the replication state: {error}");
+    }
+}

@@ -1,0 +1,453 @@
+//! Feeding a replica: a snapshot if it needs one, then the log from where it
+//! stands. One thread writes, another reads its acknowledgements. A replica
+//! costs a cursor in the log's files and a buffer of fixed size, however far
+//! behind it is.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redoubt_cluster::replication::history::{Answer, decide};
+use redoubt_cluster::replication::peer::{Peer, Stage};
+use redoubt_persistence::log::{LogReader, Offset};
+use redoubt_persistence::rdb::file::{Database, FileWriter, WriteOptions, write_snapshot};
+use redoubt_persistence::tree::{Meta, Snapshot};
+use socket2::Socket;
+
+use super::Counted;
+use crate::config::id;
+use crate::connection::client::Client;
+use crate::replication::replicas::{Replica, StreamRequest};
+use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::runtime::recovery::decode_map;
+use crate::state::{Server, Storage, random_id};
+use crate::stats::add;
+use crate::storage::LogHold;
+
+/// Bytes of the log that are read and sent at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+/// How often a thread that waits looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// Time between newlines to a replica that waits for its snapshot.
+const NEWLINES: Duration = Duration::from_millis(500);
+
+/// Takes over a connection whose client asked for the stream.
+pub fn start(
+    server: &'static Server,
+    client: Arc<Client>,
+    peer: Peer,
+    request: StreamRequest,
+    rest: Vec<u8>,
+) -> io::Result<()> {
+    // SAFETY: the connection still has the descriptor open; the duplicate is
+    // a new one and owned here alone.
+    let socket = unsafe {
+        let fd = libc::dup(client.fd);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Socket::from(OwnedFd::from_raw_fd(fd))
+    };
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    socket.set_write_timeout(Some(LOOK))?;
+    client.replica.store(true, Ordering::Relaxed);
+    let now_ms = server.replication.now_ms();
+    let replica = Arc::new(Replica {
+        client: client.clone(),
+        peer: Mutex::new(Peer {
+            stage: Stage::WaitsForSnapshot,
+            acknowledges: request.psync,
+            heard_ms: now_ms,
+            sent_ms: now_ms,
+            ..peer
+        }),
+    });
+    let reader = socket.try_clone()?;
+    server.replication.replicas.add(replica.clone());
+    let (hears, feeds) = (replica.clone(), replica);
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.into()).spawn(body)
+    };
+    spawn(
+        "replica-acks",
+        Box::new(move || hear(server, &hears, &reader, rest)),
+    )?;
+    spawn(
+        "replica-feed",
+        Box::new(move || {
+            let mut feeder = Feeder {
+                server,
+                replica: feeds,
+                socket,
+            };
+            let ended = feeder.feed(request);
+            feeder.end(ended);
+        }),
+    )?;
+    Ok(())
+}
+
+struct Feeder {
+    server: &'static Server,
+    replica: Arc<Replica>,
+    socket: Socket,
+}
+
+/// Why feeding ended.
+enum End {
+    /// The connection is gone, or was to be ended.
+    Gone,
+    /// Something failed.
+    Failed(String),
+}
+
+impl<E: std::fmt::Display> From<E> for End {
+    fn from(error: E) -> End {
+        End::Failed(error.to_string())
+    }
+}
+
+impl Feeder {
+    fn feed(&mut self, request: StreamRequest) -> Result<(), End> {
+        let storage = super::storage(self.server)?;
+        let hold = storage.hold_log(0);
+        let from = match self.resume(storage, &request)? {
+            Some(from) => from,
+            None => self.send_everything(storage, &request, &hold)?,
+        };
+        hold.move_to(from.0);
+        if self.replica.peer.lock().rdb_only {
+            while !self.is_over() {
+                std::thread::sleep(LOOK);
+            }
+            return Ok(());
+        }
+        {
+            let mut peer = self.replica.peer.lock();
+            peer.stage = Stage::Online;
+            peer.heard_ms = self.server.replication.now_ms();
+        }
+        tracing::info!("Replica {} is online", self.replica.client.address);
+        self.send_stream(storage, storage.log.reader(from)?, &hold)
+    }
+
+    /// Goes on from where the replica stands, if it can.
+    fn resume(
+        &mut self,
+        storage: &Storage,
+        request: &StreamRequest,
+    ) -> Result<Option<Offset>, End> {
+        let replication = &self.server.replication;
+        let identity = replication.identity();
+        let retained = identity.retained(storage.log.oldest().0, storage.log.end().0);
+        let address = &self.replica.client.address;
+        match decide(&identity.history, retained, request.position) {
+            Answer::Continue => {}
+            Answer::Full(refusal) => {
+                if request.position.is_some() {
+                    add(&replication.partial_refusals, 1);
+                }
+                tracing::info!("Full resync for replica {address}: {refusal:?}");
+                return Ok(None);
+            }
+        }
+        let offset = request.position.map_or(0, |position| position.offset);
+        tracing::info!("Partial resync for replica {address} from offset {offset}");
+        let line = match self.replica.peer.lock().capabilities.psync2 {
+            true => format!("+CONTINUE {}\r\n", identity.history.id),
+            false => "+CONTINUE\r\n".to_owned(),
+        };
+        self.write(line.as_bytes())?;
+        add(&replication.partial_syncs, 1);
+        self.replica.peer.lock().applied = offset;
+        Ok(Some(Offset(identity.log_offset(offset))))
+    }
+
+    /// Sends a snapshot of the tree as an RDB file. Gives the log offset at
+    /// which the stream goes on.
+    fn send_everything(
+        &mut self,
+        storage: &Storage,
+        request: &StreamRequest,
+        hold: &LogHold,
+    ) -> Result<Offset, End> {
+        let replication = &self.server.replication;
+        add(&replication.full_syncs, 1);
+        let _counted = Counted::new(&replication.snapshots);
+        let generation = replication.generation();
+        let (snapshot, meta) = self.snapshot(storage)?;
+        hold.move_to(meta.offset);
+        let identity = replication.identity();
+        if replication.generation() != generation || self.is_over() {
+            return Err(End::Gone);
+        }
+        let offset = identity.stream_offset(meta.offset);
+        if request.psync {
+            let line = format!("+FULLRESYNC {} {offset}\r\n", identity.history.id);
+            self.write(line.as_bytes())?;
+        }
+        self.replica.peer.lock().stage = Stage::TakesSnapshot;
+        let eof = self.replica.peer.lock().capabilities.eof;
+        let image = Image {
+            server: self.server,
+            snapshot: &snapshot,
+            meta: &meta,
+            offset,
+        };
+        if eof {
+            let mark = random_id();
+            self.write(format!("$EOF:{mark}\r\n").as_bytes())?;
+            self.replica.peer.lock().heard_ms = 0;
+            image.write(&mut *self)?;
+            self.write(mark.as_bytes())?;
+            self.wait_for_ack()?;
+        } else {
+            // Its length has to be told first: the same file is made twice.
+            let mut counted = Count::default();
+            image.write(&mut counted)?;
+            self.write(format!("${}\r\n", counted.bytes).as_bytes())?;
+            image.write(&mut *self)?;
+        }
+        self.replica.peer.lock().applied = offset;
+        Ok(Offset(meta.offset))
+    }
+
+    /// A fresh snapshot; newlines keep the replica patient meanwhile.
+    fn snapshot(&mut self, storage: &Storage) -> Result<(Snapshot, Meta), End> {
+        let number = storage.checkpoints.request();
+        while !storage.checkpoints.wait_made(number, NEWLINES) {
+            if self.is_over() {
+                return Err(End::Gone);
+            }
+            self.write(b"\n")?;
+        }
+        let snapshot = storage.tree.snapshot()?;
+        let meta = snapshot.meta()?;
+        Ok((snapshot, meta))
+    }
+
+    /// A replica that reads up to a mark takes nothing more until it says so.
+    fn wait_for_ack(&mut self) -> Result<(), End> {
+        while self.replica.peer.lock().heard_ms == 0 {
+            if self.is_over() {
+                return Err(End::Gone);
+            }
+            if self.replica.peer.lock().rdb_only {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn send_stream(
+        &mut self,
+        storage: &Storage,
+        mut reader: LogReader,
+        hold: &LogHold,
+    ) -> Result<(), End> {
+        let bell = &self.server.replication.log_bell;
+        let mut buffer = Vec::with_capacity(CHUNK_BYTES);
+        while !self.is_over() {
+            let seen = bell.rings();
+            buffer.clear();
+            if reader.next(&mut buffer, CHUNK_BYTES)? == 0 {
+                bell.wait(seen, LOOK);
+                continue;
+            }
+            self.write(&buffer)?;
+            hold.move_to(reader.offset().0.min(storage.log.end().0));
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.replica.client.killed.load(Ordering::Acquire)
+    }
+
+    /// Writes all, however long the replica takes, unless it is to end.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
+        self.write_all(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionAborted => End::Gone,
+            _ => End::Failed(error.to_string()),
+        })
+    }
+
+    fn end(&mut self, ended: Result<(), End>) {
+        let client = &self.replica.client;
+        match ended {
+            Err(End::Failed(error)) if !self.is_over() => {
+                tracing::warn!("Connection with replica {} lost: {error}", client.address);
+            }
+            _ => tracing::info!("Connection with replica {} lost", client.address),
+        }
+        client.kill();
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.server.replication.replicas.remove(client.id);
+        self.server.clients.remove(client.id);
+    }
+}
+
+impl Write for Feeder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            if self.is_over() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            match (&self.socket).write(bytes) {
+                Err(error) if is_timeout(&error) => {}
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    let replication = &self.server.replication;
+                    self.replica.peer.lock().sent_ms = replication.now_ms();
+                    add(&replication.sent_bytes, count as u64);
+                    add(&self.replica.client.bytes_out, count as u64);
+                    return Ok(count);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
+}
+
+/// An RDB file of a snapshot.
+struct Image<'a> {
+    server: &'static Server,
+    snapshot: &'a Snapshot,
+    meta: &'a Meta,
+    /// The stream's offset that it is as of.
+    offset: u64,
+}
+
+impl Image<'_> {
+    fn write(&self, out: &mut impl Write) -> Result<(), End> {
+        let (compress, checksum) = {
+            let config = self.server.config.read();
+            (
+                config.bool(id("rdbcompression")),
+                config.bool(id("rdbchecksum")),
+            )
+        };
+        let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
+        let known = u32::MAX != self.meta.selected_db;
+        let db = if known { self.meta.selected_db } else { 0 };
+        file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
+        file.aux("redis-bits", b"64")?;
+        file.aux("repl-stream-db", db.to_string().as_bytes())?;
+        file.aux("repl-id", self.meta.replication_id.as_bytes())?;
+        file.aux("repl-offset", self.offset.to_string().as_bytes())?;
+        file.aux("aof-base", b"0")?;
+        let map = decode_map(self.meta);
+        let keyspace = &self.server.keyspace;
+        let databases: Vec<Database> = (0..keyspace.databases())
+            .map(|logical| Database {
+                logical,
+                physical: map.as_ref().map_or(logical, |map| {
+                    let physical = map.physical.get(logical as usize);
+                    physical.copied().unwrap_or(logical)
+                }),
+                // A hint only, which both passes must give alike.
+                expires: 0,
+            })
+            .collect();
+        let mut go_on = |_| std::ops::ControlFlow::Continue(());
+        write_snapshot(&mut file, self.snapshot, &databases, &mut go_on)?;
+        file.finish()?;
+        Ok(())
+    }
+}
+
+/// Counts what is written to it.
+#[derive(Default)]
+struct Count {
+    bytes: u64,
+}
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hears what a replica says, until it is gone.
+fn hear(server: &'static Server, replica: &Replica, mut socket: &Socket, rest: Vec<u8>) {
+    let limits = RequestLimits {
+        max_bulk_bytes: 1 << 20,
+        authenticated: true,
+    };
+    let mut parser = RequestParser::new();
+    let (mut input, mut ranges) = (rest, Vec::new());
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let mut start = 0;
+        loop {
+            match parser.next(&input[start..], &limits, &mut ranges) {
+                Ok(Parsed::Complete { consumed }) => {
+                    let from = &input[start..];
+                    let words: Vec<&[u8]> = ranges.iter().map(|r| &from[r.clone()]).collect();
+                    heed(server, replica, &words);
+                    ranges.clear();
+                    start += consumed;
+                }
+                Ok(Parsed::Inline { consumed }) => {
+                    ranges.clear();
+                    start += consumed;
+                }
+                Ok(Parsed::Empty { consumed }) => start += consumed,
+                Ok(Parsed::Incomplete { .. }) => break,
+                Err(_) => return replica.client.kill(),
+            }
+        }
+        input.drain(..start);
+        match socket.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => {
+                add(&replica.client.bytes_in, count as u64);
+                input.extend_from_slice(&chunk[..count]);
+            }
+            Err(error) if is_timeout(&error) => {}
+            Err(_) => break,
+        }
+        if replica.client.killed.load(Ordering::Acquire) {
+            break;
+        }
+    }
+    replica.client.kill();
+    server.replication.log_bell.ring();
+}
+
+fn heed(server: &'static Server, replica: &Replica, words: &[&[u8]]) {
+    if !words[0].eq_ignore_ascii_case(b"replconf") {
+        return;
+    }
+    let replication = &server.replication;
+    let now_ms = replication.now_ms();
+    let _ = replica.peer.lock().configure(now_ms, &words[1..]);
+    replica
+        .client
+        .active_ms
+        .store(crate::state::unix_ms(), Ordering::Relaxed);
+    replication.replicas.answer_waiters(server);
+    if server.settings.min_replicas.load(Ordering::Relaxed) != 0 {
+        server.count_good_replicas();
+    }
+}

@@ -1,0 +1,95 @@
+//! Log and tree of a pure cache that takes part in replication: the stream has
+//! to lie somewhere, and a snapshot too. They are made when they are needed
+//! first, are never synced on purpose, and are removed at the end. What they
+//! hold is not read at a start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
+use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
+use redoubt_persistence::tree::{Tree, TreeOptions};
+
+use crate::replication::identity::remove_dir;
+use crate::runtime::checkpoint;
+use crate::state::{Server, Storage};
+
+/// What the directories' names begin with.
+const PREFIX: &str = "replication.scratch.";
+/// How long a command may hold up the beginning.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// The directory, once there is one, with its lock.
+static DIRECTORY: Mutex<Option<(PathBuf, DirectoryLock)>> = Mutex::new(None);
+
+/// Makes them, unless they are there.
+pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
+    let mut directory = DIRECTORY.lock();
+    if let Some(storage) = server.any_storage() {
+        return Ok(storage);
+    }
+    let (dir, lock) = claim(Path::new("."))?;
+    let text = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
+    let tree = Tree::open(&dir.join("tree"), TreeOptions::default()).map_err(|e| text(&e))?;
+    let options = LogOptions {
+        policy: SyncPolicy::No,
+        ..LogOptions::default()
+    };
+    let disk = FaultyDisk::default();
+    let faults = disk.switch();
+    let (log, _) =
+        Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
+    log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
+    let storage = Storage::new(log, tree, faults);
+    let held = server.keyspace.try_lock_all(PATIENCE);
+    let mut held = held.ok_or("a command runs for an hour already")?;
+    let tree = storage.tree.get();
+    server.keyspace.track_everything(&mut held, tree);
+    let storage = server.scratch.get_or_init(|| storage);
+    drop(held);
+    std::thread::Builder::new()
+        .name("tree-writer".into())
+        .spawn(move || checkpoint::run(server, storage))
+        .map_err(|e| text(&e))?;
+    tracing::info!("Replication keeps log and tree in {}", dir.display());
+    *directory = Some((dir, lock));
+    Ok(storage)
+}
+
+/// A fresh directory that nobody else uses.
+fn claim(parent: &Path) -> Result<(PathBuf, DirectoryLock), String> {
+    let mut last = String::new();
+    for number in 0..64 {
+        let dir = parent.join(format!("{PREFIX}{number}"));
+        match DirectoryLock::acquire(&dir) {
+            Ok(lock) => {
+                for part in ["tree", "log"] {
+                    remove_dir(&dir.join(part)).map_err(|e| e.to_string())?;
+                }
+                let dir = std::path::absolute(&dir).map_err(|e| e.to_string())?;
+                return Ok((dir, lock));
+            }
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+/// The directory, when there is one.
+pub fn directory() -> PathBuf {
+    let directory = DIRECTORY.lock();
+    directory
+        .as_ref()
+        .map_or_else(|| PathBuf::from("."), |(dir, _)| dir.clone())
+}
+
+/// Removes them at the end.
+pub fn remove(_: &Server) {
+    if let Some((dir, _lock)) = DIRECTORY.lock().take()
+        && let Err(error) = remove_dir(&dir)
+    {
+        tracing::warn!("can't remove {}: {error}", dir.display());
+    }
+}

@@ -1,0 +1,104 @@
+//! Log and tree of a server that has them, and what their users have to agree
+//! on: whose turn it is to put a state into the tree, and what of the log must
+//! stay.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use redoubt_persistence::disk::FaultSwitch;
+use redoubt_persistence::log::Log;
+use redoubt_persistence::tree::{Meta, Snapshot, Tree, TreeError, TreeStats};
+
+use crate::runtime::checkpoint::Control;
+
+/// Log and tree, when persistence is on.
+pub struct Storage {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The tree.
+    pub tree: SharedTree,
+    /// Makes the log's disk fail, for tests (DEBUG STORAGE).
+    pub faults: Arc<FaultSwitch>,
+    /// Held by a checkpoint, and by a full sync that puts another tree in
+    /// place of this one.
+    pub tree_turn: Mutex<()>,
+    /// How the thread that makes checkpoints is told what to do.
+    pub checkpoints: Arc<Control>,
+    holds: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+impl Storage {
+    /// What was opened.
+    pub fn new(log: Log, tree: Tree, faults: Arc<FaultSwitch>) -> Storage {
+        Storage {
+            log: Arc::new(log),
+            tree: SharedTree(RwLock::new(Arc::new(tree))),
+            faults,
+            tree_turn: Mutex::new(()),
+            checkpoints: Arc::new(Control::default()),
+            holds: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Keeps the log from being trimmed above an offset, for as long as the
+    /// hold lives (I5).
+    pub fn hold_log(&self, from: u64) -> LogHold {
+        let offset = Arc::new(AtomicU64::new(from));
+        self.holds.lock().push(offset.clone());
+        LogHold(offset)
+    }
+
+    /// The lowest offset that is held.
+    pub fn held_log(&self) -> u64 {
+        let mut holds = self.holds.lock();
+        holds.retain(|offset| Arc::strong_count(offset) > 1);
+        let offsets = holds.iter().map(|offset| offset.load(Ordering::Acquire));
+        offsets.min().unwrap_or(u64::MAX)
+    }
+}
+
+/// Keeps the log from being trimmed above an offset.
+pub struct LogHold(Arc<AtomicU64>);
+
+impl LogHold {
+    /// Moves it along.
+    pub fn move_to(&self, offset: u64) {
+        self.0.store(offset, Ordering::Release);
+    }
+}
+
+/// The tree; a full sync puts another one in its place.
+pub struct SharedTree(RwLock<Arc<Tree>>);
+
+impl SharedTree {
+    /// The tree as of now.
+    pub fn get(&self) -> Arc<Tree> {
+        self.0.read().clone()
+    }
+
+    /// Puts another tree in place. Called with all stripes locked.
+    pub fn set(&self, tree: Arc<Tree>) {
+        *self.0.write() = tree;
+    }
+
+    /// As [`Tree::snapshot`].
+    pub fn snapshot(&self) -> Result<Snapshot, TreeError> {
+        self.get().snapshot()
+    }
+
+    /// As [`Tree::meta`].
+    pub fn meta(&self) -> Result<Meta, TreeError> {
+        self.get().meta()
+    }
+
+    /// As [`Tree::stats`].
+    pub fn stats(&self) -> Result<TreeStats, TreeError> {
+        self.get().stats()
+    }
+
+    /// As [`Tree::failure`].
+    pub fn failure(&self) -> Option<String> {
+        self.get().failure().map(str::to_owned)
+    }
+}

@@ -1,0 +1,591 @@
+//! Replication between our servers, and with real Redis and Valkey servers in
+//! both directions: the same keys at the same offsets, resyncs that stay
+//! partial, and full syncs that either happen or don't.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use support::{Client, Peer, Reply, Server};
+
+/// No wait for further replicas before a full sync.
+const PEER: &[&str] = &["--save", "", "--repl-diskless-sync-delay", "0"];
+
+fn run(client: &mut Client, line: &str) -> Reply {
+    client.command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn ok(client: &mut Client, line: &str) {
+    let reply = run(client, line);
+    assert_eq!(reply.error_code(), None, "{line}: {reply:?}");
+}
+
+/// As `eventually`, for what takes a resync on a busy machine.
+fn in_time(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !check() {
+        assert!(Instant::now() < deadline, "not in a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn info(client: &mut Client, section: &str, field: &str) -> String {
+    let text = run(client, &format!("INFO {section}"))
+        .text()
+        .expect("a text");
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    let value = line.and_then(|rest| rest.strip_prefix(':'));
+    value.unwrap_or_default().trim().to_string()
+}
+
+fn number(client: &mut Client, section: &str, field: &str) -> u64 {
+    info(client, section, field).parse().expect(field)
+}
+
+fn follow(replica: &Server, primary: &Server) {
+    let line = format!("REPLICAOF 127.0.0.1 {}", primary.port());
+    ok(&mut replica.client(), &line);
+}
+
+/// Waits until a replica has everything that its primary has.
+fn await_sync(replica: &Server, primary: &Server) {
+    let what = format!("{} follows {}", replica.port(), primary.port());
+    in_time(&what, || {
+        let (Ok(mut one), Ok(mut other)) = (
+            Client::connect(replica.port()),
+            Client::connect(primary.port()),
+        ) else {
+            return false;
+        };
+        let offset = |client: &mut Client| info(client, "replication", "master_repl_offset");
+        info(&mut one, "replication", "master_link_status") == "up"
+            && info(&mut one, "replication", "master_replid")
+                == info(&mut other, "replication", "master_replid")
+            && offset(&mut one) == offset(&mut other)
+    });
+}
+
+/// Every key of every database, with value and expiry.
+fn content(server: &Server) -> BTreeMap<(u32, String), String> {
+    let mut client = server.client();
+    let mut found = BTreeMap::new();
+    for db in 0..4 {
+        ok(&mut client, &format!("SELECT {db}"));
+        let Reply::Array(keys) = run(&mut client, "KEYS *") else {
+            panic!("no keys");
+        };
+        for key in keys.iter().filter_map(Reply::text) {
+            let kind = run(&mut client, &format!("TYPE {key}")).text();
+            let line = match kind.as_deref() {
+                Some("string") => format!("GET {key}"),
+                Some("list") => format!("LRANGE {key} 0 -1"),
+                Some("set") => format!("SMEMBERS {key}"),
+                Some("hash") => format!("HGETALL {key}"),
+                Some("zset") => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+                other => panic!("{key} is {other:?}"),
+            };
+            let mut value = match run(&mut client, &line) {
+                Reply::Array(items) => items.iter().filter_map(Reply::text).collect(),
+                other => vec![other.text().unwrap_or_default()],
+            };
+            match kind.as_deref() {
+                Some("set") => value.sort(),
+                Some("hash") => {
+                    let mut pairs: Vec<_> = value.chunks(2).map(|p| p.join("=")).collect();
+                    pairs.sort();
+                    value = pairs;
+                }
+                _ => {}
+            }
+            let expiry = run(&mut client, &format!("PEXPIRETIME {key}"));
+            found.insert((db, key), format!("{kind:?} {expiry:?} {value:?}"));
+        }
+    }
+    found
+}
+
+fn assert_same(one: &Server, other: &Server) {
+    let (one, other) = (content(one), content(other));
+    assert!(one == other, "contents differ:\n{one:?}\n{other:?}");
+}
+
+/// Writes of all types; `round` makes them differ from one call to the next.
+fn write(server: &Server, round: usize) {
+    let mut client = server.client();
+    for i in 0..60 {
+        let n = round * 60 + i;
+        let db = n % 3;
+        ok(&mut client, &format!("SELECT {db}"));
+        for line in [
+            format!("SET string{i} value{n}"),
+            format!("SET expiring{i} {n} EX {}", 1000 + n),
+            format!("APPEND long{} {}", i % 5, "x".repeat(200)),
+            format!("INCR counter{}", i % 7),
+            format!("INCRBYFLOAT float{} 0.1", i % 3),
+            format!("RPUSH list{} a{n} b{n} {n}", i % 9),
+            format!("LPOP list{}", i % 4),
+            format!("SADD set{} {n} m{n}", i % 8),
+            format!("SPOP set{}", i % 5),
+            format!("HSET hash{} f{n} {n} g v", i % 6),
+            format!("ZADD zset{} {n}.5 m{n}", i % 6),
+            format!("ZPOPMIN zset{}", i % 4),
+            format!("EXPIRE hash{} 5000", i % 6),
+            format!("DEL string{}", (i + 7) % 60),
+        ] {
+            ok(&mut client, &line);
+        }
+        ok(&mut client, "MULTI");
+        run(&mut client, &format!("SET both{i} {n}"));
+        run(&mut client, &format!("LPUSH also{} {n}", i % 3));
+        ok(&mut client, "EXEC");
+    }
+}
+
+fn partial_and_full(server: &Server) -> (u64, u64) {
+    let mut client = server.client();
+    (
+        number(&mut client, "stats", "sync_partial_ok"),
+        number(&mut client, "stats", "sync_full"),
+    )
+}
+
+#[test]
+fn we_follow_real_servers() {
+    for (peer, password) in [(Peer::Valkey, ""), (Peer::Redis, "secret")] {
+        let primary = Server::start_peer(peer, PEER);
+        write(&primary, 0);
+        if !password.is_empty() {
+            let line = format!("CONFIG SET requirepass {password}");
+            ok(&mut primary.client(), &line);
+        }
+        let replica = Server::start(&["--masterauth", password]);
+        ok(&mut replica.client(), "SET of-old data");
+        follow(&replica, &primary);
+        let mut client = replica.client();
+        in_time("the full sync", || {
+            info(&mut client, "replication", "master_link_status") == "up"
+        });
+        if !password.is_empty() {
+            let mut client = primary.client();
+            ok(&mut client, &format!("AUTH {password}"));
+            ok(&mut client, "CONFIG SET requirepass none");
+            ok(&mut client, "CONFIG SET requirepass ");
+        }
+        write(&primary, 1);
+        await_sync(&replica, &primary);
+        assert_same(&primary, &replica);
+        let reply = run(&mut primary.client(), "WAIT 1 30000");
+        assert_eq!(reply, Reply::Integer(1), "{peer:?}");
+        let reply = run(&mut replica.client(), "SET no way");
+        assert_eq!(reply.error_code(), Some("READONLY"));
+    }
+}
+
+#[test]
+fn real_servers_follow_us() {
+    let primary = Server::start(&[]);
+    write(&primary, 0);
+    let valkey = Server::start_peer(Peer::Valkey, PEER);
+    let redis = Server::start_peer(Peer::Redis, PEER);
+    follow(&valkey, &primary);
+    follow(&redis, &primary);
+    write(&primary, 1);
+    for replica in [&valkey, &redis] {
+        await_sync(replica, &primary);
+        assert_same(&primary, replica);
+    }
+    write(&primary, 2);
+    let reply = run(&mut primary.client(), "WAIT 2 30000");
+    assert_eq!(reply, Reply::Integer(2));
+    for replica in [&valkey, &redis] {
+        await_sync(replica, &primary);
+        assert_same(&primary, replica);
+    }
+}
+
+#[test]
+fn a_restart_of_either_side_is_followed_by_a_partial_resync() {
+    let mut primary = Server::start(&["--repl-ping-replica-period", "1"]);
+    let redis = Server::start_peer(Peer::Redis, PEER);
+    let at = format!("127.0.0.1 {}", primary.port());
+    let mut replica = Server::start(&["--replicaof", &at]);
+    follow(&redis, &primary);
+    write(&primary, 0);
+    await_sync(&replica, &primary);
+    await_sync(&redis, &primary);
+    replica.kill();
+    write(&primary, 1);
+    replica.restart();
+    await_sync(&replica, &primary);
+    assert_eq!(partial_and_full(&primary).0, 1, "after the replica's crash");
+    replica.terminate();
+    for crash in [true, false] {
+        match crash {
+            true => primary.kill(),
+            false => drop(primary.terminate()),
+        }
+        primary.restart();
+        write(&primary, 2);
+        await_sync(&redis, &primary);
+        assert_eq!(partial_and_full(&primary), (1, 0), "crash: {crash}");
+    }
+    replica.restart();
+    await_sync(&replica, &primary);
+    assert_eq!(partial_and_full(&primary), (2, 0), "both were restarted");
+    assert_same(&primary, &replica);
+    assert_same(&primary, &redis);
+}
+
+#[test]
+fn siblings_go_on_with_a_promoted_replica_and_so_does_its_old_primary() {
+    let old = Server::start(&[]);
+    let [new, sibling] = [Server::start(&[]), Server::start(&[])];
+    let valkey = Server::start_peer(Peer::Valkey, PEER);
+    for replica in [&new, &sibling, &valkey] {
+        follow(replica, &old);
+    }
+    write(&old, 0);
+    for replica in [&new, &sibling, &valkey] {
+        await_sync(replica, &old);
+    }
+    ok(&mut new.client(), "REPLICAOF NO ONE");
+    for replica in [&old, &sibling, &valkey] {
+        follow(replica, &new);
+    }
+    write(&new, 1);
+    for replica in [&old, &sibling, &valkey] {
+        await_sync(replica, &new);
+        assert_same(&new, replica);
+    }
+    assert_eq!(partial_and_full(&new), (3, 0));
+}
+
+#[test]
+fn a_chain_of_replicas_has_one_history() {
+    let first = Server::start_peer(Peer::Valkey, PEER);
+    let [second, third] = [Server::start(&[]), Server::start(&[])];
+    let fourth = Server::start_peer(Peer::Redis, PEER);
+    write(&first, 0);
+    follow(&second, &first);
+    follow(&third, &second);
+    follow(&fourth, &third);
+    write(&first, 1);
+    for (replica, primary) in [(&second, &first), (&third, &second), (&fourth, &third)] {
+        await_sync(replica, primary);
+    }
+    assert_same(&first, &fourth);
+    assert_same(&first, &second);
+}
+
+#[test]
+fn what_has_expired_is_hidden_by_a_replica_until_its_primary_removes_it() {
+    let primary = Server::start(&["--enable-debug-command", "yes"]);
+    let replica = Server::start(&[]);
+    follow(&replica, &primary);
+    ok(&mut primary.client(), "DEBUG SET-ACTIVE-EXPIRE 0");
+    ok(&mut primary.client(), "SET key value PX 50");
+    await_sync(&replica, &primary);
+    let mut client = replica.client();
+    in_time("the key is hidden", || {
+        run(&mut client, "GET key") == Reply::Null
+    });
+    assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(1));
+    assert_eq!(run(&mut primary.client(), "GET key"), Reply::Null);
+    in_time("the key is removed", || {
+        run(&mut client, "DBSIZE") == Reply::Integer(0)
+    });
+}
+
+#[test]
+fn a_pure_cache_gives_and_takes_replication() {
+    let cache = &["--save", "", "--appendonly", "no"];
+    let [primary, replica] = [Server::start(cache), Server::start(cache)];
+    write(&primary, 0);
+    follow(&replica, &primary);
+    write(&primary, 1);
+    await_sync(&replica, &primary);
+    assert_same(&primary, &replica);
+    ok(&mut replica.client(), "REPLICAOF NO ONE");
+    write(&replica, 2);
+    follow(&primary, &replica);
+    await_sync(&primary, &replica);
+    assert_same(&primary, &replica);
+    assert_eq!(partial_and_full(&replica), (1, 0));
+}
+
+#[test]
+fn stale_data_writes_and_waits_are_refused_where_they_must_be() {
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = nobody.local_addr().expect("an address").port();
+    drop(nobody);
+    let server = Server::start(&["--min-replicas-to-write", "1"]);
+    let mut client = server.client();
+    let code = |client: &mut Client, line: &str| run(client, line).error_code().map(str::to_owned);
+    assert_eq!(code(&mut client, "SET a b").as_deref(), Some("NOREPLICAS"));
+    ok(&mut client, &format!("REPLICAOF 127.0.0.1 {port}"));
+    assert_eq!(code(&mut client, "SET a b").as_deref(), Some("READONLY"));
+    assert_eq!(code(&mut client, "WAIT 1 1").as_deref(), Some("ERR"));
+    assert_eq!(run(&mut client, "GET a"), Reply::Null);
+    assert_eq!(
+        code(&mut client, "PSYNC ? -1").as_deref(),
+        Some("NOMASTERLINK")
+    );
+    ok(&mut client, "CONFIG SET replica-serve-stale-data no");
+    assert_eq!(code(&mut client, "GET a").as_deref(), Some("MASTERDOWN"));
+    ok(&mut client, "REPLICAOF NO ONE");
+    ok(&mut client, "CONFIG SET min-replicas-to-write 0");
+    ok(&mut client, "SET a b");
+    assert_eq!(run(&mut client, "WAIT 1 10"), Reply::Integer(0));
+    let both = Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]);
+    assert_eq!(run(&mut client, "WAITAOF 1 0 30000"), both);
+}
+
+/// A primary that gives `payload` for a full sync, then hangs up.
+fn false_primary(payload: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut asked = Vec::new();
+            let mut chunk = [0; 4096];
+            while let Ok(count) = stream.read(&mut chunk) {
+                asked.extend_from_slice(&chunk[..count]);
+                if count == 0 || asked.windows(5).any(|word| word == b"PSYNC") {
+                    break;
+                }
+                let _ = stream.write_all(b"+OK\r\n");
+            }
+            let id = "f".repeat(40);
+            let _ = stream.write_all(format!("+FULLRESYNC {id} 77\r\n").as_bytes());
+            let _ = stream.write_all(&payload);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_full_sync_that_breaks_or_is_damaged_leaves_the_data_as_it_was() {
+    let donor = Server::start(&[]);
+    write(&donor, 0);
+    let mut image = image_of(&donor);
+    let half = image[..image.len() / 2].to_vec();
+    let middle = image.len() / 2;
+    image[middle] ^= 0x55;
+    let whole = |file: &[u8]| [format!("${}\r\n", file.len()).as_bytes(), file].concat();
+    let cut = [format!("${}\r\n", image.len()).as_bytes(), &half].concat();
+    for payload in [cut, whole(&half), whole(&image), whole(b"nonsense")] {
+        let mut replica = Server::start(&[]);
+        write(&replica, 5);
+        let before = content(&replica);
+        let port = false_primary(payload);
+        ok(
+            &mut replica.client(),
+            &format!("REPLICAOF 127.0.0.1 {port}"),
+        );
+        let mut client = replica.client();
+        in_time("an attempt at a full sync", || {
+            info(&mut client, "replication", "master_sync_in_progress") == "1"
+                || number(&mut client, "stats", "total_net_repl_input_bytes") > 60
+        });
+        assert_eq!(content(&replica), before);
+        replica.kill();
+        replica.restart();
+        assert_eq!(content(&replica), before, "after a restart");
+    }
+}
+
+/// An RDB file of a server, as a replica without any capability gets it.
+fn image_of(server: &Server) -> Vec<u8> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("a link");
+    stream.write_all(b"SYNC\r\n").expect("it is sent");
+    let mut byte = [0];
+    let mut head = Vec::new();
+    while !(head.starts_with(b"$") && head.ends_with(b"\r\n")) {
+        stream.read_exact(&mut byte).expect("a byte");
+        if byte[0] != b'\n' || head.starts_with(b"$") {
+            head.push(byte[0]);
+        }
+    }
+    let digits = String::from_utf8_lossy(&head[1..head.len() - 2]).into_owned();
+    let mut image = vec![0; digits.parse().expect("a length")];
+    stream.read_exact(&mut image).expect("the file");
+    image
+}
+
+#[test]
+fn a_full_sync_killed_at_any_moment_leaves_the_old_data_or_the_new() {
+    let mut primary = Server::start(&[]);
+    let mut client = primary.client();
+    let sets: Vec<u8> = (0..3000)
+        .flat_map(|i| support::encode(&["SET", &format!("new{i}"), &"n".repeat(500)]))
+        .collect();
+    client.pipeline(&sets, 3000);
+    let mut replica = Server::start(&["--appendfsync", "always"]);
+    for round in 0..5u64 {
+        ok(&mut replica.client(), "REPLICAOF NO ONE");
+        ok(&mut replica.client(), "FLUSHALL");
+        ok(&mut replica.client(), "MSET old1 a old2 b old3 c");
+        // A restart is to follow nobody.
+        follow(&replica, &primary);
+        std::thread::sleep(Duration::from_millis(round * 37 % 170));
+        if round % 2 == 0 {
+            replica.kill();
+            replica.restart();
+        } else {
+            primary.kill();
+            primary.restart();
+        }
+        let keys = run(&mut replica.client(), "DBSIZE");
+        let old = keys == Reply::Integer(3);
+        assert!(old || keys == Reply::Integer(3000), "a mixture: {keys:?}");
+        follow(&replica, &primary);
+        await_sync(&replica, &primary);
+        assert_eq!(run(&mut replica.client(), "DBSIZE"), Reply::Integer(3000));
+    }
+    assert_same(&primary, &replica);
+}
+
+#[test]
+fn a_failover_command_hands_over_without_losing_a_write() {
+    let [old, new] = [Server::start(&[]), Server::start(&[])];
+    follow(&new, &old);
+    await_sync(&new, &old);
+    write(&old, 0);
+    let before = content(&old);
+    let line = format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 60000", new.port());
+    ok(&mut old.client(), &line);
+    await_sync(&old, &new);
+    assert_eq!(info(&mut new.client(), "replication", "role"), "master");
+    let state = info(&mut old.client(), "replication", "master_failover_state");
+    in_time("the failover ends", || {
+        info(&mut old.client(), "replication", "master_failover_state") == "no-failover"
+    });
+    assert!(!state.is_empty());
+    assert_eq!(content(&new), before);
+    write(&new, 1);
+    await_sync(&old, &new);
+    assert_same(&old, &new);
+    assert_eq!(partial_and_full(&new), (1, 0));
+}
+
+#[test]
+fn messages_reach_those_who_listen_to_a_replica() {
+    let [primary, replica] = [Server::start(&[]), Server::start(&[])];
+    follow(&replica, &primary);
+    await_sync(&replica, &primary);
+    let mut listener = replica.client();
+    ok(&mut listener, "SUBSCRIBE news");
+    ok(&mut primary.client(), "PUBLISH news hello");
+    let wanted = ["message", "news", "hello"].map(Reply::bulk);
+    assert_eq!(listener.read(), Reply::Array(wanted.to_vec()));
+}
+
+/// A Sentinel of Redis that watches one primary; ends when dropped.
+struct Sentinel {
+    process: std::process::Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Sentinel {
+    fn watch(primary: &Server) -> Sentinel {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
+        let config = dir.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor ours 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds ours 1000\n\
+             sentinel failover-timeout ours 5000\n",
+            dir.path().display(),
+            primary.port()
+        );
+        std::fs::write(&config, text).expect("a file");
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let process = std::process::Command::new(program)
+            .arg(&config)
+            .arg("--sentinel")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("a sentinel starts");
+        Sentinel {
+            process,
+            port,
+            _dir: dir,
+        }
+    }
+
+    /// Asks it, once it is there.
+    fn ask(&self, line: &str) -> Reply {
+        let mut client = None;
+        in_time("the sentinel answers", || {
+            client = Client::connect(self.port).ok();
+            client.is_some()
+        });
+        run(client.as_mut().expect("a connection"), line)
+    }
+
+    /// The port of who it takes for the primary.
+    fn primary(&self) -> Option<u16> {
+        match self.ask("SENTINEL GET-MASTER-ADDR-BY-NAME ours") {
+            Reply::Array(address) => address.last()?.text()?.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
+    let mut old = Server::start(&[]);
+    let replicas = [Server::start(&[]), Server::start(&[])];
+    for replica in &replicas {
+        follow(replica, &old);
+        await_sync(replica, &old);
+    }
+    write(&old, 0);
+    let before = content(&old);
+    let sentinel = Sentinel::watch(&old);
+    in_time("the sentinel knows both replicas", || {
+        match sentinel.ask("SENTINEL REPLICAS ours") {
+            Reply::Array(known) => known.len() == 2,
+            _ => false,
+        }
+    });
+    for replica in &replicas {
+        await_sync(replica, &old);
+    }
+    old.kill();
+    in_time("another primary", || {
+        sentinel.primary().is_some_and(|port| port != old.port())
+    });
+    let port = sentinel.primary().expect("a primary");
+    let [one, other] = &replicas;
+    let (new, sibling) = match one.port() == port {
+        true => (one, other),
+        false => (other, one),
+    };
+    await_sync(sibling, new);
+    assert_eq!(content(new), before);
+    write(new, 1);
+    old.restart();
+    in_time("the old primary follows", || {
+        info(&mut old.client(), "replication", "role") == "slave"
+    });
+    await_sync(&old, new);
+    assert_same(new, &old);
+    assert_eq!(partial_and_full(new), (2, 0));
+}
