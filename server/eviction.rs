@@ -182,8 +182,17 @@ pub fn uncounted_bytes(server: &Server) -> u64 {
 /// Bytes in use beyond the limit.
 fn excess(server: &Server) -> u64 {
     let limit = server.settings.maxmemory.load(Relaxed);
-    // A replica removes what its primary removes.
-    if limit == 0 || server.replication.is_replica() {
+    if limit == 0 {
+        return 0;
+    }
+    // A replica removes what its primary removes; values may leave its RAM.
+    let spills = || {
+        server
+            .settings
+            .policy()
+            .is_some_and(|policy| policy.to_tree)
+    };
+    if server.replication.is_replica() && !spills() {
         return 0;
     }
     let used = crate::memory::used_bytes();
