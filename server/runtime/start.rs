@@ -10,6 +10,7 @@ use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
 use super::{background, checkpoint, import, recovery, replication, save, watch};
 use crate::config::{Config, Value, id};
 use crate::state::{Server, Shutdown};
+use crate::tracking::Tracking;
 
 /// Whether the configuration asks for log and tree: it does unless
 /// `appendonly no` meets `save ""`.
@@ -67,12 +68,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         ),
         None => (None, None, None, None),
     };
+    let tracked = config.integer(id("tracking-table-max-keys"));
     let mut server = Server::new(config, config_file, storage, count);
-    server.acl = acl;
-    let keys = server.config.read().integer(id("tracking-table-max-keys"));
-    server
-        .tracking
-        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
+    (server.acl, server.tracking) = (acl, Tracking::of_at_most(tracked));
     // The server lives as long as the process.
     let bus = node.map(|(listeners, (cluster, queues))| {
         server.cluster = Some(cluster);
@@ -96,13 +94,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
-    let workers = Arc::new(workers);
-    for listener in listeners {
-        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
-    }
-    if let Some(listener) = unix {
-        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
-    }
+    accept(Arc::new(workers), listeners, unix).map_err(|e| format!("can't accept: {e}"))?;
     let pid_file = write_pid_file(&server.config.read());
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
@@ -114,6 +106,21 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Has all listeners hand their connections to the workers.
+fn accept(
+    workers: Arc<Workers>,
+    listeners: Vec<std::net::TcpListener>,
+    unix: Option<std::os::unix::net::UnixListener>,
+) -> std::io::Result<()> {
+    for listener in listeners {
+        accept_tcp(listener, workers.clone())?;
+    }
+    match unix {
+        Some(listener) => accept_unix(listener, workers),
+        None => Ok(()),
+    }
 }
 
 /// Imports a file into an empty data directory, without serving.
