@@ -53,6 +53,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
+        ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();
         ctx.server.settings.reset_counts();

@@ -137,9 +137,12 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
         }
         (b"log", [text]) => tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text)),
         (b"jmap", []) => {}
+        (b"set-disable-deny-scripts", [on]) => {
+            let any = &ctx.server.scripting.any_command;
+            any.store(*on != b"0", Ordering::Relaxed);
+        }
         (
             b"quicklist-packed-threshold"
-            | b"set-disable-deny-scripts"
             | b"dict-resizing"
             | b"pause-cron"
             | b"client-enforce-reply-list"
