@@ -119,14 +119,8 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
-        let of_clients = match config.value(id("maxmemory-clients")) {
-            Value::Percent(percent) => {
-                config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
-            }
-            Value::Memory(bytes) => *bytes,
-            _ => 0,
-        };
-        self.maxmemory_clients.store(of_clients, Ordering::Relaxed);
+        self.maxmemory_clients
+            .store(client_bytes(config), Ordering::Relaxed);
         let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
         let min_replicas = config.integer(id("min-replicas-to-write"));
         set_u64(
@@ -232,6 +226,17 @@ fn removal(lazy: &AtomicBool) -> &'static [u8] {
     match lazy.load(Ordering::Relaxed) {
         true => b"UNLINK",
         false => b"DEL",
+    }
+}
+
+/// `maxmemory-clients` in bytes.
+fn client_bytes(config: &Config) -> u64 {
+    match config.value(id("maxmemory-clients")) {
+        Value::Percent(percent) => {
+            config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+        }
+        Value::Memory(bytes) => *bytes,
+        _ => 0,
     }
 }
 

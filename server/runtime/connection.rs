@@ -12,7 +12,6 @@ use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::gate;
-use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
@@ -25,8 +24,6 @@ use crate::stats::add;
 const READ_BYTES: usize = 16 << 10;
 /// Buffers larger than this are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
-/// A client that has been idle for so long gives back its buffers' room.
-const IDLE_BUFFERS_S: i64 = 2;
 /// What a client that has not logged in may send without its being a request.
 const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
 
@@ -465,36 +462,5 @@ pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit 
         &server.settings.pubsub_output_limit
     } else {
         &server.settings.normal_output_limit
-    }
-}
-
-/// What is done about clients once a second: those that were idle for longer
-/// than `timeout` or have too much unsent output are closed, and idle ones
-/// give back their buffers' room.
-pub async fn tend(server: &'static Server) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        seconds.tick().await;
-        let now_ms = unix_ms();
-        let timeout_s = server.settings.timeout_s.load(Ordering::Relaxed);
-        for client in server.clients.all() {
-            let idle_s = idle_s(&client, now_ms);
-            let held = client.is_subscriber()
-                || client.monitor.load(Ordering::Relaxed)
-                || client.is_peer()
-                || client.is_blocked();
-            if timeout_s > 0 && idle_s > timeout_s && !held {
-                tracing::debug!(client = client.id, "closing an idle client");
-                client.kill();
-            }
-            if client.output_bytes() != 0 {
-                client.enforce(output_limit(server, &client));
-            }
-            let room = client.query_free_bytes.load(Ordering::Relaxed);
-            if idle_s >= IDLE_BUFFERS_S && room != 0 {
-                client.idle_buffers.store(true, Ordering::Relaxed);
-                client.bell.notify_one();
-            }
-        }
     }
 }

@@ -11,6 +11,7 @@ use super::{background, checkpoint, import, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Shutdown};
+use crate::tracking::Tracking;
 
 /// Whether the configuration asks for log and tree: it does unless
 /// `appendonly no` meets `save ""`.
@@ -82,12 +83,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         ),
         None => (None, None, None, None),
     };
+    let tracked = config.integer(id("tracking-table-max-keys"));
     let mut server = Server::new(config, config_file, storage, count);
-    server.acl = acl;
-    let keys = server.config.read().integer(id("tracking-table-max-keys"));
-    server
-        .tracking
-        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
+    (server.acl, server.tracking) = (acl, Tracking::of_at_most(tracked));
     // The server lives as long as the process.
     let bus = node.map(|(listeners, (cluster, queues))| {
         server.cluster = Some(cluster);

@@ -130,11 +130,7 @@ fn execute(
         expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
-            log.select(index);
-            match ctx.effects.explicit() {
-                Some(explicit) => log.bytes.extend_from_slice(explicit),
-                None => encode(&mut log.bytes, &args),
-            }
+            log.add(index, &ctx.effects, &args);
         }
         db = ctx.db;
     }
@@ -233,6 +229,15 @@ struct Effect {
 }
 
 impl Effect {
+    /// What one command did in database `index`.
+    fn add(&mut self, index: u32, effects: &Effects, args: &[&[u8]]) {
+        self.select(index);
+        match effects.explicit() {
+            Some(explicit) => self.bytes.extend_from_slice(explicit),
+            None => encode(&mut self.bytes, args),
+        }
+    }
+
     /// Has what follows take effect in database `index`.
     fn select(&mut self, index: u32) {
         if self.bytes.is_empty() {
