@@ -146,12 +146,11 @@ fn execute(
     if session.following.is_some() {
         log_stream(server, session);
     } else if !session.replaying {
-        let expired = recorder.expired.len() - expired_before;
+        let expired = &recorder.expired[expired_before..];
         if server.log().is_some() {
-            let expired = &recorder.expired[expired_before..];
             add(&server.stats.expired, expired_keys(expired));
         }
-        log.append(server, queued.len() + expired);
+        log.append(server, queued.len() + expired.len());
     }
     if server.watches.any() {
         break_watches(server, &recorder);
