@@ -11,9 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redoubt_persistence::disk::{Disk, RealDisk};
+use redoubt_persistence::rdb::Limits;
 use redoubt_persistence::rdb::file::{
     Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
 };
+use redoubt_persistence::rdb::primitive::Reader;
 use redoubt_persistence::tree::{Meta, Snapshot};
 
 use super::cache_tree::CacheTree;
@@ -31,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Bytes after which the file is synced on the way, so that its end is not a
 /// long wait for the disk, to others as well.
 const SYNC_BYTES: usize = 16 << 20;
+/// The name under which the tree keeps function libraries.
+const LIBRARIES: &str = "functions";
 /// The niceness of the thread: commands come first.
 const NICENESS: i32 = 10;
 
@@ -169,6 +173,8 @@ pub struct Dataset {
     pub snapshot: Snapshot,
     /// The databases in it.
     pub databases: Vec<Database>,
+    /// The sources of its function libraries.
+    pub functions: Vec<Vec<u8>>,
     /// The tree, where it was made for this alone.
     _temporary: Option<CacheTree>,
 }
@@ -176,28 +182,23 @@ pub struct Dataset {
 impl Dataset {
     /// The keyspace as it is at some moment between the call and its return.
     pub fn take(server: &'static Server) -> Result<Dataset, String> {
-        match &server.storage {
+        let (snapshot, temporary) = match &server.storage {
             Some(storage) => {
                 wait_for_checkpoint(server, storage)?;
-                let snapshot = storage.tree.snapshot().map_err(|e| e.to_string())?;
-                let meta = snapshot.meta().map_err(|e| e.to_string())?;
-                Ok(Dataset {
-                    snapshot,
-                    databases: databases_of(server, &meta),
-                    _temporary: None,
-                })
+                (storage.tree.snapshot().map_err(|e| e.to_string())?, None)
             }
             None => {
                 let tree = CacheTree::collect(server)?;
-                let snapshot = tree.snapshot()?;
-                let meta = snapshot.meta().map_err(|e| e.to_string())?;
-                Ok(Dataset {
-                    snapshot,
-                    databases: databases_of(server, &meta),
-                    _temporary: Some(tree),
-                })
+                (tree.snapshot()?, Some(tree))
             }
-        }
+        };
+        let meta = snapshot.meta().map_err(|e| e.to_string())?;
+        Ok(Dataset {
+            databases: databases_of(server, &meta),
+            functions: functions_of(&meta),
+            snapshot,
+            _temporary: temporary,
+        })
     }
 
     /// About how many keys it has.
@@ -219,6 +220,18 @@ pub fn databases_of(server: &Server, meta: &Meta) -> Vec<Database> {
             expires: server.keyspace.expires_count(logical),
         })
         .collect()
+}
+
+/// The sources of the function libraries of a tree with this state: the tree
+/// keeps them as an RDB file has them, each behind a byte.
+fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
+    let named = meta.extra.iter().find(|(name, _)| name == LIBRARIES);
+    let mut reader = Reader::new(named.map_or(&[], |(_, bytes)| bytes), Limits::default());
+    let mut sources = Vec::new();
+    while let (Ok(_), Ok(source)) = (reader.byte(), reader.string()) {
+        sources.push(source.into_owned());
+    }
+    sources
 }
 
 /// Waits until the tree holds all that the log holds now.
@@ -270,6 +283,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
         writer = writer.for_valkey_9();
     }
     put_header(&mut writer)?;
+    for source in &dataset.functions {
+        writer.function(source)?;
+    }
     let mut unslept = 0;
     let mut progress = |keys: u64| {
         saves.keys_done.fetch_add(keys, Ordering::Relaxed);
@@ -292,6 +308,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     })?;
     let (file, bytes) = writer.finish()?;
     file.file.sync_all()?;
+    if saves.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
     Ok((keys, bytes))
 }
 
