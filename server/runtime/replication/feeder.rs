@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use redoubt_cluster::replication::history::{Answer, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
 use redoubt_persistence::log::{LogReader, Offset};
-use redoubt_persistence::rdb::file::{Database, FileWriter, WriteOptions, write_snapshot};
+use redoubt_persistence::rdb::file::{
+    Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
+};
 use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
@@ -218,6 +220,7 @@ impl Feeder {
             snapshot: &snapshot,
             meta: &meta,
             offset,
+            for_valkey_9: self.server.keyspace.has_field_expiries(),
         };
         if eof {
             let mark = random_id();
@@ -351,6 +354,8 @@ struct Image<'a> {
     meta: &'a Meta,
     /// The stream's offset that it is as of.
     offset: u64,
+    /// Whether fields of hashes may expire, which only Valkey 9 can be told.
+    for_valkey_9: bool,
 }
 
 impl Image<'_> {
@@ -363,6 +368,9 @@ impl Image<'_> {
             )
         };
         let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
+        if self.for_valkey_9 {
+            file = file.for_valkey_9();
+        }
         let known = u32::MAX != self.meta.selected_db;
         let db = if known { self.meta.selected_db } else { 0 };
         file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
@@ -385,7 +393,14 @@ impl Image<'_> {
             })
             .collect();
         let mut go_on = |_| std::ops::ControlFlow::Continue(());
-        write_snapshot(&mut file, self.snapshot, &databases, &mut go_on)?;
+        let written = write_snapshot(&mut file, self.snapshot, &databases, &mut go_on);
+        if let Err(SnapshotError::Io(error)) = &written
+            && error.kind() == std::io::ErrorKind::Unsupported
+        {
+            // Such a field was in the tree only; the replica's next attempt gets it.
+            keyspace.note_field_expiries();
+        }
+        written?;
         file.finish()?;
         Ok(())
     }
