@@ -381,8 +381,8 @@ pub(super) fn conclude(
     let recorder = std::mem::take(&mut db.recorder);
     if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
         log_effects(server, session.db, &recorder, effects, failed, request);
-    } else if session.following.is_some() && db.holds_any() {
-        log_stream(server, session);
+    } else if session.following.is_some() {
+        log_stream(server, session, &db);
     }
     if server.watches.any() && (!session.replaying || session.following.is_some()) {
         break_watches(server, &recorder);
@@ -391,9 +391,12 @@ pub(super) fn conclude(
     recorder
 }
 
-/// Puts what came from our primary into our log, byte for byte. A stripe is
-/// locked by the caller.
-pub fn log_stream(server: &Server, session: &Session) {
+/// Puts what came from our primary into our log, byte for byte, under the locks
+/// of what it changes. Without any it is left to the caller.
+pub fn log_stream(server: &Server, session: &Session, db: &Db<'_>) {
+    if !db.holds_any() {
+        return;
+    }
     if let (Some(part), Some(log)) = (session.stream_part.take(), server.log()) {
         log.append_raw_selected(&part, session.db);
     }

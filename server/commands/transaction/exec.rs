@@ -137,7 +137,7 @@ fn execute(
     let mut recorder = std::mem::take(&mut db.recorder);
     recorder.dirty = dirty;
     if session.following.is_some() {
-        log_stream(server, session);
+        log_stream(server, session, &db);
     } else if !session.replaying {
         let expired = &recorder.expired[expired_before..];
         if server.log().is_some() {

@@ -269,6 +269,10 @@ impl Follower {
     }
 
     fn apply(&mut self, bytes: &[u8]) {
+        if self.storage.log.failure().is_some() {
+            // What is not logged must not be applied.
+            return self.link.give_up(self.now_ms());
+        }
         let Some(applier) = &mut self.applier else {
             return;
         };

@@ -107,7 +107,11 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
     }
     if server.cluster.is_none() {
         let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
-        server.config.write().set_value(id("replicaof"), value);
+        // Who reads the configuration may wait for a stripe.
+        match server.config.try_write_for(Duration::from_secs(2)) {
+            Some(mut config) => config.set_value(id("replicaof"), value),
+            None => tracing::warn!("CONFIG GET replicaof is out of date"),
+        }
     }
     replication.set_target(target);
     // They are to learn of the new name.
