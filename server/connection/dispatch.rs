@@ -122,6 +122,13 @@ fn gives_way(
         Verdict::Free => return false,
         Verdict::Wait => session.postponed = true,
         Verdict::Busy(error) => {
+            let mut error = error;
+            if command.name == "exec" && session.transaction.is_some() {
+                crate::commands::transaction::abandon(server, session);
+                error = CommandError::text(format!(
+                    "EXECABORT Transaction discarded because of: {error}"
+                ));
+            }
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
