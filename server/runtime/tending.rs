@@ -23,8 +23,7 @@ pub async fn tend(server: &'static Server) {
             let idle_s = idle_s(&client, now_ms);
             let held = client.is_subscriber()
                 || client.monitor.load(Ordering::Relaxed)
-                || client.replica.load(Ordering::Relaxed)
-                || client.primary.load(Ordering::Relaxed)
+                || client.is_peer()
                 || client.is_blocked();
             if timeout_s > 0 && idle_s > timeout_s && !held {
                 tracing::debug!(client = client.id, "closing an idle client");
