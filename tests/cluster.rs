@@ -341,3 +341,60 @@ fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
         redirection(nodes[1].ask(&["GET", "hello"])).2 == nodes[2].place()
     });
 }
+
+#[test]
+fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = Node::start(None, &[]);
+    let (port, bus) = (
+        replica.server.port().to_string(),
+        replica.bus_port.to_string(),
+    );
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    let old = nodes[2].id();
+    eventually("the new node knows the one it is to follow", || {
+        replica.ask(&["CLUSTER", "REPLICATE", &old]) == Reply::ok()
+    });
+    assert_eq!(nodes[2].ask(&["SET", "foo", "kept"]), Reply::ok());
+    let copied = |node: &Node| {
+        let mut client = node.server.client();
+        client.command(&["READONLY"]);
+        client.command(&["GET", "foo"]) == Reply::bulk("kept")
+    };
+    eventually("the key is copied", || copied(&replica));
+    // Without READONLY a replica sends its clients to the primary.
+    assert_eq!(
+        redirection(replica.ask(&["GET", "foo"])).2,
+        nodes[2].place()
+    );
+    eventually("everyone knows the replica", || {
+        nodes
+            .iter()
+            .all(|node| node.text(&["CLUSTER", "NODES"]).contains("slave"))
+    });
+    nodes[2].server.kill();
+    eventually("the replica serves the slots", || {
+        replica.ask(&["GET", "foo"]) == Reply::bulk("kept")
+    });
+    nodes[2].server.restart();
+    assert_eq!(nodes[2].id(), old);
+    eventually("the old primary follows the new one", || {
+        nodes[2]
+            .text(&["INFO", "replication"])
+            .contains("master_link_status:up")
+            && copied(&nodes[2])
+    });
+    // And takes over again when asked to, with nothing lost.
+    assert_eq!(replica.ask(&["SET", "foo", "newer"]), Reply::ok());
+    eventually("it may be asked", || {
+        nodes[2].ask(&["CLUSTER", "FAILOVER"]) == Reply::ok()
+    });
+    eventually("the slots are handed back", || {
+        nodes[2].ask(&["GET", "foo"]) == Reply::bulk("newer")
+    });
+    eventually("all agree", || {
+        redirection(nodes[0].ask(&["GET", "foo"])).2 == nodes[2].place()
+    });
+}

@@ -167,11 +167,13 @@ impl Bus {
     }
 
     /// The offset that may be told: a replica without a whole copy has none,
-    /// so that it doesn't pass for one with data.
-    pub(super) fn my_offset(&self) -> u64 {
-        match self.i_am_primary() || self.replication.synced {
-            true => self.replication.offset,
-            false => 0,
+    /// so that it doesn't pass for one with data; one with a copy, even of
+    /// nothing, has one.
+    pub fn my_offset(&self) -> u64 {
+        match (self.i_am_primary(), self.replication.synced) {
+            (true, _) => self.replication.offset,
+            (false, true) => self.replication.offset.max(1),
+            (false, false) => 0,
         }
     }
 

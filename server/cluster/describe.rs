@@ -139,11 +139,14 @@ pub fn slots(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
     }
     reply.array(runs.len());
     for (first, last, owner) in runs {
-        let with_data = |node: &&Node| !node.is(Flags::FAIL) && node.offset != 0;
+        let offset = |key: NodeKey, node: &Node| match key == bus.myself() {
+            true => bus.my_offset(),
+            false => node.offset,
+        };
         let replicas: Vec<&Node> = table
             .replicas(owner)
+            .filter(|(key, node)| !node.is(Flags::FAIL) && offset(*key, node) != 0)
             .map(|(_, node)| node)
-            .filter(with_data)
             .collect();
         reply.array(3 + replicas.len());
         reply.integer(i64::from(first));
@@ -211,7 +214,7 @@ pub fn shards(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
 
 fn node_of_shard(cluster: &Cluster, bus: &Bus, key: NodeKey, node: &Node, reply: &mut ReplyBuffer) {
     let offset = match key == bus.myself() {
-        true => cluster.replication.lock().offset,
+        true => bus.my_offset(),
         false => node.offset,
     };
     let replica = node.is(Flags::REPLICA);
