@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod clock;
 pub mod cluster;
+pub mod cold_reads;
 pub mod commands;
 pub mod config;
 pub mod connection;
@@ -22,6 +23,7 @@ pub mod replication;
 pub mod resp;
 pub mod runtime;
 pub mod saves;
+pub mod scripting;
 pub mod settings;
 pub mod state;
 pub mod stats;

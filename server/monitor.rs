@@ -13,9 +13,26 @@ use crate::state::Server;
 /// server. `db` is the database in which it began.
 #[cold]
 pub fn show(server: &Server, session: &Session, command: &Command, db: u32, args: &[&[u8]]) {
-    if command.flags & (flag::ADMIN | flag::SKIP_MONITOR) != 0 {
-        return;
+    if command.flags & (flag::ADMIN | flag::SKIP_MONITOR) == 0 {
+        show_line(server, &session.client.address, command, db, args);
     }
+}
+
+/// Shows a command that calls a script, before the script's commands.
+#[cold]
+pub fn show_call(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {
+    show_line(server, &session.client.address, command, session.db, args);
+}
+
+/// Shows a command that a script calls.
+#[cold]
+pub fn show_of_script(server: &Server, command: &Command, db: u32, args: &[&[u8]]) {
+    if command.flags & flag::ADMIN == 0 {
+        show_line(server, "lua", command, db, args);
+    }
+}
+
+fn show_line(server: &Server, source: &str, command: &Command, db: u32, args: &[&[u8]]) {
     let micros = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default()
@@ -25,7 +42,7 @@ pub fn show(server: &Server, session: &Session, command: &Command, db: u32, args
         micros / 1_000_000,
         micros % 1_000_000,
         db,
-        session.client.address
+        source
     )
     .into_bytes();
     for (index, arg) in args.iter().enumerate() {

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Value, id};
 use crate::eviction::{Order, Policy};
+use crate::keyspace::entry::frequency;
 
 /// How much unsent output clients of one class may have; 0 is no limit.
 #[derive(Default)]
@@ -202,6 +203,15 @@ impl Settings {
     /// `maxmemory-policy`; None is `noeviction`.
     pub fn policy(&self) -> Option<Policy> {
         *self.policy.lock()
+    }
+
+    /// The eviction clock's stamp of a use at this moment.
+    #[inline]
+    pub fn stamp(&self, now_ms: i64) -> u32 {
+        match self.counts_uses.load(Ordering::Relaxed) {
+            true => frequency::stamp(now_ms),
+            false => ((now_ms / 1000) & 0xff_ffff) as u32,
+        }
     }
 
     fn load_eviction(&self, config: &Config) {

@@ -51,6 +51,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Blocked clients.
     pub blocked: Blocked,
+    /// Scripts and functions.
+    pub scripting: crate::scripting::Scripting,
     /// What clients' buffers take.
     pub client_memory: crate::connection::memory::ClientMemory,
     /// Keys that clients hold in caches of their own.
@@ -59,12 +61,12 @@ pub struct Server {
     pub watches: Watches,
     /// The node of a cluster that this server is, if it is one.
     pub cluster: Option<crate::cluster::Cluster>,
-    /// What follows another node for the cluster.
-    pub replicator: std::sync::OnceLock<Box<dyn crate::cluster::effects::Replicator>>,
     /// Counters.
     pub stats: Stats,
     /// Keys that go for want of memory.
     pub eviction: crate::eviction::Eviction,
+    /// Values that are in the tree only.
+    pub cold_reads: crate::cold_reads::ColdReads,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
     /// Snapshot files.
@@ -141,13 +143,14 @@ impl Server {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             blocked: Blocked::default(),
+            scripting: Default::default(),
             client_memory: Default::default(),
             tracking: Default::default(),
             watches: Watches::default(),
             cluster: None,
-            replicator: std::sync::OnceLock::new(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
+            cold_reads: Default::default(),
             health: Default::default(),
             saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),

@@ -197,6 +197,47 @@ fn the_clockwork_reclaims_fields_that_nobody_asks_for() {
     assert!(expired >= 49, "only {expired} hexpired events");
 }
 
+/// How many fields have been reclaimed, as INFO tells it.
+fn expired_fields(client: &mut Client) -> usize {
+    let info = run(client, "INFO stats").text().expect("INFO is text");
+    let line = info.lines().find_map(|l| l.strip_prefix("expired_fields:"));
+    line.and_then(|n| n.trim().parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_look_at_a_hash_does_not_wait_for_thousands_of_fields_to_go() {
+    let always = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start(&[&always[..], &["--enable-debug-command", "yes"]].concat());
+    let mut client = server.client();
+    run(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+    let mut expire = vec!["HPEXPIRE".to_string(), "h".into(), "1".into()];
+    expire.extend(["FIELDS".to_string(), "5000".into()]);
+    let mut set = vec!["HSET".to_string(), "h".into(), "z".into(), "9".into()];
+    for field in 0..5000 {
+        expire.push(format!("f{field}"));
+        set.extend([format!("f{field}"), "1".into()]);
+    }
+    client.command(&set);
+    client.command(&expire);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert_eq!(run(&mut client, "HLEN h"), Reply::Integer(1));
+    assert_eq!(run(&mut client, "HGETALL h"), bulks(&["z", "9"]));
+    assert_eq!(run(&mut client, "HRANDFIELD h"), Reply::bulk("z"));
+    let reclaimed = expired_fields(&mut client);
+    assert!(
+        (1..2000).contains(&reclaimed),
+        "{reclaimed} fields are gone"
+    );
+    // A change must not meet fields that a replay would still see.
+    assert_eq!(run(&mut client, "HINCRBY h f4999 1"), Reply::Integer(1));
+    assert_eq!(expired_fields(&mut client), 5000);
+    server.kill();
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(run(&mut client, "HMGET h z f4999"), bulks(&["9", "1"]));
+    assert_eq!(run(&mut client, "HLEN h"), Reply::Integer(2));
+}
+
 #[test]
 fn hashes_without_expiry_are_as_they_were() {
     let server = Server::start(&[]);

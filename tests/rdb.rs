@@ -80,6 +80,24 @@ fn fill(client: &mut Client) {
             words.extend(texts.iter().flat_map(|text| [text.clone(), long.clone()]));
             assert_eq!(client.command(&words).error_code(), None);
         }
+        for n in 0..300 {
+            let fields = if n % 4 == 0 { "f 1 g 2" } else { "other 3" };
+            run_all(
+                client,
+                &[&format!("XADD stream 1700000000000-{} {fields}", n + 1)],
+            );
+        }
+        run_all(
+            client,
+            &[
+                "XDEL stream 1700000000000-5",
+                "XGROUP CREATE stream group 0",
+                "XREADGROUP GROUP group alice COUNT 9 STREAMS stream >",
+                "XACK stream group 1700000000000-2",
+                "XGROUP CREATE stream other $",
+                "XGROUP CREATECONSUMER stream other idle",
+            ],
+        );
         let element = "e".repeat(20_000);
         run_all(
             client,
@@ -188,7 +206,14 @@ fn dump_files_and_append_only_directories_of_redis_and_valkey_are_imported() {
             files.push((format!("appendonlydir/{name}"), bytes));
         }
         let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (&n[..], &b[..])).collect();
-        let mut server = start_with(&[&DEBUG[..], &["--appendonly", "yes"]].concat(), &files);
+        let mut server = start_with(
+            &[
+                &DEBUG[..],
+                &["--appendonly", "yes", "--appendfsync", "always"],
+            ]
+            .concat(),
+            &files,
+        );
         assert_eq!(digest(&mut server.client()), theirs);
         // What was imported is in the tree, and is not imported again.
         run_all(&mut server.client(), &["SELECT 3", "LPOP late"]);
@@ -524,7 +549,7 @@ fn the_command_line_imports_into_an_empty_directory_only() {
 
 #[test]
 fn a_reload_from_a_mutated_file_changes_nothing_or_is_whole() {
-    let mut server = Server::start(&DEBUG);
+    let mut server = Server::start(&[&DEBUG[..], &["--appendfsync", "always"]].concat());
     let mut client = server.client();
     run_all(
         &mut client,

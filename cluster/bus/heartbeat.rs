@@ -95,7 +95,7 @@ impl Bus {
                 config_epoch,
                 slots,
             } => self.told_config(&id, config_epoch, &slots),
-            Body::ManualStart => self.asked_to_pause(link, sender),
+            Body::ManualStart => self.asked_to_pause(sender),
             Body::Heartbeat { .. } | Body::Module | Body::Unknown(_) => {}
         }
     }

@@ -142,7 +142,7 @@ impl Bus {
     pub(super) fn header(&self, message_flags: u8) -> Header {
         let me = self.me();
         let shard = self.node(self.shard_primary()).unwrap_or(me);
-        let paused = match self.i_am_primary() && self.manual.is_on() {
+        let paused = match self.i_am_primary() && self.manual.holds_writes() {
             true => MFLAG_PAUSED,
             false => 0,
         };

@@ -4,7 +4,7 @@
 
 use super::{Bus, Output};
 use crate::message::{Body, Kind};
-use crate::table::{LinkId, NodeKey};
+use crate::table::NodeKey;
 
 /// The primary holds back writes for this many times the failover's limit.
 const PAUSE_LIMITS: u64 = 2;
@@ -18,6 +18,8 @@ pub(super) struct Manual {
     pub(super) replica: Option<NodeKey>,
     /// At the replica: the offset at which the primary held back writes.
     target: Option<u64>,
+    /// At the primary: whether writes are held back.
+    held: bool,
     /// At the replica: whether the election may begin.
     ready: bool,
 }
@@ -28,6 +30,11 @@ impl Manual {
         self.end_ms.is_some()
     }
 
+    /// Whether this primary holds back writes for it.
+    pub(super) fn holds_writes(&self) -> bool {
+        self.is_on() && self.held
+    }
+
     /// Whether this replica may ask for votes.
     pub(super) fn may_start(&self) -> bool {
         self.is_on() && self.ready
@@ -36,7 +43,7 @@ impl Manual {
 
 impl Bus {
     /// A replica of this primary asks it to hold back writes.
-    pub(super) fn asked_to_pause(&mut self, link: LinkId, sender: NodeKey) {
+    pub(super) fn asked_to_pause(&mut self, sender: NodeKey) {
         let mine = self.node(sender).and_then(|node| node.primary) == Some(self.myself);
         if !mine || !self.i_am_primary() {
             return;
@@ -48,13 +55,24 @@ impl Bus {
         let until_ms = self.now_ms + limit_ms * PAUSE_LIMITS;
         self.emit(Output::PauseWrites(Some(until_ms)));
         self.note("A replica takes over: writes are held back");
-        self.send_heartbeat(link, Kind::Ping);
+    }
+
+    /// Writes are held back, from this offset on: now the replica may know.
+    pub(super) fn writes_paused(&mut self, offset: u64) {
+        let Some(replica) = self.manual.replica.filter(|_| self.manual.is_on()) else {
+            return;
+        };
+        self.manual.held = true;
+        self.replication.offset = self.replication.offset.max(offset);
+        if let Some(link) = self.node(replica).and_then(|node| node.link) {
+            self.send_heartbeat(link, Kind::Ping);
+        }
     }
 
     /// This node's primary has held back writes at this offset.
     pub(super) fn primary_paused_at(&mut self, offset: u64) {
-        if self.manual.is_on() && self.manual.target.is_none() {
-            self.manual.target = Some(offset);
+        if self.manual.is_on() && !self.manual.ready {
+            self.manual.target = self.manual.target.max(Some(offset));
         }
     }
 
@@ -86,7 +104,8 @@ impl Bus {
             self.note("The manual failover took too long and was given up");
             self.reset_manual();
         }
-        let has_all = self.manual.target == Some(self.replication.offset);
+        let offset = self.replication.offset;
+        let has_all = self.manual.target.is_some_and(|target| offset >= target);
         if self.manual.is_on() && !self.manual.ready && has_all && !self.i_am_primary() {
             self.manual.ready = true;
         }

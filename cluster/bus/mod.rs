@@ -80,6 +80,12 @@ pub enum Input<'a> {
     },
     /// How replication stands.
     Replication(Replication),
+    /// What [`Output::PauseWrites`] asked for is so: no write of a client
+    /// follows this replication offset.
+    WritesPaused {
+        /// The offset.
+        offset: u64,
+    },
 }
 
 /// How this node's replication stands.
@@ -266,6 +272,7 @@ impl Bus {
             Input::Received(link, packet) => self.received(link, packet),
             Input::Closed { link, refused } => self.closed(link, refused),
             Input::Replication(replication) => self.replication = replication,
+            Input::WritesPaused { offset } => self.writes_paused(offset),
         }
         self.finish();
     }

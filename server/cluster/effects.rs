@@ -3,13 +3,14 @@
 
 use std::sync::mpsc::Receiver;
 
-use redoubt_cluster::bus::Output;
+use redoubt_cluster::bus::{Input, Output};
 use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slots::Slot;
 
-use super::{keys, route};
+use super::{keys, replicate, route};
 use crate::connection::pause;
 use crate::connection::pubsub::Kind;
+use crate::keyspace::stripe::StripeSet;
 use crate::state::{Server, unix_ms};
 
 /// One of them.
@@ -84,12 +85,20 @@ impl Effect {
     }
 }
 
-/// What replication has to do for the cluster; to be filled in by it.
-pub trait Replicator: Send + Sync {
-    /// Follow this node. `full_sync`: its data has another history than ours.
-    fn follow(&self, server: &'static Server, ip: &str, port: u16, full_sync: bool);
-    /// Follow nobody; keep the data.
-    fn lead(&self, server: &'static Server);
+/// How long a command may take from the look at the pause to its lock.
+const UNDER_WAY: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Holds back writes for a manual failover, and tells the bus from which
+/// offset on: once no command is under way any more.
+fn pause_writes(server: &'static Server, until_ms: u64) {
+    pause::begin(server, until_ms as i64, true, unix_ms());
+    std::thread::sleep(UNDER_WAY);
+    let held = server.keyspace.lock(StripeSet::ALL);
+    let offset = super::replicate::status(server).offset;
+    drop(held);
+    if let Some(cluster) = &server.cluster {
+        cluster.handle(Input::WritesPaused { offset });
+    }
 }
 
 /// Carries out effects until the server ends.
@@ -101,18 +110,12 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 ip,
                 port,
                 full_sync,
-            } => match server.replicator.get() {
-                Some(replicator) => replicator.follow(server, &ip, port, full_sync),
-                None => tracing::warn!("This server can't replicate {id} at {ip}:{port} yet"),
-            },
-            Effect::BecomePrimary => {
-                if let Some(replicator) = server.replicator.get() {
-                    replicator.lead(server);
-                }
+            } => {
+                tracing::info!("Following {id} at {ip}:{port}");
+                replicate::follow(server, ip, port, full_sync);
             }
-            Effect::PauseWrites(Some(until_ms)) => {
-                pause::begin(server, until_ms as i64, true, unix_ms());
-            }
+            Effect::BecomePrimary => replicate::lead(server),
+            Effect::PauseWrites(Some(until_ms)) => pause_writes(server, until_ms),
             Effect::PauseWrites(None) => pause::end(server),
             Effect::DeleteKeys(slots) => keys::delete(server, &slots),
             Effect::DeleteAll => keys::delete_all(server),

@@ -18,8 +18,27 @@ const DELETED_AT_ONCE: usize = 256;
 
 /// How many keys a slot has, in all databases.
 pub fn count(server: &Server, slot: Slot) -> usize {
-    let databases = 0..server.keyspace.databases();
-    databases.map(|db| count_in(server, slot, db)).sum()
+    match any(server) {
+        true => count_held(&mut hold(server, slot), slot),
+        false => 0,
+    }
+}
+
+/// Locks a slot's stripe: none of its keys comes or goes meanwhile.
+pub fn hold(server: &Server, slot: Slot) -> Db<'_> {
+    let stripes = StripeSet::one(stripe_of(slot.number()));
+    Db::open(&server.keyspace, stripes, 0, unix_ms())
+}
+
+/// How many keys a slot has whose stripe is locked.
+pub fn count_held(held: &mut Db<'_>, slot: Slot) -> usize {
+    let databases = 0..held.keyspace().databases();
+    let mut keys = 0;
+    for index in databases {
+        held.select(index);
+        keys += held.slot_len(slot.number()).unwrap_or(0);
+    }
+    keys
 }
 
 /// How many keys a slot has in one database.
@@ -57,14 +76,19 @@ pub fn any(server: &Server) -> bool {
     (0..server.keyspace.databases()).any(|db| server.keyspace.key_count(db) != 0)
 }
 
-/// The slots that hold keys.
-pub fn slots_in_use(server: &Server) -> Vec<Slot> {
+/// The slots that hold keys and are not this node's. Its own aren't looked at:
+/// what is on the disk only is to stay there for now.
+fn foreign_slots_in_use(server: &Server, cluster: &super::Cluster) -> Vec<Slot> {
     if !any(server) {
         return Vec::new();
     }
-    redoubt_cluster::slot_set::all_slots()
-        .filter(|slot| count(server, *slot) != 0)
-        .collect()
+    let foreign: Vec<Slot> = cluster.read(|bus| {
+        let mine = |slot: &Slot| bus.table().owner(*slot) == Some(bus.myself());
+        let all = redoubt_cluster::slot_set::all_slots();
+        all.filter(|slot| !mine(slot)).collect()
+    });
+    let in_use = |slot: &Slot| count(server, *slot) != 0;
+    foreign.into_iter().filter(in_use).collect()
 }
 
 /// Deletes the keys of slots that another node serves now.
@@ -102,7 +126,7 @@ pub fn check_at_start(server: &'static Server) {
     let Some(cluster) = &server.cluster else {
         return;
     };
-    let in_use = slots_in_use(server);
+    let in_use = foreign_slots_in_use(server, cluster);
     let foreign = cluster.order(|bus| bus.check_data(&in_use));
     if !foreign.is_empty() {
         delete(server, &foreign);

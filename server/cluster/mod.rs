@@ -11,6 +11,7 @@ pub mod effects;
 pub mod file;
 pub mod keys;
 pub mod options;
+pub mod replicate;
 pub mod route;
 
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub struct Cluster {
     began: (i64, Instant),
     /// Bytes received on the bus.
     pub bytes_received: AtomicU64,
+    /// As a replica: whether there is a whole copy of the primary's data.
+    copy_is_whole: AtomicBool,
 }
 
 /// The ends of the channels that the threads of the cluster read.
@@ -112,6 +115,7 @@ impl Cluster {
             endpoint: AtomicU8::new(0),
             began,
             bytes_received: AtomicU64::new(0),
+            copy_is_whole: AtomicBool::new(false),
         };
         cluster.configure(config);
         let queues = Queues {

@@ -30,6 +30,12 @@ impl Effects {
         encode(&mut self.explicit, args);
     }
 
+    /// Adds effects that are encoded already.
+    pub fn add_encoded(&mut self, effects: &[u8]) {
+        self.mode = Mode::Explicit;
+        self.explicit.extend_from_slice(effects);
+    }
+
     /// Forgets all, for the next command.
     #[inline]
     pub fn clear(&mut self) {

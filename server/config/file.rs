@@ -64,19 +64,29 @@ pub fn load(config: &mut Config, path: Option<&Path>, options: &[u8]) -> Result<
     loader.read_text(config, None, options)
 }
 
-/// Turns command-line arguments into lines: each `--name` begins one.
+/// Turns command-line arguments into lines: each `--name` begins one. The word
+/// behind a bare `--name` is its value even if it begins so too; but `--save`
+/// may do without one.
 pub fn options_from_arguments(arguments: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
-    for argument in arguments {
-        match argument.strip_prefix(b"--") {
-            Some(name) if !name.is_empty() => {
-                text.push(b'\n');
-                text.extend_from_slice(name);
-            }
-            _ => {
-                text.push(b' ');
-                quote(argument, &mut text);
-            }
+    let mut wants_value = false;
+    for (at, argument) in arguments.iter().enumerate() {
+        let name = argument.strip_prefix(b"--").filter(|name| !name.is_empty());
+        let Some(name) = name.filter(|_| !wants_value) else {
+            text.push(b' ');
+            quote(argument, &mut text);
+            wants_value = false;
+            continue;
+        };
+        text.push(b'\n');
+        text.extend_from_slice(name);
+        let is_bare = split::split(name).is_ok_and(|words| words.len() == 1);
+        let next = arguments.get(at + 1);
+        let ends = next.is_none_or(|next| next.starts_with(b"--"));
+        if is_bare && ends && name.eq_ignore_ascii_case(b"save") {
+            text.extend_from_slice(b" \"\"");
+        } else {
+            wants_value = is_bare;
         }
     }
     text.push(b'\n');

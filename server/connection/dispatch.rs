@@ -21,10 +21,10 @@ use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::entry::frequency;
 use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
+use crate::scripting::busy::{Verdict, can_lock};
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
@@ -64,6 +64,9 @@ pub fn dispatch(
     request: &Request,
 ) -> Dispatched {
     let command = request.found.command;
+    if server.scripting.running.any() && gives_way(server, session, reply, request) {
+        return Dispatched::NotRun;
+    }
     server.acl.keep_current(session);
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
@@ -104,6 +107,29 @@ pub fn dispatch(
         None => Dispatched::Ran,
         Some((waiter, timeout_ms)) => Dispatched::Waits(waiter, timeout_ms),
     }
+}
+
+/// Whether a request must wait for a long script, or was answered with BUSY.
+#[cold]
+fn gives_way(
+    server: &Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> bool {
+    let (command, running) = (request.found.command, &server.scripting.running);
+    match running.verdict(server, session, command, request.args) {
+        Verdict::Free => return false,
+        Verdict::Wait => session.postponed = true,
+        Verdict::Busy(error) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.broken = true;
+            }
+            add(&server.stats.commands_of(request.found.number).rejected, 1);
+            reply_error(server, reply, &error);
+        }
+    }
+    true
 }
 
 /// The commands that MULTI doesn't queue.
@@ -182,12 +208,7 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then(
-        || match server.settings.counts_uses.load(Ordering::Relaxed) {
-            true => frequency::stamp(now_ms),
-            false => ((now_ms / 1000) & 0xff_ffff) as u32,
-        },
-    );
+    db.access = touches.then(|| server.settings.stamp(now_ms));
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
     if session.replaying {
@@ -222,6 +243,10 @@ pub fn call(
         Some(key) => StripeSet::one(key.stripe()),
         None => stripes_of(command, request.args),
     };
+    if server.scripting.active.load(Ordering::Relaxed) != 0 && !can_lock(server, stripes) {
+        session.postponed = true;
+        return None;
+    }
     let mut db = open_db(server, session, stripes, request.now_ms);
     if let Some(key) = &hint {
         db.hint(key);
@@ -259,6 +284,9 @@ pub fn call(
             server.replication.log_bell.ring();
         }
         *ctx.session.client.waiter.lock() = Some(waiter.clone());
+        if let Some(script) = ctx.session.detached.take() {
+            script.go_on(waiter.clone());
+        }
         waiting = Some((waiter, timeout_ms));
     }
     let Context {
@@ -441,7 +469,7 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
     session.tally.misses += recorder.misses;
     session.tally.dirty += recorder.dirty;
     session.wrote |= recorder.dirty != 0;
-    if server.tracking.any() && !session.replaying {
+    if server.tracking.any() {
         if recorder.flushed {
             server.tracking.flush(server);
         }

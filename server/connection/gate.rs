@@ -107,9 +107,10 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || !session.unrestricted
         || session.transaction.is_some()
         || session.is_subscriber()
+        || session.routing.asking
         || session.client.capa_redirect.load(Ordering::Relaxed)
-        || server.cluster.is_some()
         || server.loading.load(Ordering::Relaxed)
+        || server.keyspace.has_spilled()
     {
         return Open::Nothing;
     }
@@ -217,6 +218,11 @@ fn denial<'s>(
     Some((user, denial))
 }
 
+/// Whether the session's user may run a command.
+pub fn is_permitted(session: &Session, command: &'static Command, args: &[&[u8]]) -> bool {
+    session.unrestricted || denial(session, command, args).is_none()
+}
+
 /// The same for a command that a script calls; a refusal is noted.
 pub fn permission_in_script(
     server: &Server,
@@ -276,7 +282,7 @@ fn cluster(
     crate::cluster::route::check(server, session, command, args, None)
 }
 
-fn memory(
+pub(crate) fn memory(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -289,7 +295,7 @@ fn memory(
     }
 }
 
-fn storage(
+pub(crate) fn storage(
     server: &Server,
     _: &Session,
     command: &'static Command,
@@ -309,7 +315,16 @@ fn storage(
 /// The first word of the error for a write that storage does not take.
 pub const REFUSED: &str = "MISCONF";
 
-fn replicas(
+/// Whether replies tell of nothing but writes that storage did not take, and so
+/// of nothing that might not be durable.
+pub fn only_refusals(replies: &[u8]) -> bool {
+    let mut lines = replies.split(|byte| *byte == b'\n');
+    // Behind the last line's end there is nothing.
+    lines.next_back().is_some_and(<[u8]>::is_empty)
+        && lines.all(|line| line.starts_with(b"-") && line[1..].starts_with(REFUSED.as_bytes()))
+}
+
+pub(crate) fn replicas(
     server: &Server,
     _: &Session,
     command: &'static Command,

@@ -193,6 +193,37 @@ pub fn unblock_all(server: &Server) {
     }
 }
 
+/// Answers a client whose script was set aside, unless it is gone, and counts
+/// the script.
+pub fn answer_script(
+    server: &Server,
+    waiter: &Arc<Waiter>,
+    reply: &[u8],
+    failed: bool,
+    started: Ticks,
+) {
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    if let Some(found) = table().find(&args) {
+        let request = Request {
+            found,
+            args: &args,
+            raw: None,
+            key: None,
+            now_ms: unix_ms(),
+        };
+        let session = Session::new(waiter.client.clone(), true);
+        let nanos = started.elapsed_nanos();
+        count_answered(server, found.number, nanos);
+        keep_if_notable(server, &session, &request, nanos, reply.len());
+        if failed {
+            add(&server.stats.commands_of(found.number).failed, 1);
+        }
+    }
+    if waiter.take() {
+        answer(server, waiter, reply);
+    }
+}
+
 /// Ends a client's wait before its time (CLIENT UNBLOCK): with the reply of a
 /// timeout, or with an error. False when it does not wait.
 pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {

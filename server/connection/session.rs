@@ -66,6 +66,8 @@ pub struct Session {
     pub tally: crate::stats::Tally,
     /// A command changed something since this was last looked at.
     pub wrote: bool,
+    /// Waits in a row for values of one command (see `cold_reads.rs`).
+    pub cold_waits: u32,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
     /// It is our primary's stream, in this generation of our role.
@@ -79,6 +81,12 @@ pub struct Session {
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
+    /// A script that was set aside, for the dispatcher to go on with.
+    pub detached: Option<crate::scripting::run::Detached>,
+    /// A script is running: time stands still, and order is kept.
+    pub in_script: bool,
+    /// The request must be tried again in a moment: a script holds its keys.
+    pub postponed: bool,
 }
 
 impl Session {
@@ -98,12 +106,16 @@ impl Session {
             close_after_reply: false,
             tally: Default::default(),
             wrote: false,
+            cold_waits: 0,
             replaying: false,
             following: None,
             stream_part: std::cell::Cell::new(None),
             peer: None,
             stream_request: None,
             routing: Default::default(),
+            detached: None,
+            in_script: false,
+            postponed: false,
         }
     }
 
@@ -114,6 +126,17 @@ impl Session {
     pub fn is_outdated(&self, server: &crate::state::Server) -> bool {
         let now = || server.replication.generation();
         self.following.is_some_and(|generation| generation != now())
+    }
+
+    /// The session in which a script of this one runs its commands.
+    pub fn for_script(caller: &Session) -> Session {
+        let mut session = Session::new(caller.client.clone(), true);
+        session.db = caller.db;
+        session.user = caller.user.clone();
+        session.unrestricted = caller.unrestricted;
+        session.acl_generation = caller.acl_generation;
+        session.replaying = caller.replaying;
+        session
     }
 
     /// How many channels and patterns it is subscribed to.

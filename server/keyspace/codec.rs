@@ -39,7 +39,7 @@ pub fn encode_payload(value: ValueRef<'_>, out: &mut Vec<u8>) {
         ValueRef::Set(set) => encode_set(set, out),
         ValueRef::Hash(hash) => encode_hash(hash, out),
         ValueRef::ZSet(zset) => encode_zset(zset, out),
-        ValueRef::Stream(stream) => stream::encode(stream, stream::Form::Current, out),
+        ValueRef::Stream(stream) => stream::encode(stream, out),
     }
 }
 

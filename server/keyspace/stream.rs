@@ -8,6 +8,7 @@
 mod codec;
 mod group;
 mod id;
+mod id_map;
 mod node;
 mod range;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::element::estimate_total;
 use super::limits::{LIMITS, LISTPACK_MAX_BYTES};
-pub use codec::{Form, encode};
+pub use codec::encode;
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
 pub use node::Fields;
@@ -293,13 +294,10 @@ impl Entries {
         }
     }
 
-    /// Whether an entry was deleted from `start` on that could have been
-    /// counted there.
+    /// Whether an entry was deleted from `start` on, so that a count up to
+    /// there tells nothing of what comes behind.
     pub fn has_deleted_from(&self, start: StreamId) -> bool {
-        !self.is_empty()
-            && self.max_deleted_id != StreamId::MIN
-            && self.first_id <= self.max_deleted_id
-            && start <= self.max_deleted_id
+        !self.is_empty() && self.max_deleted_id != StreamId::MIN && start <= self.max_deleted_id
     }
 
     /// How many entries were ever added up to `id`; None when that can't be

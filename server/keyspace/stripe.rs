@@ -39,6 +39,8 @@ pub struct StripeDb {
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
     pub cold: u64,
+    /// Keys whose values are in the tree only.
+    pub cold_values: u64,
 }
 
 impl StripeDb {
@@ -49,6 +51,7 @@ impl StripeDb {
             expiries: BTreeSet::new(),
             field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
+            cold_values: 0,
             cold: if cold { u64::MAX } else { 0 },
         })
     }
@@ -97,6 +100,11 @@ impl StripeSet {
     #[inline]
     pub fn add(&mut self, stripe: usize) {
         self.0[stripe / 64] |= 1 << (stripe % 64);
+    }
+
+    /// Its bits, 64 stripes a word.
+    pub fn words(self) -> [u64; STRIPES / 64] {
+        self.0
     }
 
     /// Whether a stripe is in the set.
@@ -177,12 +185,58 @@ impl<'k> Held<'k> {
         if let Some(index) = set.only() {
             return Held::lock_one(stripes, index);
         }
+        // Who holds some and waits for others gives way now and then, so that
+        // a script can add to what it holds.
+        loop {
+            if let Some(held) = Held::lock_each(stripes, set) {
+                return held;
+            }
+        }
+    }
+
+    /// Locks several stripes, or none if one of them takes too long.
+    fn lock_each(stripes: &'k [LockedStripe], set: StripeSet) -> Option<Held<'k>> {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
         let mut held = Held::nothing(stripes);
-        for index in set.iter() {
-            std::mem::forget(stripes[index].0.lock());
+        for (count, index) in set.iter().enumerate() {
+            let lock = &stripes[index].0;
+            let guard = match count {
+                0 => lock.lock(),
+                _ => lock.try_lock().or_else(|| lock.try_lock_for(PATIENCE))?,
+            };
+            std::mem::forget(guard);
             held.set.add(index);
         }
-        held
+        Some(held)
+    }
+
+    /// Locks a further stripe, if that takes no longer than `patience`; out of
+    /// order, so the patience must have an end.
+    pub fn extend(&mut self, index: usize, patience: std::time::Duration) -> bool {
+        if self.holds(index) {
+            return true;
+        }
+        let lock = &self.stripes[index].0;
+        let waited = || match patience.is_zero() {
+            true => None,
+            false => lock.try_lock_for(patience),
+        };
+        let Some(guard) = lock.try_lock().or_else(waited) else {
+            return false;
+        };
+        std::mem::forget(guard);
+        self.set = self.set();
+        self.one = NONE;
+        self.set.add(index);
+        true
+    }
+
+    /// The stripes that are held.
+    pub fn set(&self) -> StripeSet {
+        match self.one {
+            NONE => self.set,
+            one => StripeSet::one(one),
+        }
     }
 
     /// Locks one stripe. The caller holds none.
@@ -223,10 +277,19 @@ impl<'k> Held<'k> {
         stripes: &'k [LockedStripe],
         patience: std::time::Duration,
     ) -> Option<Held<'k>> {
+        Held::try_lock(stripes, StripeSet::ALL, patience)
+    }
+
+    /// Locks some stripes if that takes no longer than `patience`.
+    pub fn try_lock(
+        stripes: &'k [LockedStripe],
+        set: StripeSet,
+        patience: std::time::Duration,
+    ) -> Option<Held<'k>> {
         let deadline = std::time::Instant::now() + patience;
         let mut held = Held::nothing(stripes);
-        for (index, stripe) in stripes.iter().enumerate() {
-            std::mem::forget(stripe.0.try_lock_until(deadline)?);
+        for index in set.iter() {
+            std::mem::forget(stripes[index].0.try_lock_until(deadline)?);
             held.set.add(index);
         }
         Some(held)

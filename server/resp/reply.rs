@@ -78,6 +78,11 @@ impl ReplyBuffer {
         self.line(b'+', text.as_bytes());
     }
 
+    /// A simple string of any bytes but line breaks.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.line(b'+', text);
+    }
+
     /// An error. `text` begins with its code (`ERR`, `WRONGTYPE`, ...); line
     /// breaks in it become spaces.
     pub fn error(&mut self, text: &str) {

@@ -93,7 +93,7 @@ async fn drive(
             },
             () = changed.notified() => {}
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {
-                cluster.set_replication(super::replication::node::standing(server));
+                cluster.set_replication(crate::cluster::replicate::status(server));
                 cluster.tick();
             }
         }

@@ -16,7 +16,7 @@ use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim}
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
-use super::recovery::{encode_beginning, encode_map};
+use super::recovery::{LIBRARIES, encode_beginning, encode_map};
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
@@ -142,6 +142,7 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
         let applied = server.applied.load(Ordering::Relaxed);
         let wanted = server.saves.wanted_offset.load(Ordering::Relaxed) > applied;
         let waited = Instant::now() >= next;
+        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed) || wanted;
         let due = match failed {
             true => waited,
             false => {
@@ -182,15 +183,16 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
         if fresh {
             storage.log.force_select_next();
         }
-        storage.log.position()
+        (storage.log.position(), libraries(server))
     });
-    let Some((frozen, (offset, selected_db))) = cut else {
+    let Some((frozen, ((offset, selected_db), libraries))) = cut else {
         return false;
     };
     let cut = Cut {
         frozen,
         offset,
         selected_db,
+        libraries,
         beginning: None,
     };
     take_over(server, storage, &cut)
@@ -204,14 +206,17 @@ fn mend(server: &'static Server, storage: &Storage) {
     storage.log.end_failed();
     let began = server
         .keyspace
-        .begin_checkpoint(Duration::from_secs(1), || storage.log.begin_anew());
-    let Some((frozen, offset)) = began else {
+        .begin_checkpoint(Duration::from_secs(1), || {
+            (storage.log.begin_anew(), libraries(server))
+        });
+    let Some((frozen, (offset, libraries))) = began else {
         return;
     };
     let mut cut = Cut {
         frozen,
         offset,
         selected_db: 0,
+        libraries,
         beginning: None,
     };
     let mended = begin_anew(&storage.log, offset, |first| {
@@ -249,8 +254,15 @@ struct Cut {
     frozen: Frozen,
     offset: Offset,
     selected_db: u32,
+    /// The libraries of functions.
+    libraries: Vec<u8>,
     /// The first segment of a log that is to begin anew here.
     beginning: Option<u64>,
+}
+
+/// The libraries of functions, encoded; they change under all stripes only.
+fn libraries(server: &Server) -> Vec<u8> {
+    server.scripting.libraries.read().encode()
 }
 
 /// Has the tree take over the state as of `cut`, all of it or nothing; whether
@@ -314,6 +326,8 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
     let mut map = cut.frozen.map.clone();
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
+    meta.extra
+        .push((LIBRARIES.to_string(), cut.libraries.clone()));
     meta.extra.extend(cut.beginning.map(encode_beginning));
     server.replication.identity().stamp(&mut meta);
     let tree = storage.tree.get();

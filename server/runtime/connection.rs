@@ -121,6 +121,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.flush().await?;
                 self.wait_while_paused().await
             }
+            Stop::Cold(read) => {
+                self.wanted = 0;
+                self.flush().await?;
+                let _ = read.await;
+                Ok(())
+            }
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
                 self.flush().await?;
@@ -312,14 +318,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             if log.failure().is_some() {
-                if only_refusals(&self.reply.buf) {
+                if gate::only_refusals(&self.reply.buf) {
                     return Ok(());
                 }
                 // What was not made durable is never acknowledged (I6).
                 if self.server.health.failed_mends.load(Ordering::Relaxed) != attempts {
                     return Err(Gone);
                 }
-            } else if log.is_stalled() && only_refusals(&self.reply.buf) {
+            } else if log.is_stalled() && gate::only_refusals(&self.reply.buf) {
                 return Ok(());
             }
             bell.await;
@@ -329,6 +335,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for the end of CLIENT PAUSE; what others send goes on.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
         let (server, client) = (self.server, self.session.client.clone());
+        if !crate::connection::pause::is_on(server, unix_ms()) {
+            // A script holds what the request needs.
+            sleep(Duration::from_millis(5)).await;
+            return Ok(());
+        }
         client.postponed.store(true, Ordering::Relaxed);
         server.blocked.postpone();
         let ended = self.wait_for_unpause(server, &client).await;
@@ -447,16 +458,6 @@ async fn hold_up(server: &Server) {
         add(&server.health.slowed_us, slow_us);
         sleep(Duration::from_micros(slow_us)).await;
     }
-}
-
-/// Whether replies tell of nothing but writes that storage did not take, and so
-/// of nothing that might not be durable.
-fn only_refusals(replies: &[u8]) -> bool {
-    let mut lines = replies.split(|byte| *byte == b'\n');
-    // Behind the last line's end there is nothing.
-    lines.next_back().is_some_and(<[u8]>::is_empty)
-        && lines
-            .all(|line| line.starts_with(b"-") && line[1..].starts_with(gate::REFUSED.as_bytes()))
 }
 
 /// The limit on what a client has not taken yet.

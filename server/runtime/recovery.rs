@@ -14,6 +14,7 @@ use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_befor
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use crate::commands::command::Command;
+use crate::commands::error::CommandError;
 use crate::commands::table::table;
 use crate::config::{Config, id};
 use crate::connection::client::Client;
@@ -24,6 +25,8 @@ use crate::replication::identity::{Identity, TREE, settle_tree};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::scripting::engine::Engine;
+use crate::scripting::library::{Libraries, Policy};
 use crate::state::{Server, Storage};
 
 /// Bytes of the log that are replayed at a time.
@@ -104,6 +107,23 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
 /// Names under which the databases' numbers are kept in the tree.
 const DB_MAP: &str = "databases";
 
+/// The name under which the libraries of functions are kept in the tree.
+pub const LIBRARIES: &str = "functions";
+
+/// Takes over the libraries of functions that the tree holds.
+fn load_libraries(server: &Server, meta: &Meta) -> Result<(), String> {
+    let Some((_, encoded)) = meta.extra.iter().find(|(name, _)| name == LIBRARIES) else {
+        return Ok(());
+    };
+    let failed = |e: CommandError| format!("the tree's libraries of functions can't be read: {e}");
+    let scripting = &server.scripting;
+    let mut engine = Engine::take(scripting).map_err(failed)?;
+    let restored = Libraries::default().restore(&mut engine, encoded, Policy::Flush, false);
+    engine.give_back(scripting);
+    *scripting.libraries.write() = restored.map_err(failed)?;
+    Ok(())
+}
+
 /// The databases' numbers as a blob for the tree.
 pub fn encode_map(map: &DbMap) -> (String, Vec<u8>) {
     let mut bytes = Vec::new();
@@ -155,6 +175,7 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         .keyspace
         .attach_tree(storage.tree.get(), decode_map(meta), &meta.key_counts);
     server.keyspace.start_tracking();
+    load_libraries(server, meta)?;
     server.applied.store(meta.offset, Ordering::Relaxed);
     let end = storage.log.end();
     let mut reader = storage

@@ -11,9 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redoubt_persistence::disk::{Disk, RealDisk};
+use redoubt_persistence::rdb::Limits;
 use redoubt_persistence::rdb::file::{
     Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
 };
+use redoubt_persistence::rdb::primitive::Reader;
 use redoubt_persistence::tree::{Meta, Snapshot};
 
 use super::cache_tree::CacheTree;
@@ -31,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Bytes after which the file is synced on the way, so that its end is not a
 /// long wait for the disk, to others as well.
 const SYNC_BYTES: usize = 16 << 20;
+/// The name under which the tree keeps function libraries.
+const LIBRARIES: &str = "functions";
 /// The niceness of the thread: commands come first.
 const NICENESS: i32 = 10;
 
@@ -109,7 +113,13 @@ fn write(server: &'static Server) -> Result<(), String> {
     let path = file_path(server);
     let dataset = Dataset::take(server)?;
     let temporary = temporary_name("rdb");
-    let written = write_file(server, &dataset, &temporary).and_then(|figures| {
+    let mut written = write_file(server, &dataset, &temporary);
+    if written.as_ref().is_err_and(is_of_fields) {
+        // The first of them was in the tree only until now.
+        server.keyspace.note_field_expiries();
+        written = write_file(server, &dataset, &temporary);
+    }
+    let written = written.and_then(|figures| {
         fs::rename(&temporary, &path)?;
         RealDisk.sync_dir(&std::env::current_dir()?)?;
         Ok(figures)
@@ -163,6 +173,8 @@ pub struct Dataset {
     pub snapshot: Snapshot,
     /// The databases in it.
     pub databases: Vec<Database>,
+    /// The sources of its function libraries.
+    pub functions: Vec<Vec<u8>>,
     /// The tree, where it was made for this alone.
     _temporary: Option<CacheTree>,
 }
@@ -170,28 +182,23 @@ pub struct Dataset {
 impl Dataset {
     /// The keyspace as it is at some moment between the call and its return.
     pub fn take(server: &'static Server) -> Result<Dataset, String> {
-        match server.any_storage() {
+        let (snapshot, temporary) = match server.any_storage() {
             Some(storage) => {
                 wait_for_checkpoint(server, storage)?;
-                let snapshot = storage.tree.snapshot().map_err(|e| e.to_string())?;
-                let meta = snapshot.meta().map_err(|e| e.to_string())?;
-                Ok(Dataset {
-                    snapshot,
-                    databases: databases_of(server, &meta),
-                    _temporary: None,
-                })
+                (storage.tree.snapshot().map_err(|e| e.to_string())?, None)
             }
             None => {
                 let tree = CacheTree::collect(server)?;
-                let snapshot = tree.snapshot()?;
-                let meta = snapshot.meta().map_err(|e| e.to_string())?;
-                Ok(Dataset {
-                    snapshot,
-                    databases: databases_of(server, &meta),
-                    _temporary: Some(tree),
-                })
+                (tree.snapshot()?, Some(tree))
             }
-        }
+        };
+        let meta = snapshot.meta().map_err(|e| e.to_string())?;
+        Ok(Dataset {
+            databases: databases_of(server, &meta),
+            functions: functions_of(&meta),
+            snapshot,
+            _temporary: temporary,
+        })
     }
 
     /// About how many keys it has.
@@ -213,6 +220,18 @@ pub fn databases_of(server: &Server, meta: &Meta) -> Vec<Database> {
             expires: server.keyspace.expires_count(logical),
         })
         .collect()
+}
+
+/// The sources of the function libraries of a tree with this state: the tree
+/// keeps them as an RDB file has them, each behind a byte.
+fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
+    let named = meta.extra.iter().find(|(name, _)| name == LIBRARIES);
+    let mut reader = Reader::new(named.map_or(&[], |(_, bytes)| bytes), Limits::default());
+    let mut sources = Vec::new();
+    while let (Ok(_), Ok(source)) = (reader.byte(), reader.string()) {
+        sources.push(source.into_owned());
+    }
+    sources
 }
 
 /// Waits until the tree holds all that the log holds now.
@@ -238,6 +257,12 @@ fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String>
     Ok(())
 }
 
+/// Whether a file could not be written because a field of a hash expires, which
+/// older versions of the format don't have.
+fn is_of_fields(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
 /// Writes the file and makes it durable; gives its keys and bytes.
 fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u64, u64)> {
     let options = {
@@ -254,7 +279,13 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     let saves = &server.saves;
     saves.keys_total.store(dataset.keys(), Ordering::Relaxed);
     let mut writer = FileWriter::new(file, options);
+    if server.keyspace.has_field_expiries() {
+        writer = writer.for_valkey_9();
+    }
     put_header(&mut writer)?;
+    for source in &dataset.functions {
+        writer.function(source)?;
+    }
     let mut unslept = 0;
     let mut progress = |keys: u64| {
         saves.keys_done.fetch_add(keys, Ordering::Relaxed);
@@ -277,6 +308,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     })?;
     let (file, bytes) = writer.finish()?;
     file.file.sync_all()?;
+    if saves.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
     Ok((keys, bytes))
 }
 

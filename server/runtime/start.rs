@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
 use super::{background, checkpoint, import, recovery, replication, save, watch};
-use crate::config::{Config, Value, id};
+use crate::config::{Config, Kind, Value, id};
+use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Shutdown};
 
 /// Whether the configuration asks for log and tree: it does unless
@@ -16,6 +17,19 @@ use crate::state::{Server, Shutdown};
 pub fn is_persistent(config: &Config) -> bool {
     let saves = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
     config.bool(id("appendonly")) || saves
+}
+
+/// With a limit on memory and a tree, values may leave RAM: the default then.
+fn choose_policy(config: &mut Config) {
+    let policy = id("maxmemory-policy");
+    let limited = config.integer(id("maxmemory")) > 0;
+    if !limited || !is_persistent(config) || !config.is_default(policy) {
+        return;
+    }
+    if let Kind::Choice(names) = policy.directive().kind {
+        let own = names.iter().position(|name| *name == VALUES_TO_TREE);
+        config.set_value(policy, Value::Choice(own.expect("it is one of them")));
+    }
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -46,6 +60,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    choose_policy(&mut config);
     let node = match config.bool(id("cluster-enabled")) {
         true => Some((
             super::listener::bind_bus(&config)?,
@@ -91,6 +106,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     save::remove_leftovers();
     import::at_start(server)?;
     if let Some((listeners, queues)) = bus {
+        crate::cluster::replicate::at_start(server);
         crate::cluster::keys::check_at_start(server);
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }

@@ -399,7 +399,15 @@ impl World {
                 });
             }
             Output::BecomePrimary => self.promoted(number)?,
-            Output::PauseWrites(until) => self.nodes[number].writes_paused = until.is_some(),
+            Output::PauseWrites(until) => {
+                let at_ms = self.now_ms + self.nodes[number].skew_ms;
+                let node = &mut self.nodes[number];
+                node.writes_paused = until.is_some();
+                let offset = node.data.len() as u64;
+                if let Some(bus) = node.bus.as_mut().filter(|_| until.is_some()) {
+                    bus.handle(at_ms, Input::WritesPaused { offset });
+                }
+            }
             Output::DeleteAll => self.nodes[number].data.clear(),
             Output::Note(text) => self.say(|| format!("{number} notes: {text}")),
             Output::DeleteKeys(_) | Output::Deliver { .. } => {}

@@ -283,3 +283,31 @@ fn a_snapshot_is_written_under_the_numbers_that_clients_know() {
     let cancelled = write_snapshot(&mut writer, &snapshot, &databases, &mut cancel);
     assert!(matches!(cancelled, Err(SnapshotError::Cancelled)));
 }
+
+#[test]
+fn only_a_file_for_valkey_9_holds_fields_that_expire() {
+    let mut payload = vec![super::super::value_type::HASH_2, 2];
+    for (name, expiry) in [(b'a', 1_700_000_000_000_i64), (b'b', -1)] {
+        payload.extend_from_slice(&[1, name, 1, b'v']);
+        payload.extend_from_slice(&expiry.to_le_bytes());
+    }
+    let fields = vec![
+        (b"a".to_vec(), b"v".to_vec(), Some(1_700_000_000_000)),
+        (b"b".to_vec(), b"v".to_vec(), None),
+    ];
+    let mut writer = FileWriter::new(Vec::new(), WriteOptions::default());
+    let refused = writer.key(b"h", None, &payload).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
+
+    let mut writer = FileWriter::new(Vec::new(), WriteOptions::default()).for_valkey_9();
+    writer.select_db(0).unwrap();
+    writer.key(b"h", None, &payload).unwrap();
+    let (file, _) = writer.finish().unwrap();
+    assert!(file.starts_with(b"VALKEY080"));
+    let expected = vec![
+        Seen::Db(0),
+        Seen::Key(0, b"h".to_vec(), None, Object::Hash(fields)),
+        Seen::Eof(Checksum::Matches),
+    ];
+    assert_eq!(read(&file).unwrap(), expected);
+}

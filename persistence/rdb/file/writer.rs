@@ -1,16 +1,20 @@
 //! Writes an RDB file record by record.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::super::crc64::crc64;
 use super::super::primitive::{put_length, put_string};
-use super::super::rdb_version;
+use super::super::{rdb_version, value_type};
 use super::compress::put_compressed;
 use super::older::in_version_10;
 use super::opcode;
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// Bytes of the magic and the version.
+const HEADER_BYTES: u64 = 9;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy)]
@@ -30,14 +34,17 @@ impl Default for WriteOptions {
     }
 }
 
-/// Writes a file of version 10, which Redis 7.0 and later and Valkey read, to any stream. Order:
-/// auxiliary fields, functions, then for each database its number, sizes and keys.
+/// Writes a file of version 10, which Redis 7.0 and later and Valkey read, to any stream; or of
+/// Valkey's version 80, see [`FileWriter::for_valkey_9`]. Order: auxiliary fields, functions, then
+/// for each database its number, sizes and keys.
 pub struct FileWriter<W> {
     out: W,
     buffer: Vec<u8>,
     crc: u64,
     written: u64,
     options: WriteOptions,
+    /// Of version 80: hashes with an expiry a field can be written.
+    for_valkey_9: bool,
 }
 
 impl<W: Write> FileWriter<W> {
@@ -49,7 +56,17 @@ impl<W: Write> FileWriter<W> {
             crc: 0,
             written: 0,
             options,
+            for_valkey_9: false,
         }
+    }
+
+    /// The same in version 80, which Valkey 9 reads and no Redis does: the only one that has
+    /// hashes with an expiry a field. Nothing must have been written yet.
+    pub fn for_valkey_9(mut self) -> FileWriter<W> {
+        assert_eq!(self.position(), HEADER_BYTES, "the header comes first");
+        self.buffer = format!("VALKEY{:03}", rdb_version::VALKEY_9).into_bytes();
+        self.for_valkey_9 = true;
+        self
     }
 
     /// Bytes so far, those not handed on yet included.
@@ -88,15 +105,23 @@ impl<W: Write> FileWriter<W> {
     }
 
     /// A key, its absolute expiry (Unix ms), and its value: type byte and body. A type of version
-    /// 11 is written as its forerunner.
+    /// 11 is written as its forerunner. A hash with an expiry a field is an error of the kind
+    /// [`io::ErrorKind::Unsupported`] unless the file is [for Valkey 9](FileWriter::for_valkey_9).
     pub fn key(&mut self, key: &[u8], expire_at_ms: Option<i64>, payload: &[u8]) -> io::Result<()> {
         let Some((&type_byte, body)) = payload.split_first() else {
             return Err(io::Error::other("a value without a type"));
         };
-        let (type_byte, body) = in_version_10(type_byte, body).map_err(|error| {
-            let key = key.escape_ascii();
-            io::Error::other(format!("key '{key}' of type {type_byte}: {error}"))
-        })?;
+        let (type_byte, body) = match type_byte {
+            value_type::HASH_2 if self.for_valkey_9 => (type_byte, Cow::Borrowed(body)),
+            _ => in_version_10(type_byte, body).map_err(|error| {
+                let kind = match type_byte {
+                    value_type::HASH_2 => io::ErrorKind::Unsupported,
+                    _ => io::ErrorKind::Other,
+                };
+                let key = key.escape_ascii();
+                io::Error::new(kind, format!("key '{key}' of type {type_byte}: {error}"))
+            })?,
+        };
         if let Some(at_ms) = expire_at_ms {
             self.buffer.push(opcode::EXPIRY_MS);
             self.buffer.extend_from_slice(&at_ms.to_le_bytes());

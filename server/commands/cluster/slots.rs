@@ -217,9 +217,8 @@ fn set_slot(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         }
         Some(id) if is(action, "NODE") => {
             // Nobody may add a key between the look and the change.
-            let stripe = crate::keyspace::stripe::stripe_of(at.number());
-            let has_keys = keys::count(ctx.server, at) != 0;
-            let held = ctx.server.keyspace.lock_one(stripe);
+            let mut held = keys::hold(ctx.server, at);
+            let has_keys = keys::count_held(&mut held, at) != 0;
             let outcome = cluster.order(|bus| bus.give_slot(at, &id, has_keys));
             drop(held);
             outcome

@@ -207,9 +207,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], may_store: bool) -> CommandResult 
     check_permission(ctx, args, &options)?;
     let Source { elements, is_set } = load(ctx, args[1])?;
     // A BY without `*` asks for the order that the elements have already. A
-    // set has none, so that what is stored of it is sorted nevertheless.
+    // set has none, so that what is stored of it, or seen by a script, is sorted
+    // nevertheless.
     let mut unsorted = options.by.is_some_and(|by| !by.contains(&b'*'));
-    if unsorted && is_set && options.store.is_some() {
+    if unsorted && is_set && (options.store.is_some() || ctx.session.in_script) {
         (unsorted, options.alpha, options.by) = (false, true, None);
     }
     let elements = match (unsorted, options.descending && !is_set) {

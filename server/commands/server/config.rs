@@ -53,6 +53,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
+        ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();
         ctx.server.settings.reset_counts();
@@ -69,7 +70,7 @@ const REWRITE: Command = Command {
     since: "2.8.0",
     summary: "Brings the configuration file up to the current values.",
     arity: 2,
-    run: rewrite_file,
+    run: |ctx, _| rewrite_file(ctx, false),
     ..BASE
 };
 
@@ -198,7 +199,8 @@ fn user_lines(ctx: &Context<'_>) -> Vec<Vec<Vec<u8>>> {
     users.iter().map(|user| words(user.line())).collect()
 }
 
-fn rewrite_file(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
+/// Writes the configuration file anew; with `all`, defaults too.
+pub fn rewrite_file(ctx: &mut Context<'_>, all: bool) -> CommandResult {
     let Some(path) = &ctx.server.config_file else {
         return Err(CommandError::err(
             "The server is running without a config file",
@@ -209,7 +211,7 @@ fn rewrite_file(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         true => user_lines(ctx),
         false => Vec::new(),
     };
-    rewrite::rewrite(&config, path)
+    rewrite::rewrite(&config, path, all)
         .map_err(|error| CommandError::err(format!("Rewriting config file: {error}")))?;
     ctx.reply.ok();
     Ok(())

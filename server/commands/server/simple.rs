@@ -21,9 +21,12 @@ pub const TIME: Command = Command {
     arity: 1,
     flags: flag::LOADING | flag::STALE | flag::FAST,
     run: |ctx, _| {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = match ctx.session.in_script {
+            true => std::time::Duration::from_millis(ctx.now_ms().max(0) as u64),
+            false => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default(),
+        };
         ctx.reply.array(2);
         ctx.reply.bulk_integer(now.as_secs() as i64);
         ctx.reply.bulk_integer(i64::from(now.subsec_micros()));

@@ -3,8 +3,6 @@
 //! (XGROUP SETID), and who is new (XGROUP CREATECONSUMER). Replayed, they
 //! depend on no clock.
 
-use smallvec::SmallVec;
-
 use crate::commands::effects::Effects;
 use crate::keyspace::stream::{Group, Pending, StreamId};
 
@@ -31,14 +29,12 @@ impl Outcome {
     /// Adds the effects; `place` is key, group and consumer.
     pub fn add_to(&self, effects: &mut Effects, place: [&[u8]; 3], group: &Group) {
         let [key, name, consumer] = place;
-        if self.created {
+        if self.created && self.claimed.is_empty() {
             effects.add(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer]);
         }
-        let alike = |one: &(StreamId, Pending), other: &(StreamId, Pending)| {
-            (one.1.delivered_ms, one.1.deliveries) == (other.1.delivered_ms, other.1.deliveries)
-        };
-        for claimed in self.claimed.chunk_by(alike) {
-            add_claim(effects, place, claimed, group.last_id);
+        let last_id = group.last_id.text();
+        for (id, pending) in &self.claimed {
+            add_claim(effects, place, (*id, pending), &last_id);
         }
         if !self.forgotten.is_empty() {
             let ids: Vec<_> = self.forgotten.iter().map(|id| id.text()).collect();
@@ -47,41 +43,45 @@ impl Outcome {
             effects.add(&effect);
         }
         if self.advanced {
-            let last = group.last_id.text();
             let mut digits = itoa::Buffer::new();
             let read = digits.format(group.entries_read.unwrap_or(-1)).as_bytes();
-            effects.add(&[b"XGROUP", b"SETID", key, name, &last, b"ENTRIESREAD", read]);
+            effects.add(&[
+                b"XGROUP",
+                b"SETID",
+                key,
+                name,
+                &last_id,
+                b"ENTRIESREAD",
+                read,
+            ]);
         }
     }
 }
 
-/// XCLAIM of entries that were delivered alike.
+/// XCLAIM of one entry, which makes the consumer if need be.
 fn add_claim(
     effects: &mut Effects,
     [key, group, consumer]: [&[u8]; 3],
-    claimed: &[(StreamId, Pending)],
-    last_id: StreamId,
+    (id, pending): (StreamId, &Pending),
+    last_id: &[u8],
 ) {
-    let Some((_, first)) = claimed.first() else {
-        return;
-    };
     let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let last_id = last_id.text();
-    let ids: SmallVec<[_; 8]> = claimed.iter().map(|(id, _)| id.text()).collect();
-    let mut effect: SmallVec<[&[u8]; 24]> = SmallVec::new();
-    effect.extend([&b"XCLAIM"[..], key, group, consumer, b"0"]);
-    effect.extend(ids.iter().map(|id| &**id));
-    effect.extend([
-        &b"TIME"[..],
-        time.format(first.delivered_ms).as_bytes(),
+    effects.add(&[
+        b"XCLAIM",
+        key,
+        group,
+        consumer,
+        b"0",
+        &id.text(),
+        b"TIME",
+        time.format(pending.delivered_ms).as_bytes(),
         b"RETRYCOUNT",
         count
-            .format(first.deliveries.min(i64::MAX as u64))
+            .format(pending.deliveries.min(i64::MAX as u64))
             .as_bytes(),
         b"FORCE",
         b"JUSTID",
         b"LASTID",
-        &last_id,
+        last_id,
     ]);
-    effects.add(&effect);
 }

@@ -270,7 +270,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         None,
         Bool,
         "yes",
-        Traits::NONE,
+        Traits::HIDDEN,
         "Suspect a node at once whose host refuses connections.",
     ),
     declare(

@@ -44,7 +44,12 @@ pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
     server.acl.keep_current(session);
     // CLIENT CACHING is for one command, and only the long way ends it.
     let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
-    let plain = !caching && session.transaction.is_none() && session.reply_mode == ReplyMode::On;
+    // While a script runs, locks are waited for on the long way only.
+    let scripts = server.scripting.active.load(Ordering::Relaxed) != 0;
+    let plain = !caching
+        && !scripts
+        && session.transaction.is_none()
+        && session.reply_mode == ReplyMode::On;
     match plain {
         true => gate::open(server, session),
         false => gate::Open::Nothing,
@@ -101,12 +106,15 @@ impl Pipeline {
                 hash,
                 slot: number,
             };
-            run_one(&mut ctx, &request, &key, clock, &batch.limits);
+            if !run_one(&mut ctx, &request, &key, clock, &batch.limits) {
+                break;
+            }
             last = found.number as u32 + 1;
             index += 1;
         }
         let ran = (index - from) as u64;
         if ran != 0 {
+            ctx.session.routing.asking = false;
             let client = &ctx.session.client;
             client.last_command.store(last, Ordering::Relaxed);
             client.count_commands(ran);
@@ -119,7 +127,8 @@ impl Pipeline {
 }
 
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
-/// unlock, notifications, blocked clients.
+/// unlock, notifications, blocked clients. False if it did not run: its key is
+/// not plainly this node's.
 #[inline]
 fn run_one(
     ctx: &mut Context<'_>,
@@ -127,12 +136,18 @@ fn run_one(
     key: &KeyRef,
     clock: &mut Ticks,
     limits: &Limits,
-) {
+) -> bool {
     let server = ctx.server;
     // What was pushed before this command comes before its reply.
     ctx.session.client.take_outbox(&mut ctx.reply.buf);
     let mark = ctx.reply.len();
     ctx.db.enter(key);
+    if let Some(cluster) = &server.cluster
+        && !cluster.is_plainly_mine(key.slot)
+    {
+        ctx.db.leave();
+        return false;
+    }
     ctx.db.recorder.observed = is_observed(server);
     let failed = run(ctx, request.found, request.args);
     let recorder = &ctx.db.recorder;
@@ -156,6 +171,7 @@ fn run_one(
     }
     let written = ctx.reply.len().saturating_sub(mark);
     account_within(server, ctx.session, request, clock, written, limits);
+    true
 }
 
 /// What follows a change once the lock is gone; readies the context for the

@@ -8,6 +8,10 @@ use crate::keyspace::hash::Hash;
 use crate::keyspace::recorder::{Expired, class};
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
 
+/// Fields that a command removes at most which only looks at a hash; the rest
+/// is hidden from it.
+const FIELDS_PER_LOOK: usize = 256;
+
 /// The hash in an entry, if some field of it expires.
 fn expiring(entry: &Entry) -> Option<&Hash> {
     match entry.value() {
@@ -17,8 +21,8 @@ fn expiring(entry: &Entry) -> Option<&Hash> {
 }
 
 impl Db<'_> {
-    /// Readies a hash for a command: the fields that are due are removed,
-    /// hidden or shown, as the mode says. Any other key is left alone.
+    /// Readies a hash for a command: the fields that are due are removed or
+    /// hidden, or shown, as the mode says. Any other key is left alone.
     #[cold]
     pub(super) fn settle_fields(&mut self, key: &KeyRef) {
         let (now_ms, mode) = (self.now_ms, self.expiry_mode);
@@ -26,9 +30,25 @@ impl Db<'_> {
         let Some(hash) = found.as_deref().and_then(expiring) else {
             return;
         };
-        hash.hide_until((mode == ExpiryMode::Hide).then_some(now_ms));
         let is_due = hash.next_expiry_ms().is_some_and(|at_ms| at_ms <= now_ms);
-        if is_due && mode == ExpiryMode::Remove {
+        if !is_due || mode == ExpiryMode::Ignore {
+            hash.hide_until(None);
+        } else if mode == ExpiryMode::Hide {
+            hash.hide_until(Some(now_ms));
+        } else if self.remove_fields(key, FIELDS_PER_LOOK) == FIELDS_PER_LOOK {
+            // The clockwork takes the others.
+            let found = self.table(key.slot).find(key.hash, key.bytes);
+            if let Some(hash) = found.as_deref().and_then(expiring) {
+                hash.hide_until(Some(now_ms));
+            }
+        }
+    }
+
+    /// Removes the fields of a hash that are due before a command changes it:
+    /// what it does must not depend on fields that are only hidden.
+    #[cold]
+    pub(super) fn remove_hidden_fields(&mut self, key: &KeyRef) {
+        if self.expiry_mode == ExpiryMode::Remove {
             self.remove_fields(key, usize::MAX);
         }
     }
@@ -40,6 +60,7 @@ impl Db<'_> {
         let now_ms = self.now_ms;
         let hash = self.place(key).and_then(|p| p.into_part(Entry::hash_mut));
         let Some(hash) = hash else { return 0 };
+        hash.hide_until(None);
         let fields = hash.take_due(now_ms, limit);
         let is_empty = hash.is_empty();
         let count = fields.len();

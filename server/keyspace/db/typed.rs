@@ -92,7 +92,12 @@ impl Db<'_> {
         value_type: ValueType,
     ) -> Result<Option<&mut T>, DbError> {
         let key = self.key_ref(key);
-        match (self.peek_ref(&key)?.map(|e| e.value_type()), make) {
+        let mut found = self.peek_ref(&key)?;
+        if found.as_ref().is_some_and(|e| e.has_expiring_fields()) {
+            self.remove_hidden_fields(&key);
+            found = self.peek_ref(&key)?;
+        }
+        match (found.map(|e| e.value_type()), make) {
             (Some(found), _) if found != value_type => return Err(DbError::WrongType),
             (Some(_), _) => self.before_change(&key),
             (None, None) => return Ok(None),

@@ -8,22 +8,10 @@ use redoubt_persistence::rdb::value_type;
 use super::node::Node;
 use super::{Consumer, Entries, Group, Pending, Stream, StreamId};
 
-/// How a stream is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// As Redis 7.0 reads it: without consumers' active times.
-    Redis70,
-    /// As Redis 7.2 and Valkey write it.
-    Current,
-}
-
-/// Writes a stream: type byte and body.
-pub fn encode(stream: &Stream, form: Form, out: &mut Vec<u8>) {
+/// Writes a stream as Redis 7.2 and Valkey do: type byte and body.
+pub fn encode(stream: &Stream, out: &mut Vec<u8>) {
     let entries = &stream.entries;
-    out.push(match form {
-        Form::Redis70 => value_type::STREAM_LISTPACKS_2,
-        Form::Current => value_type::STREAM_LISTPACKS_3,
-    });
+    out.push(value_type::STREAM_LISTPACKS_3);
     put_length(out, entries.nodes.len() as u64);
     for (id, node) in &entries.nodes {
         put_raw_string(out, &id.number().to_be_bytes());
@@ -37,7 +25,7 @@ pub fn encode(stream: &Stream, form: Form, out: &mut Vec<u8>) {
     put_length(out, stream.groups.len() as u64);
     for (name, group) in &stream.groups {
         put_string(out, name, false);
-        put_group(out, group, form);
+        put_group(out, group);
     }
 }
 
@@ -46,7 +34,7 @@ fn put_id(out: &mut Vec<u8>, id: StreamId) {
     put_length(out, id.seq);
 }
 
-fn put_group(out: &mut Vec<u8>, group: &Group, form: Form) {
+fn put_group(out: &mut Vec<u8>, group: &Group) {
     put_id(out, group.last_id);
     put_length(out, group.entries_read.unwrap_or(-1) as u64);
     put_length(out, group.pending_len() as u64);
@@ -58,15 +46,13 @@ fn put_group(out: &mut Vec<u8>, group: &Group, form: Form) {
     put_length(out, group.consumers().len() as u64);
     for consumer in group.consumers() {
         put_string(out, &consumer.name, false);
-        put_consumer(out, consumer, form);
+        put_consumer(out, consumer);
     }
 }
 
-fn put_consumer(out: &mut Vec<u8>, consumer: &Consumer, form: Form) {
+fn put_consumer(out: &mut Vec<u8>, consumer: &Consumer) {
     out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
-    if form == Form::Current {
-        out.extend_from_slice(&consumer.active_ms.unwrap_or(-1).to_le_bytes());
-    }
+    out.extend_from_slice(&consumer.active_ms.unwrap_or(-1).to_le_bytes());
     put_length(out, consumer.pending_len() as u64);
     for id in consumer.pending_from(StreamId::MIN) {
         out.extend_from_slice(&id.number().to_be_bytes());

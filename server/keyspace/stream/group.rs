@@ -1,9 +1,10 @@
 //! Consumer groups: what was delivered to whom and is not acknowledged yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StreamId;
+use super::id_map::IdMap;
 
 /// A consumer's place in its group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +17,7 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries were read up to that id; None when it can't be told.
     pub entries_read: Option<i64>,
-    pending: BTreeMap<StreamId, Pending>,
+    pending: IdMap<Pending>,
     names: BTreeMap<Arc<[u8]>, ConsumerId>,
     /// By [`ConsumerId`]; None where a consumer was deleted.
     consumers: Vec<Option<Consumer>>,
@@ -41,13 +42,13 @@ pub struct Consumer {
     pub seen_ms: i64,
     /// When it last got something; None if never.
     pub active_ms: Option<i64>,
-    pending: BTreeSet<StreamId>,
+    pending: IdMap<()>,
 }
 
 impl Consumer {
     /// The ids of what it has not acknowledged, from an id on.
     pub fn pending_from(&self, start: StreamId) -> impl Iterator<Item = StreamId> {
-        self.pending.range(start..).copied()
+        self.pending.iter_from(start).map(|(id, ())| id)
     }
 
     /// How many entries it has not acknowledged.
@@ -95,7 +96,7 @@ impl Group {
             name: name.clone(),
             seen_ms: now_ms,
             active_ms: None,
-            pending: BTreeSet::new(),
+            pending: IdMap::default(),
         });
         let free = match self.names.len() == self.consumers.len() {
             true => None,
@@ -121,7 +122,7 @@ impl Group {
     pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let id = self.names.remove(name)?;
         let consumer = self.consumers[id.0 as usize].take()?;
-        for entry in &consumer.pending {
+        for entry in consumer.pending_from(StreamId::MIN) {
             self.pending.remove(entry);
         }
         Some(consumer.pending.len())
@@ -139,7 +140,7 @@ impl Group {
 
     /// What is known of an entry that is not acknowledged.
     pub fn pending(&self, id: StreamId) -> Option<Pending> {
-        self.pending.get(&id).copied()
+        self.pending.get(id)
     }
 
     /// Entries that are not acknowledged, from an id on.
@@ -147,7 +148,7 @@ impl Group {
         &self,
         start: StreamId,
     ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
-        self.pending.range(start..).map(|(&id, &entry)| (id, entry))
+        self.pending.iter_from(start)
     }
 
     /// Gives an entry to a consumer, whoever had it before.
@@ -155,28 +156,27 @@ impl Group {
         match self.pending.insert(id, entry) {
             Some(before) if before.consumer == entry.consumer => return,
             Some(before) => {
-                self.consumer_mut(before.consumer).pending.remove(&id);
+                self.consumer_mut(before.consumer).pending.remove(id);
             }
             None => {}
         }
-        self.consumer_mut(entry.consumer).pending.insert(id);
+        self.consumer_mut(entry.consumer).pending.insert(id, ());
     }
 
     /// Forgets an entry; what was known of it.
     pub fn acknowledge(&mut self, id: StreamId) -> Option<Pending> {
-        let entry = self.pending.remove(&id)?;
-        self.consumer_mut(entry.consumer).pending.remove(&id);
+        let entry = self.pending.remove(id)?;
+        self.consumer_mut(entry.consumer).pending.remove(id);
         Some(entry)
     }
 
     /// Bytes taken from the allocator, estimated.
     pub(super) fn memory_bytes(&self) -> usize {
-        /// The share of a tree's node that an entry takes, on average.
-        const PENDING: usize = 3 * (size_of::<StreamId>() + size_of::<Pending>()) / 2;
-        const OF_CONSUMER: usize = 3 * size_of::<StreamId>() / 2;
-        let consumers = self.consumers().map(|consumer| consumer.name.len() + 64);
+        let consumers = self
+            .consumers()
+            .map(|consumer| consumer.name.len() + 64 + consumer.pending.memory_bytes());
         size_of::<Group>()
-            + self.pending.len() * (PENDING + OF_CONSUMER)
+            + self.pending.memory_bytes()
             + self.consumers.capacity() * size_of::<Option<Consumer>>()
             + consumers.sum::<usize>()
     }

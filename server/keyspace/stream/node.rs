@@ -203,7 +203,9 @@ impl Node {
     /// Marks an entry as deleted, which must be live. True when no live one is
     /// left: the node must go then.
     pub fn delete(&mut self, node: StreamId, id: StreamId) -> Option<bool> {
-        let place = self.iter(node).find(|place| place.id >= id)?;
+        let mut places = self.iter(node);
+        places.skip_to(id);
+        let place = places.next()?;
         if place.id != id || place.deleted {
             return None;
         }
@@ -326,12 +328,35 @@ fn push_entry<'a>(
 }
 
 /// Entries of a node, from either end.
+#[derive(Clone)]
 pub struct Places<'a> {
     pub(super) node: &'a Node,
     id: StreamId,
     head: Head,
     front: usize,
     back: usize,
+}
+
+impl Places<'_> {
+    /// Goes on to the first entry from `start` on. It is looked for from both
+    /// ends at once, since what is read is often new.
+    pub fn skip_to(&mut self, start: StreamId) {
+        let mut behind = self.clone();
+        loop {
+            let front = self.front;
+            match self.next() {
+                Some(place) if place.id < start => {}
+                Some(_) => return self.front = front,
+                None => return,
+            }
+            let back = behind.back;
+            match behind.next_back() {
+                Some(place) if place.id >= start => {}
+                Some(_) => return self.front = back,
+                None => return,
+            }
+        }
+    }
 }
 
 impl Iterator for Places<'_> {

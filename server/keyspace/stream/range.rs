@@ -53,7 +53,11 @@ impl<'a> Iterator for Range<'a> {
                     false => nodes.next()?,
                     true => nodes.next_back()?,
                 };
-                self.current = Some(node.iter(id));
+                let mut places = node.iter(id);
+                if !self.reverse && id < self.start {
+                    places.skip_to(self.start);
+                }
+                self.current = Some(places);
                 continue;
             };
             let place = match self.reverse {

@@ -62,7 +62,7 @@ fn random_id(rng: &mut fastrand::Rng, last: StreamId) -> StreamId {
 /// The same after a round through its image.
 fn reread(stream: &Stream) -> Stream {
     let mut image = Vec::new();
-    encode(stream, Form::Current, &mut image);
+    encode(stream, &mut image);
     match decode_payload(&image) {
         Ok(Value::Stream(stream)) => stream,
         Ok(_) => panic!("another type"),
@@ -199,28 +199,26 @@ fn groups_know_who_has_what() {
     assert_eq!(own(&group, bob), [2]);
 }
 
-/// `persistence/rdb/fixtures/streams.hex`: dumps by Valkey 9.1.2 and Redis
-/// 7.0.15.
+/// `persistence/rdb/fixtures/streams.hex`: dumps by Valkey 9.1.2 and, of an
+/// older type, Redis 7.0.15.
 #[test]
 fn what_real_servers_wrote_is_written_again_byte_for_byte() {
     let fixtures = include_str!("../../../persistence/rdb/fixtures/streams.hex");
     for line in fixtures.lines() {
         let (name, hex) = line.split_once(' ').unwrap();
         let digits: Vec<_> = hex.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
-        let bytes: Vec<_> = digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect();
+        let pairs = digits.chunks(2);
+        let bytes: Vec<_> = pairs.map(|pair| pair[0] << 4 | pair[1]).collect();
         let image = dump::unwrap(&bytes).unwrap();
-        let Ok(Object::Stream(object)) = decode_object(image, Limits::default()) else {
-            panic!("{name} is a stream")
-        };
-        let form = match name.starts_with("redis") {
-            true => Form::Redis70,
-            false => Form::Current,
+        let decode = |image: &[u8]| match decode_object(image, Limits::default()) {
+            Ok(Object::Stream(object)) => object,
+            other => panic!("{name} is a stream: {other:?}"),
         };
         let mut written = Vec::new();
-        encode(&Stream::from(object), form, &mut written);
-        assert_eq!(written, image, "{name}");
+        encode(&Stream::from(decode(image)), &mut written);
+        if name.starts_with("valkey") {
+            assert_eq!(written, image, "{name}");
+        }
+        assert_eq!(decode(&written), decode(image), "{name}");
     }
 }

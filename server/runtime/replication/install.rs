@@ -249,6 +249,7 @@ pub fn swap(
     // follow the old one.
     replication.replicas.disconnect();
     drop(held);
+    server.tracking.flush(server);
     drop(turn);
     drop(Abandoned(Some(old)));
     warm_again(server);

@@ -12,7 +12,6 @@ pub mod failover;
 pub mod feeder;
 mod follower;
 mod install;
-pub mod node;
 mod scratch;
 mod transfer;
 
@@ -36,9 +35,6 @@ pub fn prepare(
     identity: Option<crate::replication::identity::Identity>,
 ) -> Result<(), String> {
     let replication = &server.replication;
-    if server.cluster.is_some() {
-        let _ = server.replicator.set(Box::new(node::ForCluster));
-    }
     if let Some(log) = server.log() {
         let _ = replication.directory.set(dir.to_path_buf());
         let end = log.end().0;

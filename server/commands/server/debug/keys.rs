@@ -5,6 +5,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::keyspace::KeyRef;
 use crate::keyspace::codec;
+use crate::keyspace::db::ExpiryMode;
 use crate::keyspace::entry::{Entry, ValueRef};
 use crate::keyspace::limits::LIMITS;
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
@@ -19,6 +20,8 @@ pub fn with_entry(
 ) -> CommandResult {
     let stripe = KeyRef::new(key).stripe();
     ctx.each_stripe(std::iter::once(stripe), |db, _, _| {
+        // What has expired is there until somebody asks for it.
+        db.expiry_mode = ExpiryMode::Ignore;
         match db.peek(key)? {
             Some(entry) => f(Some(&entry)),
             None => f(None),
@@ -38,8 +41,17 @@ pub fn each_entry(ctx: &mut Context<'_>, db: u32, f: &mut dyn FnMut(&Entry)) -> 
         }
         for slot in stripe * SLOTS_PER_STRIPE..(stripe + 1) * SLOTS_PER_STRIPE {
             let mut cursor = Some((slot as u64) << 32);
+            let mut cold = Vec::new();
             while let Some(at) = cursor {
-                cursor = db.scan_slot(at, &mut *f)?;
+                cursor = db.scan_slot(at, |entry| match entry.is_cold() {
+                    true => cold.push(entry.key().to_vec()),
+                    false => f(entry),
+                })?;
+            }
+            for key in cold {
+                if let Some(entry) = db.peek(&key)? {
+                    f(&entry);
+                }
             }
         }
         Ok(true)

@@ -99,6 +99,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"htstats-key", [key, ..]) => keys::table_of(ctx, key),
         (b"storage", [what]) => storage::run(ctx, what),
         (b"protocol", [kind]) => protocol::example(ctx, kind),
+        (b"config-rewrite-force-all", []) => super::config::rewrite_file(ctx, true),
         (b"error", [text]) => {
             let text: String = String::from_utf8_lossy(text)
                 .chars()
@@ -136,9 +137,12 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
         }
         (b"log", [text]) => tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text)),
         (b"jmap", []) => {}
+        (b"set-disable-deny-scripts", [on]) => {
+            let any = &ctx.server.scripting.any_command;
+            any.store(*on != b"0", Ordering::Relaxed);
+        }
         (
             b"quicklist-packed-threshold"
-            | b"set-disable-deny-scripts"
             | b"dict-resizing"
             | b"pause-cron"
             | b"client-enforce-reply-list"

@@ -1,8 +1,10 @@
 //! DEBUG RELOAD: everything is written to a snapshot file, thrown away, and
 //! read back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use redoubt_persistence::log::Log;
 use redoubt_persistence::rdb::dump;
 
 use super::keys;
@@ -65,13 +67,6 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
     let databases = server.keyspace.databases();
     let now_ms = crate::state::unix_ms();
     let mut db = Db::open(&server.keyspace, StripeSet::ALL, 0, now_ms);
-    let log = |index: u32, words: &[&[u8]]| {
-        let mut bytes = Vec::new();
-        encode(&mut bytes, words);
-        if let Some(log) = server.own_log() {
-            log.append(index, &bytes, index);
-        }
-    };
     for (index, key, ..) in &keys {
         if *index >= databases {
             return Err(format!("a key of database {index}"));
@@ -82,33 +77,63 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
             return Err(format!("key '{}' exists", key.escape_ascii()));
         }
     }
+    let mut effects = Effects::begin(server);
     if !options.noflush {
         for index in 0..databases {
             db.flush(index);
         }
-        log(0, &[b"FLUSHALL"]);
+        effects.add(0, &[b"FLUSHALL"]);
     }
     let mut payload = Vec::new();
     for (index, key, value, expire_at_ms) in keys {
         db.select(index);
         db.set_value(&key, value, expire_at_ms)
             .map_err(|error| format!("{error:?}"))?;
-        if server.own_log().is_some()
-            && let Ok(Some(entry)) = db.peek(&key)
-        {
+        if let Ok(Some(entry)) = db.peek(&key) {
             payload.clear();
             codec::encode_payload(entry.value(), &mut payload);
             let at = expire_at_ms.unwrap_or(0).to_string();
-            let words: [&[u8]; 6] = [
-                b"RESTORE",
-                &key,
-                at.as_bytes(),
-                &dump::wrap(&payload),
-                b"REPLACE",
-                b"ABSTTL",
-            ];
-            log(index, &words);
+            let (at, dump) = (at.as_bytes(), dump::wrap(&payload));
+            effects.add(index, &[b"RESTORE", &key, at, &dump, b"REPLACE", b"ABSTTL"]);
         }
     }
+    effects.log();
     Ok(())
+}
+
+/// A transaction for the log: after a crash all of it is there, or nothing.
+struct Effects {
+    log: Option<&'static Arc<Log>>,
+    bytes: Vec<u8>,
+    db: u32,
+}
+
+impl Effects {
+    fn begin(server: &'static Server) -> Effects {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &[b"MULTI"]);
+        Effects {
+            log: server.own_log(),
+            bytes,
+            db: 0,
+        }
+    }
+
+    fn add(&mut self, db: u32, words: &[&[u8]]) {
+        if self.log.is_none() {
+            return;
+        }
+        if db != self.db {
+            self.db = db;
+            encode(&mut self.bytes, &[b"SELECT", db.to_string().as_bytes()]);
+        }
+        encode(&mut self.bytes, words);
+    }
+
+    fn log(mut self) {
+        encode(&mut self.bytes, &[b"EXEC"]);
+        if let Some(log) = self.log {
+            log.append(0, &self.bytes, self.db);
+        }
+    }
 }

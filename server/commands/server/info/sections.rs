@@ -101,6 +101,33 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("paused_timeout_milliseconds", pause_ms);
 }
 
+/// The fields about interpreters, scripts and functions: all interpreters
+/// serve both.
+fn memory_of_scripts(server: &Server, text: &mut Text) {
+    let scripting = &server.scripting;
+    let interpreters = scripting.used_bytes();
+    let (scripts, scripts_bytes) = {
+        let scripts = scripting.scripts.lock();
+        (scripts.len(), scripts.bytes)
+    };
+    let (libraries, functions, libraries_bytes) = {
+        let all = scripting.libraries.read();
+        let bytes: usize = all.all().map(|library| library.code.len()).sum();
+        let (libraries, functions) = all.counts();
+        (libraries, functions, bytes as u64)
+    };
+    text.bytes("used_memory_lua", interpreters);
+    text.field("used_memory_vm_eval", interpreters);
+    text.field("used_memory_scripts_eval", scripts_bytes);
+    text.field("number_of_cached_scripts", scripts);
+    text.field("number_of_functions", functions);
+    text.field("number_of_libraries", libraries);
+    text.field("used_memory_vm_functions", 0);
+    text.bytes("used_memory_vm_total", interpreters);
+    text.field("used_memory_functions", libraries_bytes);
+    text.bytes("used_memory_scripts", scripts_bytes + libraries_bytes);
+}
+
 pub fn memory(server: &Server, text: &mut Text) {
     let used = crate::memory::used_bytes();
     let resident = resident_bytes();
@@ -124,16 +151,7 @@ pub fn memory(server: &Server, text: &mut Text) {
     text.field("allocator_resident", resident);
     text.field("allocator_muzzy", 0);
     text.bytes("total_system_memory", system_bytes());
-    text.bytes("used_memory_lua", 0);
-    text.field("used_memory_vm_eval", 0);
-    text.field("used_memory_scripts_eval", 0);
-    text.field("number_of_cached_scripts", 0);
-    text.field("number_of_functions", 0);
-    text.field("number_of_libraries", 0);
-    text.field("used_memory_vm_functions", 0);
-    text.bytes("used_memory_vm_total", 0);
-    text.field("used_memory_functions", 0);
-    text.bytes("used_memory_scripts", 0);
+    memory_of_scripts(server, text);
     text.bytes("maxmemory", limit);
     let policy = server
         .config

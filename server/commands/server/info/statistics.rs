@@ -54,7 +54,8 @@ fn keys(server: &Server, text: &mut Text) {
     text.field("evicted_keys", server.eviction.evicted.load(Relaxed));
     let evicted_clients = server.client_memory.evicted.load(Relaxed);
     text.field("evicted_clients", evicted_clients);
-    text.field("evicted_scripts", 0);
+    let evicted_scripts = server.scripting.scripts.lock().evicted;
+    text.field("evicted_scripts", evicted_scripts);
     text.field("total_eviction_exceeded_time", exceeded_us / 1000);
     text.field("current_eviction_exceeded_time", exceeding_us / 1000);
     text.field("keyspace_hits", stats.hits.load(Relaxed));

@@ -1,0 +1,71 @@
+//! Replication in a cluster: the bus says whom to follow, and is told how far
+//! this node has come.
+
+use std::sync::atomic::Ordering;
+
+use redoubt_cluster::bus::Replication;
+use redoubt_cluster::replication::link::Phase;
+
+use crate::replication::Target;
+use crate::runtime::replication::switch;
+use crate::state::Server;
+
+/// Follows a node. `full_sync`: what this node holds is no copy of its data.
+pub fn follow(server: &'static Server, ip: String, port: u16, full_sync: bool) {
+    if let Some(cluster) = server.cluster.as_ref().filter(|_| full_sync) {
+        cluster.copy_is_whole.store(false, Ordering::Relaxed);
+    }
+    change(server, Some(Target { host: ip, port }));
+}
+
+/// Follows nobody any more; the data stays.
+pub fn lead(server: &'static Server) {
+    change(server, None);
+}
+
+fn change(server: &'static Server, target: Option<Target>) {
+    if let Err(error) = switch(server, target) {
+        // A role that is not on disk must not be played.
+        tracing::error!("The change of role could not be saved: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// A node that was a replica is one again before anything else happens.
+pub fn at_start(server: &'static Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    let primary = cluster.read(|bus| {
+        let primary = bus.me().primary.and_then(|key| bus.table().get(key));
+        primary.map(|node| (node.address.ip.clone(), node.address.port))
+    });
+    if let Some((ip, port)) = primary.filter(|(ip, _)| !ip.is_empty()) {
+        follow(server, ip, port, false);
+    }
+}
+
+/// How replication stands, for the bus.
+pub fn status(server: &Server) -> Replication {
+    let replication = &server.replication;
+    let end = server
+        .any_storage()
+        .map_or(0, |storage| storage.log.end().0);
+    let offset = replication.stream_offset(end);
+    let Some(cluster) = server.cluster.as_ref() else {
+        return Replication::default();
+    };
+    let whole = &cluster.copy_is_whole;
+    match replication.link.phase() {
+        Phase::Streaming => whole.store(true, Ordering::Relaxed),
+        Phase::Syncing => whole.store(false, Ordering::Relaxed),
+        Phase::Waiting | Phase::Connecting | Phase::HandShake => {}
+    }
+    let heard_ms = replication.link.heard_ms.load(Ordering::Relaxed);
+    let silent_ms = replication.now_ms().saturating_sub(heard_ms);
+    Replication {
+        offset,
+        synced: replication.is_replica() && whole.load(Ordering::Relaxed),
+        heard_ms: cluster.now_ms().saturating_sub(silent_ms),
+    }
+}

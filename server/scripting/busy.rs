@@ -1,0 +1,249 @@
+//! Scripts that have run for long: what they hold, and how they are ended.
+//! Others' commands that need what such a script holds wait, and once it has
+//! passed `busy-reply-threshold` they are answered with BUSY.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::run::Abort;
+use crate::commands::command::{Command, flag};
+use crate::commands::error::CommandError;
+use crate::connection::session::Session;
+use crate::keyspace::stripe::{STRIPES, StripeSet};
+use crate::state::Server;
+
+const BUSY_EVAL: &str =
+    "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY_FUNCTION: &str =
+    "BUSY Valkey is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
+const UNKILLABLE: &str = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+
+/// A script that has run for long.
+pub struct LongScript {
+    /// SHA-1 or the function's name.
+    pub name: String,
+    /// The command that called it.
+    pub command: Vec<Vec<u8>>,
+    /// Called by EVAL, not FCALL.
+    pub is_eval: bool,
+    /// When it began.
+    pub started: Instant,
+    held: [AtomicU64; STRIPES / 64],
+    /// It declared no keys, so it may use any.
+    claims_all: bool,
+    wrote: AtomicBool,
+    kill: AtomicU8,
+}
+
+impl LongScript {
+    /// A script that holds nothing yet.
+    pub fn new(
+        name: String,
+        command: Vec<Vec<u8>>,
+        is_eval: bool,
+        claims_all: bool,
+        started: Instant,
+    ) -> Arc<LongScript> {
+        Arc::new(LongScript {
+            name,
+            command,
+            is_eval,
+            started,
+            held: Default::default(),
+            claims_all,
+            wrote: AtomicBool::new(false),
+            kill: AtomicU8::new(0),
+        })
+    }
+
+    /// Tells which stripes it holds.
+    pub fn hold(&self, stripes: StripeSet) {
+        for (mine, word) in self.held.iter().zip(stripes.words()) {
+            mine.store(word, Ordering::Release);
+        }
+    }
+
+    /// Tells whether it has written.
+    pub fn note(&self, wrote: bool) {
+        if wrote {
+            self.wrote.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether it is to end.
+    pub fn killed(&self) -> Option<Abort> {
+        match self.kill.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Abort::ScriptKill),
+            _ => Some(Abort::FunctionKill),
+        }
+    }
+
+    fn holds_any(&self, stripes: StripeSet) -> bool {
+        let held = self.held.iter().map(|word| word.load(Ordering::Acquire));
+        held.zip(stripes.words())
+            .any(|(mine, theirs)| mine & theirs != 0)
+    }
+
+    fn busy_error(&self) -> CommandError {
+        CommandError::text(match self.is_eval {
+            true => BUSY_EVAL,
+            false => BUSY_FUNCTION,
+        })
+    }
+}
+
+/// The scripts that have run for long.
+#[derive(Default)]
+pub struct Running {
+    scripts: Mutex<Vec<Arc<LongScript>>>,
+    count: AtomicUsize,
+}
+
+/// What a command is to do in the face of long scripts.
+pub enum Verdict {
+    /// Run.
+    Free,
+    /// Try again in a moment.
+    Wait,
+    /// Answer this.
+    Busy(CommandError),
+}
+
+impl Running {
+    /// Whether there is any.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) != 0
+    }
+
+    /// Adds one.
+    pub fn add(&self, script: &Arc<LongScript>) {
+        let mut scripts = self.scripts.lock();
+        scripts.push(script.clone());
+        self.count.store(scripts.len(), Ordering::Release);
+    }
+
+    /// Removes one that has ended.
+    pub fn remove(&self, script: &Arc<LongScript>) {
+        let mut scripts = self.scripts.lock();
+        scripts.retain(|other| !Arc::ptr_eq(other, script));
+        self.count.store(scripts.len(), Ordering::Release);
+    }
+
+    /// The one that has run for longest.
+    pub fn first(&self) -> Option<Arc<LongScript>> {
+        self.scripts.lock().first().cloned()
+    }
+
+    /// Those that pass the threshold.
+    fn busy(&self, threshold: Duration) -> Option<Arc<LongScript>> {
+        let scripts = self.scripts.lock();
+        let mut busy = scripts.iter().filter(|s| s.started.elapsed() >= threshold);
+        busy.next().cloned()
+    }
+
+    /// SCRIPT KILL and FUNCTION KILL: ends a script of the kind that has not
+    /// written.
+    pub fn kill(&self, server: &Server, eval: bool) -> Result<(), CommandError> {
+        let scripts = self.scripts.lock();
+        if scripts.is_empty() {
+            return Err(CommandError::text(NOT_BUSY));
+        }
+        let threshold = threshold(server);
+        let fitting = scripts.iter().filter(|script| script.is_eval == eval);
+        let mut killable = fitting.clone().filter(|s| !s.wrote.load(Ordering::Acquire));
+        if let Some(script) = killable.next() {
+            let how = if eval { 1 } else { 2 };
+            script.kill.store(how, Ordering::Release);
+            return Ok(());
+        }
+        if fitting.clone().next().is_some() {
+            return Err(CommandError::text(UNKILLABLE));
+        }
+        let other = scripts.iter().find(|s| s.started.elapsed() >= threshold);
+        Err(other.map_or_else(
+            || CommandError::text(NOT_BUSY),
+            |script| script.busy_error(),
+        ))
+    }
+
+    /// What a command is to do; asked when there is any long script.
+    #[cold]
+    pub fn verdict(
+        &self,
+        server: &Server,
+        session: &Session,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Verdict {
+        if command.has(flag::ALLOW_BUSY) {
+            return Verdict::Free;
+        }
+        let needed = needed_by(session, command, args);
+        let threshold = threshold(server);
+        let mut wait = false;
+        for script in self.scripts.lock().iter() {
+            let touches = script.holds_any(needed);
+            if script.started.elapsed() >= threshold && (script.claims_all || touches) {
+                return Verdict::Busy(script.busy_error());
+            }
+            wait |= touches;
+        }
+        if wait { Verdict::Wait } else { Verdict::Free }
+    }
+
+    /// The error for a command that cannot say more while a script is busy.
+    pub fn busy_error(&self, server: &Server) -> Option<CommandError> {
+        self.busy(threshold(server))
+            .map(|script| script.busy_error())
+    }
+}
+
+fn threshold(server: &Server) -> Duration {
+    let config = server.config.read();
+    let ms = config.integer(crate::config::id("busy-reply-threshold"));
+    match ms {
+        0 => Duration::MAX,
+        ms => Duration::from_millis(ms.max(0) as u64),
+    }
+}
+
+/// The stripes that a command of a client may lock.
+fn needed_by(session: &Session, command: &'static Command, args: &[&[u8]]) -> StripeSet {
+    if matches!(
+        command.name,
+        "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+    ) {
+        let mut stripes = StripeSet::default();
+        crate::commands::keys::each_key(command, args, |at, _| {
+            stripes.add(crate::keyspace::KeyRef::new(args[at]).stripe());
+        });
+        return stripes;
+    }
+    if command.name != "exec" {
+        return match session.transaction {
+            // Only queued, or none of its own.
+            Some(_) => StripeSet::default(),
+            None => super::locks::needed(command, args),
+        };
+    }
+    let mut stripes = StripeSet::default();
+    for queued in session.transaction.iter().flat_map(|t| &t.queued) {
+        let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+        stripes.add_all(super::locks::needed(queued.command, &args));
+    }
+    stripes
+}
+
+/// Whether a command's stripes can be had soon. Asked while any script is
+/// under way, for one that goes on for ever must not hold up a worker.
+#[cold]
+pub fn can_lock(server: &Server, stripes: StripeSet) -> bool {
+    const PATIENCE: Duration = Duration::from_millis(10);
+    server.keyspace.try_lock(stripes, PATIENCE).is_some()
+}

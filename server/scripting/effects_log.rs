@@ -1,0 +1,83 @@
+//! The effects of a script's commands, gathered to enter the log in one piece.
+
+use crate::commands::effects::{encode, encode_expired};
+use crate::keyspace::recorder::Expired;
+use crate::state::Server;
+
+/// Effects as RESP, with SELECT where the database changes.
+pub struct EffectsLog {
+    first_db: u32,
+    selected: u32,
+    bytes: Vec<u8>,
+    commands: usize,
+}
+
+impl EffectsLog {
+    /// No effects yet, of a script that begins in database `db`.
+    pub fn new(db: u32) -> EffectsLog {
+        EffectsLog {
+            first_db: db,
+            selected: db,
+            bytes: Vec::new(),
+            commands: 0,
+        }
+    }
+
+    fn select(&mut self, db: u32) {
+        if self.selected != db {
+            let mut digits = itoa::Buffer::new();
+            let words: [&[u8]; 2] = [b"SELECT", digits.format(db).as_bytes()];
+            encode(&mut self.bytes, &words);
+            self.selected = db;
+            self.commands += 1;
+        }
+    }
+
+    /// Adds the removal, by the command `word`, of what was found expired.
+    pub fn expired(&mut self, word: &[u8], expired: &[Expired]) {
+        for expired in expired {
+            self.select(expired.db);
+            encode_expired(&mut self.bytes, word, expired);
+            self.commands += 2;
+        }
+    }
+
+    /// Adds a command that ran in database `db`: the effects that it named,
+    /// else the command itself.
+    pub fn add(&mut self, db: u32, explicit: Option<&[u8]>, words: &[&[u8]]) {
+        self.select(db);
+        match explicit {
+            Some(effects) => {
+                self.bytes.extend_from_slice(effects);
+                // Perhaps several: then they belong together.
+                self.commands += 2;
+            }
+            None => {
+                encode(&mut self.bytes, words);
+                self.commands += 1;
+            }
+        }
+    }
+
+    /// The effects, ending in the database where they began.
+    pub fn finish(&mut self) -> Vec<u8> {
+        if !self.bytes.is_empty() {
+            self.select(self.first_db);
+        }
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Appends everything to the log, as one transaction if there are several
+    /// commands.
+    pub fn append_to(&mut self, server: &Server) {
+        let Some(log) = server.own_log() else { return };
+        if self.bytes.is_empty() {
+            return;
+        }
+        if self.commands == 1 {
+            log.append(self.first_db, &self.bytes, self.selected);
+            return;
+        }
+        log.append_transaction(self.first_db, &self.bytes, self.selected);
+    }
+}

@@ -1,0 +1,573 @@
+//! `string.find`, `match`, `gmatch` and `gsub`. Lua's own recurse in C as deep
+//! as the subject and the pattern ask for, and never look at the clock; these
+//! end in an error instead, and can be killed. Source: the manual of Lua 5.1,
+//! section 5.4.1 on patterns.
+
+use mlua_sys as ffi;
+
+use super::engine::run_of;
+use super::lua::{Entry, Lua, Native, Raise, kind, native};
+
+const MOST_CAPTURES: usize = 32;
+/// Depth of recursion; each quantifier and each capture of a pattern takes one.
+const MOST_DEPTH: u32 = 4000;
+/// Steps between two looks at the clock.
+const STEPS: u32 = 1 << 16;
+
+/// Puts the functions into the table on top. Raises.
+pub fn replace(lua: Lua) {
+    let functions: [(&str, Entry); 4] = [
+        ("find", native!(find)),
+        ("match", native!(match_first)),
+        ("gmatch", native!(gmatch)),
+        ("gsub", native!(gsub)),
+    ];
+    super::sandbox::set_functions(lua, -1, &functions);
+}
+
+/// A part of the subject that a pattern put in parentheses.
+#[derive(Clone, Copy)]
+struct Capture {
+    start: usize,
+    len: Length,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// Not closed yet.
+    Open,
+    /// `()`: the place itself.
+    Position,
+    Known(usize),
+}
+
+/// A match under way. Owns nothing.
+struct Matcher {
+    lua: Lua,
+    subject: &'static [u8],
+    pattern: &'static [u8],
+    captures: [Capture; MOST_CAPTURES],
+    level: usize,
+    depth: u32,
+    steps: u32,
+}
+
+type Found = Result<Option<usize>, Raise>;
+
+impl Matcher {
+    fn new(lua: Lua, subject: &'static [u8], pattern: &'static [u8]) -> Matcher {
+        let capture = Capture {
+            start: 0,
+            len: Length::Open,
+        };
+        Matcher {
+            lua,
+            subject,
+            pattern,
+            captures: [capture; MOST_CAPTURES],
+            level: 0,
+            depth: 0,
+            steps: 0,
+        }
+    }
+
+    /// Matches the pattern from `p` on at `s`; gives where the match ends.
+    fn begin(&mut self, s: usize, p: usize) -> Found {
+        self.level = 0;
+        self.depth = 0;
+        self.matches(s, p)
+    }
+
+    fn step(&mut self) -> Result<(), Raise> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS)
+            && let Some(abort) = run_of(self.lua).and_then(|run| run.tick())
+        {
+            return Err(super::run::end(self.lua, abort));
+        }
+        Ok(())
+    }
+
+    fn matches(&mut self, s: usize, p: usize) -> Found {
+        self.depth += 1;
+        if self.depth > MOST_DEPTH {
+            return Err(Raise::Text("pattern too complex"));
+        }
+        let found = self.matches_here(s, p);
+        self.depth -= 1;
+        found
+    }
+
+    fn matches_here(&mut self, mut s: usize, mut p: usize) -> Found {
+        loop {
+            self.step()?;
+            let Some(&first) = self.pattern.get(p) else {
+                return Ok(Some(s));
+            };
+            match first {
+                b'(' if self.pattern.get(p + 1) == Some(&b')') => {
+                    return self.open_capture(s, p + 2, Length::Position);
+                }
+                b'(' => return self.open_capture(s, p + 1, Length::Open),
+                b')' => return self.close_capture(s, p + 1),
+                b'%' => match self.pattern.get(p + 1) {
+                    Some(b'b') => {
+                        let Some(end) = self.balanced(s, p + 2)? else {
+                            return Ok(None);
+                        };
+                        (s, p) = (end, p + 4);
+                        continue;
+                    }
+                    Some(b'f') => {
+                        p += 2;
+                        if self.pattern.get(p) != Some(&b'[') {
+                            return Err(Raise::Text("missing '[' after '%f' in pattern"));
+                        }
+                        let end = self.class_end(p)?;
+                        let before = if s == 0 { 0 } else { self.subject[s - 1] };
+                        let here = self.subject.get(s).copied().unwrap_or(0);
+                        if self.in_set(before, p, end - 1) || !self.in_set(here, p, end - 1) {
+                            return Ok(None);
+                        }
+                        p = end;
+                        continue;
+                    }
+                    Some(digit) if digit.is_ascii_digit() => {
+                        let Some(end) = self.back_reference(s, *digit)? else {
+                            return Ok(None);
+                        };
+                        (s, p) = (end, p + 2);
+                        continue;
+                    }
+                    _ => {}
+                },
+                b'$' if p + 1 == self.pattern.len() => {
+                    return Ok((s == self.subject.len()).then_some(s));
+                }
+                _ => {}
+            }
+            let end = self.class_end(p)?;
+            let fits = s < self.subject.len() && self.single(s, p, end);
+            match self.pattern.get(end) {
+                Some(b'?') => {
+                    if fits && let Some(found) = self.matches(s + 1, end + 1)? {
+                        return Ok(Some(found));
+                    }
+                    p = end + 1;
+                }
+                Some(b'*') => return self.most(s, p, end),
+                Some(b'+') if fits => return self.most(s + 1, p, end),
+                Some(b'+') => return Ok(None),
+                Some(b'-') => return self.fewest(s, p, end),
+                _ if fits => (s, p) = (s + 1, end),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Where the single-character class that begins at `p` ends.
+    fn class_end(&self, p: usize) -> Result<usize, Raise> {
+        let mut at = p + 1;
+        match self.pattern[p] {
+            b'%' if at >= self.pattern.len() => {
+                Err(Raise::Text("malformed pattern (ends with '%')"))
+            }
+            b'%' => Ok(at + 1),
+            b'[' => {
+                if self.pattern.get(at) == Some(&b'^') {
+                    at += 1;
+                }
+                let mut first = true;
+                loop {
+                    match self.pattern.get(at) {
+                        None => return Err(Raise::Text("malformed pattern (missing ']')")),
+                        Some(b']') if !first => return Ok(at + 1),
+                        Some(b'%') => at += 2,
+                        Some(_) => at += 1,
+                    }
+                    first = false;
+                }
+            }
+            _ => Ok(at),
+        }
+    }
+
+    fn single(&self, s: usize, p: usize, end: usize) -> bool {
+        let byte = self.subject[s];
+        match self.pattern[p] {
+            b'.' => true,
+            b'%' => in_class(byte, self.pattern[p + 1]),
+            b'[' => self.in_set(byte, p, end - 1),
+            literal => literal == byte,
+        }
+    }
+
+    /// Whether a byte is in the set from `[` at `p` to `]` at `last`.
+    fn in_set(&self, byte: u8, p: usize, last: usize) -> bool {
+        let mut at = p + 1;
+        let negated = self.pattern.get(at) == Some(&b'^');
+        if negated {
+            at += 1;
+        }
+        while at < last {
+            let here = self.pattern[at];
+            if here == b'%' && at + 1 < self.pattern.len() {
+                if in_class(byte, self.pattern[at + 1]) {
+                    return !negated;
+                }
+                at += 2;
+            } else if self.pattern.get(at + 1) == Some(&b'-') && at + 2 < last {
+                if (here..=self.pattern[at + 2]).contains(&byte) {
+                    return !negated;
+                }
+                at += 3;
+            } else {
+                if here == byte {
+                    return !negated;
+                }
+                at += 1;
+            }
+        }
+        negated
+    }
+
+    fn most(&mut self, s: usize, p: usize, end: usize) -> Found {
+        let mut count = 0;
+        while s + count < self.subject.len() && self.single(s + count, p, end) {
+            count += 1;
+            self.step()?;
+        }
+        loop {
+            if let Some(found) = self.matches(s + count, end + 1)? {
+                return Ok(Some(found));
+            }
+            match count {
+                0 => return Ok(None),
+                _ => count -= 1,
+            }
+        }
+    }
+
+    fn fewest(&mut self, mut s: usize, p: usize, end: usize) -> Found {
+        loop {
+            if let Some(found) = self.matches(s, end + 1)? {
+                return Ok(Some(found));
+            }
+            if s < self.subject.len() && self.single(s, p, end) {
+                s += 1;
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn open_capture(&mut self, s: usize, p: usize, len: Length) -> Found {
+        if self.level >= MOST_CAPTURES {
+            return Err(Raise::Text("too many captures"));
+        }
+        self.captures[self.level] = Capture { start: s, len };
+        self.level += 1;
+        let found = self.matches(s, p)?;
+        if found.is_none() {
+            self.level -= 1;
+        }
+        Ok(found)
+    }
+
+    fn close_capture(&mut self, s: usize, p: usize) -> Found {
+        let open = self.captures[..self.level]
+            .iter()
+            .rposition(|capture| capture.len == Length::Open);
+        let Some(open) = open else {
+            return Err(Raise::Text("invalid pattern capture"));
+        };
+        self.captures[open].len = Length::Known(s - self.captures[open].start);
+        let found = self.matches(s, p)?;
+        if found.is_none() {
+            self.captures[open].len = Length::Open;
+        }
+        Ok(found)
+    }
+
+    fn balanced(&mut self, s: usize, p: usize) -> Found {
+        let &[open, close] = self.pattern.get(p..p + 2).unwrap_or_default() else {
+            return Err(Raise::Text("unbalanced pattern"));
+        };
+        if self.subject.get(s) != Some(&open) {
+            return Ok(None);
+        }
+        let mut depth = 1;
+        for (offset, &byte) in self.subject[s + 1..].iter().enumerate() {
+            if byte == close {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(Some(s + offset + 2));
+                }
+            } else if byte == open {
+                depth += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    fn back_reference(&self, s: usize, digit: u8) -> Found {
+        let number = usize::from(digit).wrapping_sub(usize::from(b'1'));
+        let capture = self.captures[..self.level].get(number);
+        let Some(Capture {
+            start,
+            len: Length::Known(len),
+        }) = capture
+        else {
+            return Err(Raise::Text("invalid capture index"));
+        };
+        let text = &self.subject[*start..start + len];
+        Ok(self.subject[s..].starts_with(text).then_some(s + len))
+    }
+
+    /// Pushes a capture, or the whole match if there is none. Raises.
+    fn push_capture(&self, number: usize, start: usize, end: usize) -> Result<(), Raise> {
+        if number >= self.level {
+            if number != 0 {
+                return Err(Raise::Text("invalid capture index"));
+            }
+            self.lua.push_bytes(&self.subject[start..end]);
+            return Ok(());
+        }
+        let capture = self.captures[number];
+        match capture.len {
+            Length::Open => return Err(Raise::Text("unfinished capture")),
+            Length::Position => self.lua.push_number((capture.start + 1) as f64),
+            Length::Known(len) => {
+                let text = &self.subject[capture.start..capture.start + len];
+                self.lua.push_bytes(text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes all captures; `whole`: the match if there is none. Raises.
+    fn push_captures(&self, start: usize, end: usize, whole: bool) -> Native {
+        let count = match self.level {
+            0 if whole => 1,
+            level => level,
+        };
+        if !self.lua.has_room(count as i32 + 4) {
+            return Err(Raise::Text("too many captures"));
+        }
+        for number in 0..count {
+            self.push_capture(number, start, end)?;
+        }
+        Ok(count as i32)
+    }
+}
+
+fn in_class(byte: u8, class: u8) -> bool {
+    let found = match class.to_ascii_lowercase() {
+        b'a' => byte.is_ascii_alphabetic(),
+        b'c' => byte.is_ascii_control(),
+        b'd' => byte.is_ascii_digit(),
+        b'l' => byte.is_ascii_lowercase(),
+        b'p' => byte.is_ascii_punctuation(),
+        b's' => byte.is_ascii_whitespace() || byte == 11,
+        b'u' => byte.is_ascii_uppercase(),
+        b'w' => byte.is_ascii_alphanumeric(),
+        b'x' => byte.is_ascii_hexdigit(),
+        b'z' => byte == 0,
+        _ => return class == byte,
+    };
+    found != class.is_ascii_uppercase()
+}
+
+/// Where a search begins: counted from the end if negative.
+fn position(lua: Lua, at: i32, len: usize) -> Result<usize, Raise> {
+    let given = lua.integer_or(at, 1)?;
+    let from = match given < 0 {
+        true => given.saturating_add(len as i64 + 1).max(1),
+        false => given.max(1),
+    };
+    Ok(usize::try_from(from - 1).unwrap_or(len).min(len))
+}
+
+fn find(lua: Lua) -> Native {
+    search(lua, true)
+}
+
+fn match_first(lua: Lua) -> Native {
+    search(lua, false)
+}
+
+fn search(lua: Lua, find: bool) -> Native {
+    let subject: &'static [u8] = lua.check_bytes(1)?;
+    let pattern: &'static [u8] = lua.check_bytes(2)?;
+    let from = position(lua, 3, subject.len())?;
+    let special = |byte: &u8| b"^$*+?.([%-".contains(byte);
+    if find && (lua.boolean(4) || !pattern.iter().any(special)) {
+        let Some(at) = memchr::memmem::find(&subject[from..], pattern) else {
+            lua.push_nil();
+            return Ok(1);
+        };
+        lua.push_number((from + at + 1) as f64);
+        lua.push_number((from + at + pattern.len()) as f64);
+        return Ok(2);
+    }
+    let anchored = pattern.first() == Some(&b'^');
+    let mut matcher = Matcher::new(lua, subject, pattern);
+    for start in from..=subject.len() {
+        if let Some(end) = matcher.begin(start, usize::from(anchored))? {
+            if !find {
+                return matcher.push_captures(start, end, true);
+            }
+            lua.push_number((start + 1) as f64);
+            lua.push_number(end as f64);
+            return Ok(matcher.push_captures(start, end, false)? + 2);
+        }
+        if anchored {
+            break;
+        }
+    }
+    lua.push_nil();
+    Ok(1)
+}
+
+fn gmatch(lua: Lua) -> Native {
+    lua.check_bytes(1)?;
+    lua.check_bytes(2)?;
+    lua.set_top(2);
+    lua.push_number(0.0);
+    lua.push_function(native!(gmatch_next), 3);
+    Ok(1)
+}
+
+fn gmatch_next(lua: Lua) -> Native {
+    let subject: &'static [u8] = lua.bytes(lua.upvalue(1)).unwrap_or_default();
+    let pattern: &'static [u8] = lua.bytes(lua.upvalue(2)).unwrap_or_default();
+    let from = lua.number(lua.upvalue(3)) as usize;
+    let mut matcher = Matcher::new(lua, subject, pattern);
+    for start in from..=subject.len() {
+        if let Some(end) = matcher.begin(start, 0)? {
+            let next = if end == start { end + 1 } else { end };
+            lua.push_number(next as f64);
+            lua.replace(lua.upvalue(3));
+            return matcher.push_captures(start, end, true);
+        }
+    }
+    Ok(0)
+}
+
+fn gsub(lua: Lua) -> Native {
+    let subject: &'static [u8] = lua.check_bytes(1)?;
+    let pattern: &'static [u8] = lua.check_bytes(2)?;
+    if !matches!(
+        lua.kind(3),
+        kind::NUMBER | kind::STRING | kind::FUNCTION | kind::TABLE
+    ) {
+        return Err(Raise::Argument(3, "string/function/table expected"));
+    }
+    let most = lua.integer_or(4, subject.len() as i64 + 1)?;
+    if lua.kind(3) == kind::NUMBER {
+        lua.bytes(3);
+    }
+    let anchored = pattern.first() == Some(&b'^');
+    let mut matcher = Matcher::new(lua, subject, pattern);
+    // Lua's own buffer: it owns nothing that an error would leave behind.
+    let mut buffer = std::mem::MaybeUninit::<ffi::luaL_Buffer>::uninit();
+    let buffer = buffer.as_mut_ptr();
+    // SAFETY: the buffer is this frame's, and used as the manual asks for.
+    unsafe { ffi::luaL_buffinit(lua.raw(), buffer) };
+    let (mut at, mut count) = (0, 0);
+    while count < most {
+        let found = matcher.begin(at, usize::from(anchored))?;
+        if let Some(end) = found {
+            count += 1;
+            add_replacement(lua, &matcher, buffer, at, end)?;
+        }
+        match found {
+            Some(end) if end > at => at = end,
+            _ if at < subject.len() => {
+                add(buffer, &subject[at..=at]);
+                at += 1;
+            }
+            _ => break,
+        }
+        if anchored {
+            break;
+        }
+    }
+    add(buffer, &subject[at..]);
+    // SAFETY: as above.
+    unsafe { ffi::luaL_pushresult(buffer) };
+    lua.push_number(count as f64);
+    Ok(2)
+}
+
+/// Appends bytes to the buffer. Raises.
+fn add(buffer: *mut ffi::luaL_Buffer, bytes: &[u8]) {
+    // SAFETY: the buffer was begun by `gsub`, whose frame is alive.
+    unsafe { ffi::luaL_addlstring(buffer, bytes.as_ptr().cast(), bytes.len()) }
+}
+
+/// Appends what takes the place of a match. Raises.
+fn add_replacement(
+    lua: Lua,
+    matcher: &Matcher,
+    buffer: *mut ffi::luaL_Buffer,
+    start: usize,
+    end: usize,
+) -> Result<(), Raise> {
+    match lua.kind(3) {
+        kind::FUNCTION => {
+            lua.push_copy(3);
+            let arguments = matcher.push_captures(start, end, true)?;
+            lua.call(arguments, 1);
+        }
+        kind::TABLE => {
+            matcher.push_capture(0, start, end)?;
+            // SAFETY: the value at 3 is a table, the key is on top.
+            unsafe { ffi::lua_gettable_(lua.raw(), 3) };
+        }
+        _ => return add_text(lua, matcher, buffer, start, end),
+    }
+    if !lua.boolean(-1) {
+        lua.pop(1);
+        lua.push_bytes(&matcher.subject[start..end]);
+    } else if !lua.is_text(-1) {
+        let kind = lua.kind_name(-1);
+        lua.push_place(1);
+        lua.push_bytes(b"invalid replacement value (a ");
+        lua.push_bytes(kind.as_bytes());
+        lua.push_bytes(b")");
+        lua.concat(4);
+        return Err(Raise::Top);
+    }
+    // SAFETY: the value on top is a string or a number.
+    unsafe { ffi::luaL_addvalue(buffer) };
+    Ok(())
+}
+
+/// Appends the replacement text, captures in it replaced. Raises.
+fn add_text(
+    lua: Lua,
+    matcher: &Matcher,
+    buffer: *mut ffi::luaL_Buffer,
+    start: usize,
+    end: usize,
+) -> Result<(), Raise> {
+    let text: &'static [u8] = lua.bytes(3).unwrap_or_default();
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        add(buffer, &rest[..at]);
+        match rest.get(at + 1) {
+            Some(b'0') => add(buffer, &matcher.subject[start..end]),
+            Some(digit) if digit.is_ascii_digit() => {
+                matcher.push_capture(usize::from(digit - b'1'), start, end)?;
+                // SAFETY: the value on top is a string or a number.
+                unsafe { ffi::luaL_addvalue(buffer) };
+            }
+            Some(byte) => add(buffer, &[*byte]),
+            None => {}
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    add(buffer, rest);
+    Ok(())
+}
