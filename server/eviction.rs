@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 use crate::commands::effects::encode;
 use crate::connection::client::Client;
-use crate::connection::dispatch::{after, break_watches, open_db};
+use crate::connection::conclusion::{after, break_watches};
+use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};

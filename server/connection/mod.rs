@@ -6,6 +6,7 @@
 
 pub mod blocking;
 pub mod client;
+pub mod conclusion;
 pub mod dispatch;
 pub mod gate;
 pub mod listing;

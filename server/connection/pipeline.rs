@@ -10,17 +10,17 @@
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 
 mod direct;
+mod single;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::blocking::Waiter;
-use super::dispatch::{Dispatched, Request, dispatch, reply_error};
-use super::session::{ReplyMode, Session};
-use super::{gate, pause};
+use super::dispatch::reply_error;
+use super::gate;
+use super::session::Session;
 use crate::clock::{Limits, Ticks};
-use crate::cold_reads;
 use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
@@ -104,85 +104,25 @@ impl Pipeline {
     ) -> Stop {
         loop {
             let parsed = self.parse_batch(server, session, input, *start);
-            let now_ms = unix_ms();
             self.prefetch(server, session);
-            let mut consumed_to = *start;
-            let mut clock = Ticks::now();
-            let limits = Limits::of(server);
-            let mut index = 0;
-            while index < self.slots.len() {
-                // What is open changes with each command that goes the long way.
-                let open = match self.slots[index].is_direct() {
-                    true => direct::open(server, session),
-                    false => gate::Open::Nothing,
-                };
-                if open != gate::Open::Nothing {
-                    let batch = direct::Batch {
-                        input,
-                        now_ms,
-                        open,
-                        limits,
-                    };
-                    let next = self.run_direct(server, session, reply, index, batch, &mut clock);
-                    if next != index {
-                        consumed_to = self.slots[next - 1].bytes.end;
-                        index = next;
-                        if reply.len() > REPLY_SOFT_BYTES {
-                            *start = consumed_to;
-                            self.give_up_parsed(index);
-                            return Stop::HasMore;
-                        }
-                        continue;
-                    }
+            let mut turn = Turn {
+                input,
+                parsed_to: parsed.end,
+                now_ms: unix_ms(),
+                limits: Limits::of(server),
+                clock: Ticks::now(),
+                next: 0,
+                consumed_to: *start,
+            };
+            while turn.next < self.slots.len() {
+                let mut stop = self.step(server, session, reply, &mut turn);
+                if stop.is_none() && reply.len() > REPLY_SOFT_BYTES {
+                    stop = Some(Stop::HasMore);
                 }
-                let slot = &self.slots[index];
-                let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
-                let source = if inline {
-                    self.parser.inline_bytes()
-                } else {
-                    input
-                };
-                let args: smallvec::SmallVec<[&[u8]; 16]> = self.ranges[slot.args.clone()]
-                    .iter()
-                    .map(|r| &source[r.clone()])
-                    .collect();
-                let raw = (!inline).then(|| &input[bytes.clone()]);
-                let found = slot.found.or_else(|| table().find(&args));
-                if let Some(stop) = held_back(server, session, found, &args, now_ms) {
-                    drop(args);
-                    *start = consumed_to;
-                    self.give_up_parsed(index);
+                if let Some(stop) = stop {
+                    *start = turn.consumed_to;
+                    self.give_up_parsed(turn.next);
                     return stop;
-                }
-                let asked = Asked {
-                    found,
-                    args: &args,
-                    raw,
-                    key: slot.key,
-                    now_ms,
-                };
-                let waiting = run_one(server, session, reply, &asked, &mut clock);
-                drop(args);
-                if std::mem::take(&mut session.postponed) {
-                    *start = consumed_to;
-                    self.give_up_parsed(index);
-                    return Stop::Paused;
-                }
-                consumed_to = if inline { parsed.end } else { bytes.end };
-                if let Some((waiter, timeout_ms)) = waiting {
-                    *start = consumed_to;
-                    self.give_up_parsed(index + 1);
-                    return Stop::Blocked(waiter, timeout_ms);
-                }
-                if session.close_after_reply {
-                    *start = consumed_to;
-                    return Stop::Close;
-                }
-                index += 1;
-                if reply.len() > REPLY_SOFT_BYTES {
-                    *start = consumed_to;
-                    self.give_up_parsed(index);
-                    return Stop::HasMore;
                 }
             }
             *start = parsed.end;
@@ -195,6 +135,31 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Runs the next request, or several that can take the short way.
+    #[inline]
+    fn step(
+        &self,
+        server: &'static Server,
+        session: &mut Session,
+        reply: &mut ReplyBuffer,
+        turn: &mut Turn<'_>,
+    ) -> Option<Stop> {
+        // What is open changes with each command that goes the long way.
+        let open = match self.slots[turn.next].is_direct() {
+            true => direct::open(server, session),
+            false => gate::Open::Nothing,
+        };
+        if open != gate::Open::Nothing {
+            let next = self.run_direct(server, session, reply, turn, open);
+            if next != turn.next {
+                turn.next = next;
+                turn.consumed_to = self.slots[next - 1].bytes.end;
+                return None;
+            }
+        }
+        self.run_single(server, session, reply, turn)
     }
 
     /// Requests that were parsed but not run are parsed again later: the
@@ -343,24 +308,22 @@ impl Pipeline {
     }
 }
 
-/// What a request has to wait for before it can run, if anything.
-#[inline]
-fn held_back(
-    server: &'static Server,
-    session: &mut Session,
-    found: Option<Found>,
-    args: &[&[u8]],
+/// Where the work on a batch stands.
+struct Turn<'i> {
+    /// The query buffer.
+    input: &'i [u8],
+    /// Where the batch ends in it.
+    parsed_to: usize,
+    /// When the batch began, Unix ms.
     now_ms: i64,
-) -> Option<Stop> {
-    if pause::is_on(server, now_ms) && pause::holds(server, session, found, args) {
-        return Some(Stop::Paused);
-    }
-    match found {
-        Some(found) if server.keyspace.has_spilled() => {
-            cold_reads::wanted(server, session, found.command, args).map(Stop::Cold)
-        }
-        _ => None,
-    }
+    /// What is worth a note.
+    limits: Limits,
+    /// When the request before ended.
+    clock: Ticks,
+    /// The request to run next.
+    next: usize,
+    /// Where what has run ends in the query buffer.
+    consumed_to: usize,
 }
 
 struct Batch {
@@ -372,132 +335,4 @@ enum Outcome {
     Full,
     NeedsInput(usize),
     Broken(ProtocolError),
-}
-
-/// A request of a batch, about to run.
-struct Asked<'a> {
-    found: Option<Found>,
-    args: &'a [&'a [u8]],
-    raw: Option<&'a [u8]>,
-    key: Option<(u64, u16)>,
-    now_ms: i64,
-}
-
-/// Runs one request with everything around it: MONITOR, CLIENT REPLY, timing.
-/// `clock` is when the request before it ended.
-fn run_one(
-    server: &'static Server,
-    session: &mut Session,
-    reply: &mut ReplyBuffer,
-    asked: &Asked<'_>,
-    clock: &mut Ticks,
-) -> Option<(Arc<Waiter>, u64)> {
-    // What was pushed before this command comes before its reply.
-    session.client.take_outbox(&mut reply.buf);
-    let mark = reply.len();
-    let waiting = match asked.found {
-        None => {
-            if let Some(transaction) = &mut session.transaction {
-                transaction.broken = true;
-            }
-            reply_error(server, reply, &unknown_command(server, session, asked.args));
-            None
-        }
-        Some(found) => {
-            let request = Request {
-                found,
-                args: asked.args,
-                raw: asked.raw,
-                key: asked.key,
-                now_ms: asked.now_ms,
-            };
-            session
-                .client
-                .last_command
-                .store(found.number as u32 + 1, Ordering::Relaxed);
-            if server.monitored.load(Ordering::Relaxed) {
-                monitored(server, session, reply, &request)
-            } else {
-                let outcome = dispatch(server, session, reply, &request);
-                let written = reply.len().saturating_sub(mark);
-                settle(server, session, &request, outcome, clock, written)
-            }
-        }
-    };
-    if waiting.is_none() {
-        session.client.count_command();
-    }
-    match session.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => reply.truncate(mark),
-        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
-        ReplyMode::Skip => {
-            reply.truncate(mark);
-            session.reply_mode = ReplyMode::On;
-        }
-    }
-    waiting
-}
-
-/// Counts a request if it ran; one that waits counts when it is answered.
-#[inline]
-fn settle(
-    server: &Server,
-    session: &mut Session,
-    request: &Request,
-    outcome: Dispatched,
-    clock: &mut Ticks,
-    written: usize,
-) -> Option<(Arc<Waiter>, u64)> {
-    if let Dispatched::Ran = outcome {
-        crate::clock::account(server, session, request, clock, written);
-        return None;
-    }
-    *clock = Ticks::now();
-    match outcome {
-        Dispatched::Waits(waiter, timeout_ms) => Some((waiter, timeout_ms)),
-        _ => None,
-    }
-}
-
-/// Runs a request while somebody monitors; it is shown once it has run, so
-/// that EXEC comes behind what it runs. What is only queued is not shown.
-#[cold]
-fn monitored(
-    server: &'static Server,
-    session: &mut Session,
-    reply: &mut ReplyBuffer,
-    request: &Request,
-) -> Option<(Arc<Waiter>, u64)> {
-    let (command, db) = (request.found.command, session.db);
-    let runs = gate::check(server, session, command, request.args).is_ok();
-    let mut started = Ticks::now();
-    let mark = reply.len();
-    let outcome = dispatch(server, session, reply, request);
-    let written = reply.len().saturating_sub(mark);
-    let waiting = settle(server, session, request, outcome, &mut started, written);
-    let queued = session.transaction.is_some() && command.name != "multi";
-    if runs && !queued {
-        crate::monitor::show(server, session, command, db, request.args);
-    }
-    waiting
-}
-
-fn unknown_command(server: &Server, session: &Session, args: &[&[u8]]) -> CommandError {
-    if !session.authenticated && gate::password_needed(server) {
-        return CommandError::text(gate::NOT_LOGGED_IN);
-    }
-    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
-    let mut shown = String::new();
-    for arg in &args[1..] {
-        if shown.len() >= 128 {
-            break;
-        }
-        let room = 128 - shown.len();
-        let arg = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
-        shown.push_str(&format!("'{arg}' "));
-    }
-    CommandError::err(format!(
-        "unknown command '{name}', with args beginning with: {shown}"
-    ))
 }

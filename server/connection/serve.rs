@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::blocking::Waiter;
 use super::client::Client;
-use super::dispatch::{Request, conclude, notify, open_db, reply_error, run, stripes_of};
+use super::conclusion::{conclude, notify};
+use super::dispatch::{Request, open_db, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
 use crate::acl::log::Place;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use redoubt_persistence::tree::ScanCursor;
 
-use crate::connection::dispatch::{after, append_expired, break_watches, open_db};
+use crate::connection::conclusion::{after, append_expired, break_watches};
+use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
 use crate::keyspace::db::rows_of;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};

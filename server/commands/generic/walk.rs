@@ -6,7 +6,8 @@ use std::ops::Range;
 use redoubt_cluster::slots::{SLOT_COUNT, Slot, hash_tag};
 
 use crate::commands::context::Context;
-use crate::connection::dispatch::{after, append_expired, break_watches, open_db};
+use crate::connection::conclusion::{after, append_expired, break_watches};
+use crate::connection::dispatch::open_db;
 use crate::glob::{Case, matches};
 use crate::keyspace::db::{Db, DbError, ExpiryMode};
 use crate::keyspace::entry::Entry;

@@ -8,10 +8,8 @@ use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encode_expired};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
-use crate::connection::dispatch::{
-    after, append_expired, break_watches, log_stream, open_db, reply_error, run as run_command,
-    stripes_of,
-};
+use crate::connection::conclusion::{after, append_expired, break_watches, log_stream};
+use crate::connection::dispatch::{open_db, reply_error, run as run_command, stripes_of};
 use crate::connection::gate;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::KeyRef;

@@ -9,14 +9,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Pipeline, REPLY_SOFT_BYTES};
+use super::{Pipeline, REPLY_SOFT_BYTES, Turn};
 use crate::clock::{Limits, Ticks, account_within};
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
-use crate::connection::dispatch::{
-    Request, break_watches, is_observed, log_effects, notice, open_db, run,
-};
+use crate::connection::conclusion::{break_watches, log_effects, notice};
+use crate::connection::dispatch::{Request, is_observed, open_db, run};
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
 use crate::keyspace::KeyRef;
@@ -25,19 +24,6 @@ use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 use crate::tracking::client::mode;
-
-/// What stays the same for a batch.
-#[derive(Clone, Copy)]
-pub(super) struct Batch<'i> {
-    /// The query buffer.
-    pub input: &'i [u8],
-    /// When it began, Unix ms.
-    pub now_ms: i64,
-    /// What the gate lets pass.
-    pub open: gate::Open,
-    /// What is worth a note.
-    pub limits: Limits,
-}
 
 /// What the client's state and the server's let pass on the short way.
 pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
@@ -57,18 +43,17 @@ pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
 }
 
 impl Pipeline {
-    /// Runs requests from the batch's `from`-th on, as many as can take the
-    /// short way; returns the first that did not run.
+    /// Runs requests from the turn's next on, as many as can take the short
+    /// way; returns the first that did not run.
     pub(super) fn run_direct(
         &self,
         server: &'static Server,
         session: &mut Session,
         reply: &mut ReplyBuffer,
-        from: usize,
-        batch: Batch<'_>,
-        clock: &mut Ticks,
+        turn: &mut Turn<'_>,
+        open: gate::Open,
     ) -> usize {
-        let db = open_db(server, session, StripeSet::default(), batch.now_ms);
+        let db = open_db(server, session, StripeSet::default(), turn.now_ms);
         let mut ctx = Context {
             server,
             session,
@@ -79,34 +64,35 @@ impl Pipeline {
             holds_all: false,
             block: None,
         };
+        let from = turn.next;
         let mut index = from;
         let mut last = 0;
         while let Some(slot) = self.slots.get(index)
             && let (Some(found), Some((hash, number))) = (slot.found, slot.key)
             && found.single_key
-            && (batch.open == gate::Open::Everything || !found.command.has(flag::WRITE))
+            && (open == gate::Open::Everything || !found.command.has(flag::WRITE))
             && found.command.arity_fits(slot.args.len())
             && !server.monitored.load(Ordering::Relaxed)
-            && !pause::is_on(server, batch.now_ms)
+            && !pause::is_on(server, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
             let args: smallvec::SmallVec<[&[u8]; 8]> = self.ranges[slot.args.clone()]
                 .iter()
-                .map(|range| &batch.input[range.clone()])
+                .map(|range| &turn.input[range.clone()])
                 .collect();
             let request = Request {
                 found,
                 args: &args,
-                raw: Some(&batch.input[slot.bytes.clone()]),
+                raw: Some(&turn.input[slot.bytes.clone()]),
                 key: slot.key,
-                now_ms: batch.now_ms,
+                now_ms: turn.now_ms,
             };
             let key = KeyRef {
                 bytes: args[found.first_key()],
                 hash,
                 slot: number,
             };
-            if !run_one(&mut ctx, &request, &key, clock, &batch.limits) {
+            if !run_one(&mut ctx, &request, &key, &mut turn.clock, &turn.limits) {
                 break;
             }
             last = found.number as u32 + 1;

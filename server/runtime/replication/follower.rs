@@ -263,9 +263,7 @@ impl Follower {
         };
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
-        let status = &self.server.replication.link;
-        status.synced.store(true, Ordering::Relaxed);
-        status.set_phase(Phase::Streaming);
+        self.server.replication.link.set_phase(Phase::Streaming);
     }
 
     fn apply(&mut self, bytes: &[u8]) {

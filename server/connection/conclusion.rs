@@ -1,0 +1,171 @@
+//! What follows a command's run: the log and broken WATCHes while its keys are
+//! still locked (I1), then counters, notifications, and the clients that waited
+//! for what changed.
+
+use std::sync::atomic::Ordering;
+
+use super::dispatch::Request;
+use super::pubsub::Kind;
+use super::session::Session;
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
+use crate::keyspace::db::Db;
+use crate::keyspace::recorder::{Change, Recorder, expired_keys};
+use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
+use crate::state::Server;
+use crate::stats::add;
+
+/// Puts a command's effects into the log and breaks WATCHes, then unlocks.
+pub(super) fn conclude(
+    server: &Server,
+    session: &Session,
+    db: Db<'_>,
+    effects: &Effects,
+    failed: bool,
+    request: &Request,
+) -> Recorder {
+    let mut db = db;
+    let recorder = std::mem::take(&mut db.recorder);
+    if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
+        log_effects(server, session.db, &recorder, effects, failed, request);
+    } else if session.following.is_some() {
+        log_stream(server, session, &db);
+    }
+    if server.watches.any() && (!session.replaying || session.following.is_some()) {
+        break_watches(server, &recorder);
+    }
+    drop(db);
+    recorder
+}
+
+/// Puts what came from our primary into our log, byte for byte, under the locks
+/// of what it changes. Without any it is left to the caller.
+pub fn log_stream(server: &Server, session: &Session, db: &Db<'_>) {
+    if !db.holds_any() {
+        return;
+    }
+    if let (Some(part), Some(log)) = (session.stream_part.take(), server.log()) {
+        log.append_raw_selected(&part, session.db);
+    }
+}
+
+/// Puts what a command did into the log.
+#[inline]
+pub(super) fn log_effects(
+    server: &Server,
+    index: u32,
+    recorder: &Recorder,
+    effects: &Effects,
+    failed: bool,
+    request: &Request,
+) {
+    let Some(log) = server.own_log() else { return };
+    if !recorder.expired.is_empty() {
+        append_expired(server, recorder);
+    }
+    if recorder.dirty == 0 {
+        return;
+    }
+    // A command that fails has changed nothing, by contract. Should one have,
+    // what it named or else the command itself is logged: replay, which takes
+    // errors from such a command only, then ends in the same state.
+    if failed {
+        tracing::warn!(
+            "{} failed after it had changed something",
+            request.found.command.name
+        );
+    }
+    match (effects.explicit(), request.raw) {
+        (Some([]), _) => {}
+        (Some(explicit), _) => {
+            log.append(index, explicit, index);
+        }
+        (None, Some(raw)) if raw.len() == encoded_len(request.args) => {
+            log.append(index, raw, index);
+        }
+        (None, _) => {
+            let mut bytes = Vec::with_capacity(encoded_len(request.args));
+            encode(&mut bytes, request.args);
+            log.append(index, &bytes, index);
+        }
+    }
+}
+
+/// Logs the removal of keys that were found expired.
+pub fn append_expired(server: &Server, recorder: &Recorder) {
+    let Some(log) = server.own_log() else { return };
+    add(&server.stats.expired, expired_keys(&recorder.expired));
+    for expired in &recorder.expired {
+        let mut bytes = Vec::new();
+        encode_expired(&mut bytes, server.settings.expire_word(), expired);
+        log.append(expired.db, &bytes, expired.db);
+    }
+}
+
+/// Breaks the transactions that watch what changed.
+pub fn break_watches(server: &Server, recorder: &Recorder) {
+    for change in recorder.changes.iter().filter(|change| change.changed) {
+        server.watches.touch(change.db, &change.key);
+    }
+}
+
+/// What follows once the locks are gone: counters, notifications, and the
+/// clients that waited for what changed.
+pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder) {
+    session.tally.hits += recorder.hits;
+    session.tally.misses += recorder.misses;
+    session.tally.dirty += recorder.dirty;
+    session.wrote |= recorder.dirty != 0;
+    if server.tracking.any() {
+        if recorder.flushed {
+            server.tracking.flush(server);
+        }
+        let (author, stale) = (session.client.id, recorder.stale);
+        let changes = &recorder.changes;
+        server.tracking.invalidate(server, author, changes, stale);
+    }
+    let expired = expired_keys(&recorder.expired);
+    notice(server, session, recorder.changes, expired);
+}
+
+/// Tells of changes, and counts keys that had expired.
+pub(super) fn notice(
+    server: &'static Server,
+    session: &Session,
+    changes: Vec<Change>,
+    expired: u64,
+) {
+    if server.log().is_none() && expired != 0 {
+        add(&server.stats.expired, expired);
+    }
+    if (session.replaying && session.following.is_none()) || changes.is_empty() {
+        return;
+    }
+    notify(server, &changes);
+    if server.blocked.clients() != 0 {
+        super::serve::serve_blocked(server, changes);
+    }
+}
+
+/// Publishes keyspace notifications.
+pub fn notify(server: &Server, changes: &[Change]) {
+    let wanted = server.settings.notify.load(Ordering::Relaxed);
+    if wanted & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) == 0 {
+        return;
+    }
+    let limit = &server.settings.pubsub_output_limit;
+    for change in changes.iter().filter(|change| change.class & wanted != 0) {
+        if wanted & NOTIFY_KEYSPACE != 0 {
+            let mut channel = format!("__keyspace@{}__:", change.db).into_bytes();
+            channel.extend_from_slice(&change.key);
+            server
+                .pubsub
+                .publish(Kind::Channel, &channel, change.event.as_bytes(), limit);
+        }
+        if wanted & NOTIFY_KEYEVENT != 0 {
+            let channel = format!("__keyevent@{}__:{}", change.db, change.event);
+            server
+                .pubsub
+                .publish(Kind::Channel, channel.as_bytes(), &change.key, limit);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The long way: one request with everything that may happen around it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Pipeline, Stop, Turn};
+use crate::clock::Ticks;
+use crate::cold_reads;
+use crate::commands::error::CommandError;
+use crate::commands::table::{Found, table};
+use crate::connection::blocking::Waiter;
+use crate::connection::dispatch::{Dispatched, Request, dispatch, reply_error};
+use crate::connection::session::{ReplyMode, Session};
+use crate::connection::{gate, pause};
+use crate::resp::reply::ReplyBuffer;
+use crate::state::Server;
+
+impl Pipeline {
+    /// Runs the turn's next request; what it returns stops the batch.
+    pub(super) fn run_single(
+        &self,
+        server: &'static Server,
+        session: &mut Session,
+        reply: &mut ReplyBuffer,
+        turn: &mut Turn<'_>,
+    ) -> Option<Stop> {
+        let slot = &self.slots[turn.next];
+        let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
+        let source = match inline {
+            true => self.parser.inline_bytes(),
+            false => turn.input,
+        };
+        let args: smallvec::SmallVec<[&[u8]; 16]> = self.ranges[slot.args.clone()]
+            .iter()
+            .map(|range| &source[range.clone()])
+            .collect();
+        let found = slot.found.or_else(|| table().find(&args));
+        if let Some(stop) = held_back(server, session, found, &args, turn.now_ms) {
+            return Some(stop);
+        }
+        let asked = Asked {
+            found,
+            args: &args,
+            raw: (!inline).then(|| &turn.input[bytes.clone()]),
+            key: slot.key,
+            now_ms: turn.now_ms,
+        };
+        let waiting = run_one(server, session, reply, &asked, &mut turn.clock);
+        if std::mem::take(&mut session.postponed) {
+            return Some(Stop::Paused);
+        }
+        turn.next += 1;
+        turn.consumed_to = if inline { turn.parsed_to } else { bytes.end };
+        if let Some((waiter, timeout_ms)) = waiting {
+            return Some(Stop::Blocked(waiter, timeout_ms));
+        }
+        session.close_after_reply.then_some(Stop::Close)
+    }
+}
+
+/// What a request has to wait for before it can run, if anything.
+#[inline]
+fn held_back(
+    server: &'static Server,
+    session: &mut Session,
+    found: Option<Found>,
+    args: &[&[u8]],
+    now_ms: i64,
+) -> Option<Stop> {
+    if pause::is_on(server, now_ms) && pause::holds(server, session, found, args) {
+        return Some(Stop::Paused);
+    }
+    match found {
+        Some(found) if server.keyspace.has_spilled() => {
+            cold_reads::wanted(server, session, found.command, args).map(Stop::Cold)
+        }
+        _ => None,
+    }
+}
+
+/// A request of a batch, about to run.
+struct Asked<'a> {
+    found: Option<Found>,
+    args: &'a [&'a [u8]],
+    raw: Option<&'a [u8]>,
+    key: Option<(u64, u16)>,
+    now_ms: i64,
+}
+
+/// Runs one request with everything around it: MONITOR, CLIENT REPLY, timing.
+/// `clock` is when the request before it ended.
+fn run_one(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    asked: &Asked<'_>,
+    clock: &mut Ticks,
+) -> Option<(Arc<Waiter>, u64)> {
+    // What was pushed before this command comes before its reply.
+    session.client.take_outbox(&mut reply.buf);
+    let mark = reply.len();
+    let waiting = match asked.found {
+        None => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.broken = true;
+            }
+            reply_error(server, reply, &unknown_command(server, session, asked.args));
+            None
+        }
+        Some(found) => {
+            let request = Request {
+                found,
+                args: asked.args,
+                raw: asked.raw,
+                key: asked.key,
+                now_ms: asked.now_ms,
+            };
+            session
+                .client
+                .last_command
+                .store(found.number as u32 + 1, Ordering::Relaxed);
+            if server.monitored.load(Ordering::Relaxed) {
+                monitored(server, session, reply, &request)
+            } else {
+                let outcome = dispatch(server, session, reply, &request);
+                let written = reply.len().saturating_sub(mark);
+                settle(server, session, &request, outcome, clock, written)
+            }
+        }
+    };
+    if waiting.is_none() {
+        session.client.count_command();
+    }
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => reply.truncate(mark),
+        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => {
+            reply.truncate(mark);
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+    waiting
+}
+
+/// Counts a request if it ran; one that waits counts when it is answered.
+#[inline]
+fn settle(
+    server: &Server,
+    session: &mut Session,
+    request: &Request,
+    outcome: Dispatched,
+    clock: &mut Ticks,
+    written: usize,
+) -> Option<(Arc<Waiter>, u64)> {
+    if let Dispatched::Ran = outcome {
+        crate::clock::account(server, session, request, clock, written);
+        return None;
+    }
+    *clock = Ticks::now();
+    match outcome {
+        Dispatched::Waits(waiter, timeout_ms) => Some((waiter, timeout_ms)),
+        _ => None,
+    }
+}
+
+/// Runs a request while somebody monitors; it is shown once it has run, so
+/// that EXEC comes behind what it runs. What is only queued is not shown.
+#[cold]
+fn monitored(
+    server: &'static Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    request: &Request,
+) -> Option<(Arc<Waiter>, u64)> {
+    let (command, db) = (request.found.command, session.db);
+    let runs = gate::check(server, session, command, request.args).is_ok();
+    let mut started = Ticks::now();
+    let mark = reply.len();
+    let outcome = dispatch(server, session, reply, request);
+    let written = reply.len().saturating_sub(mark);
+    let waiting = settle(server, session, request, outcome, &mut started, written);
+    let queued = session.transaction.is_some() && command.name != "multi";
+    if runs && !queued {
+        crate::monitor::show(server, session, command, db, request.args);
+    }
+    waiting
+}
+
+fn unknown_command(server: &Server, session: &Session, args: &[&[u8]]) -> CommandError {
+    if !session.authenticated && gate::password_needed(server) {
+        return CommandError::text(gate::NOT_LOGGED_IN);
+    }
+    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
+    let mut shown = String::new();
+    for arg in &args[1..] {
+        if shown.len() >= 128 {
+            break;
+        }
+        let room = 128 - shown.len();
+        let arg = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
+        shown.push_str(&format!("'{arg}' "));
+    }
+    CommandError::err(format!(
+        "unknown command '{name}', with args beginning with: {shown}"
+    ))
+}
