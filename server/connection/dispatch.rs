@@ -90,6 +90,12 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     let asked = session.routing.asking;
+    if server.scripting.active.load(Ordering::Relaxed) != 0
+        && !can_lock(server, stripes_of(command, request.args))
+    {
+        session.postponed = true;
+        return Dispatched::NotRun;
+    }
     let waiting = call(server, session, reply, request);
     // ASKING is for one command.
     session.routing.asking &= !asked;
@@ -248,10 +254,6 @@ pub fn call(
         Some(key) => StripeSet::one(key.stripe()),
         None => stripes_of(command, request.args),
     };
-    if server.scripting.active.load(Ordering::Relaxed) != 0 && !can_lock(server, stripes) {
-        session.postponed = true;
-        return None;
-    }
     let mut db = open_db(server, session, stripes, request.now_ms);
     if let Some(key) = &hint {
         db.hint(key);

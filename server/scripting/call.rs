@@ -162,6 +162,7 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
     gate::read_only(server, ctx.session, command, words)?;
     // What has begun to write is not stopped half way.
     if !run.wrote {
+        gate::read_only(server, ctx.session, command, words)?;
         gate::storage(server, ctx.session, command, words)?;
         gate::replicas(server, ctx.session, command, words)?;
         if !run.allow_oom {
@@ -222,6 +223,7 @@ pub fn check_before(ctx: &Context<'_>, invocation: &Invocation<'_>) -> Result<()
         }
         let set = table().by_name(b"set").map(|found| found.command);
         if let Some(set) = set {
+            gate::read_only(server, ctx.session, set, &[])?;
             gate::storage(server, ctx.session, set, &[])?;
             gate::replicas(server, ctx.session, set, &[])?;
             if !flags.allow_oom && gate::memory(server, ctx.session, set, &[]).is_err() {
