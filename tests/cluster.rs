@@ -388,6 +388,14 @@ fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
     });
     // And takes over again when asked to, with nothing lost.
     assert_eq!(replica.ask(&["SET", "foo", "newer"]), Reply::ok());
+    let is_replica = |node: &Node| {
+        let nodes = node.text(&["CLUSTER", "NODES"]);
+        let line = nodes.lines().find(|line| line.starts_with(&old));
+        line.is_some_and(|line| line.contains("slave") && !line.contains("fail"))
+    };
+    eventually("everyone knows it as a replica", || {
+        is_replica(&nodes[0]) && is_replica(&nodes[1]) && is_replica(&replica)
+    });
     eventually("it may be asked", || {
         nodes[2].ask(&["CLUSTER", "FAILOVER"]) == Reply::ok()
     });
