@@ -82,8 +82,6 @@ pub struct Node {
     pub created_ms: u64,
     /// When it got [`Flags::FAIL`].
     pub failed_ms: u64,
-    /// When a vote was last given to one of its replicas.
-    pub voted_ms: Option<u64>,
     /// Since when it has had no working replica.
     pub orphaned_ms: Option<u64>,
     /// Its replication offset, as last told.
@@ -118,7 +116,6 @@ impl Node {
             data_received_ms: 0,
             created_ms: now_ms,
             failed_ms: 0,
-            voted_ms: None,
             orphaned_ms: None,
             offset: 0,
             reports: BTreeMap::new(),

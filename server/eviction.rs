@@ -50,11 +50,23 @@ pub struct Policy {
     pub order: Order,
     /// Only keys with an expiry go.
     pub volatile_only: bool,
+    /// Keys stay, only their values leave RAM: they are in the tree.
+    pub to_tree: bool,
 }
+
+/// The policy that is none of the field's: see [`Policy::to_tree`].
+pub const VALUES_TO_TREE: &str = "values-to-tree";
 
 impl Policy {
     /// The policy of this name; None for `noeviction`.
     pub fn named(name: &str) -> Option<Policy> {
+        if name == VALUES_TO_TREE {
+            return Some(Policy {
+                order: Order::LeastRecent,
+                volatile_only: false,
+                to_tree: true,
+            });
+        }
         let (which, order) = name.split_once('-')?;
         let order = match order {
             "lru" => Order::LeastRecent,
@@ -66,6 +78,7 @@ impl Policy {
         Some(Policy {
             order,
             volatile_only: which == "volatile",
+            to_tree: false,
         })
     }
 
@@ -73,6 +86,10 @@ impl Policy {
     fn fitness(self, entry: &Entry, now_ms: i64) -> Option<u64> {
         let expire_at_ms = entry.expire_at_ms();
         if self.volatile_only && expire_at_ms.is_none() {
+            return None;
+        }
+        let dirty = entry.is_dirty(0) || entry.is_dirty(1);
+        if self.to_tree && (entry.is_cold() || dirty) {
             return None;
         }
         let clock = (now_ms / 1000) as u32 & CLOCK_MASK;
@@ -165,8 +182,17 @@ pub fn uncounted_bytes(server: &Server) -> u64 {
 /// Bytes in use beyond the limit.
 fn excess(server: &Server) -> u64 {
     let limit = server.settings.maxmemory.load(Relaxed);
-    // A replica removes what its primary removes.
-    if limit == 0 || server.replication.is_replica() {
+    if limit == 0 {
+        return 0;
+    }
+    // A replica removes what its primary removes; values may leave its RAM.
+    let spills = || {
+        server
+            .settings
+            .policy()
+            .is_some_and(|policy| policy.to_tree)
+    };
+    if server.replication.is_replica() && !spills() {
         return 0;
     }
     let used = crate::memory::used_bytes();
@@ -211,6 +237,7 @@ pub fn make_room(server: &'static Server) -> Room {
     while left > 0 {
         match evictor.evict_one(server, policy) {
             Some(freed) => left = left.saturating_sub(freed as u64),
+            None if policy.to_tree => return wait_for_tree(server),
             None => {
                 server.eviction.exhausted.store(true, Relaxed);
                 return Room::None;
@@ -231,6 +258,42 @@ pub fn make_room(server: &'static Server) -> Room {
         0 => Room::Enough,
         _ => Room::Soon,
     }
+}
+
+/// What is in RAM is not in the tree yet: it is to hurry. Writers are slowed
+/// meanwhile, and refused beyond a tenth above the limit.
+fn wait_for_tree(server: &Server) -> Room {
+    server.health.checkpoint_wanted.store(true, Relaxed);
+    let hopeless = excess(server) > server.settings.maxmemory.load(Relaxed) / 10;
+    server.eviction.exhausted.store(hopeless, Relaxed);
+    match hopeless {
+        true => Room::None,
+        false => Room::Soon,
+    }
+}
+
+/// How far memory is towards a tenth above its limit, where the tree is to take
+/// values over and can't keep up: 0 to 1.
+pub fn pressure(server: &Server) -> f64 {
+    let limit = server.settings.maxmemory.load(Relaxed);
+    let spills = server
+        .settings
+        .policy()
+        .is_some_and(|policy| policy.to_tree);
+    match limit != 0 && spills {
+        true => (excess(server) as f64 * 10.0 / limit as f64).min(1.0),
+        false => 0.0,
+    }
+}
+
+/// Whether keys that are read from the tree should come without their values.
+pub fn spills_at_once(server: &Server) -> bool {
+    let limit = server.settings.maxmemory.load(Relaxed);
+    let spills = server
+        .settings
+        .policy()
+        .is_some_and(|policy| policy.to_tree);
+    spills && limit != 0 && crate::memory::used_bytes() > limit / 10 * 9
 }
 
 /// How long one command may spend on making room; None is as long as it takes.
@@ -346,6 +409,10 @@ fn remove(
     let stripe = KeyRef::new(&candidate.key).stripe();
     let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
     db.expiry_mode = ExpiryMode::Ignore;
+    if policy.to_tree {
+        server.storage.as_ref()?;
+        return db.spill(&candidate.key);
+    }
     let freed = evict(&mut db, policy, &candidate.key)?;
     if let Some(log) = server.own_log() {
         let name: &[u8] = match server.settings.lazy_eviction.load(Relaxed) {

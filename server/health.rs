@@ -64,6 +64,8 @@ pub struct Health {
     pub log_restarts: AtomicU64,
     /// Times that the log could not begin anew.
     pub failed_mends: AtomicU64,
+    /// Memory is full of what the tree does not have yet.
+    pub checkpoint_wanted: AtomicBool,
     /// DEBUG STORAGE: no checkpoints are made.
     pub tree_paused: AtomicBool,
 }

@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod clock;
 pub mod cluster;
+pub mod cold_reads;
 pub mod commands;
 pub mod config;
 pub mod connection;

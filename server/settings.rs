@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Value, id};
 use crate::eviction::{Order, Policy};
+use crate::keyspace::entry::frequency;
 
 /// How much unsent output clients of one class may have; 0 is no limit.
 #[derive(Default)]
@@ -118,14 +119,8 @@ impl Settings {
             config.integer(id("client-query-buffer-limit")),
         );
         set_u64(&self.maxmemory, config.integer(id("maxmemory")));
-        let of_clients = match config.value(id("maxmemory-clients")) {
-            Value::Percent(percent) => {
-                config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
-            }
-            Value::Memory(bytes) => *bytes,
-            _ => 0,
-        };
-        self.maxmemory_clients.store(of_clients, Ordering::Relaxed);
+        self.maxmemory_clients
+            .store(client_bytes(config), Ordering::Relaxed);
         let lag_counts = config.integer(id("min-replicas-max-lag")) > 0;
         let min_replicas = config.integer(id("min-replicas-to-write"));
         set_u64(
@@ -156,18 +151,7 @@ impl Settings {
         );
         self.protected_mode
             .store(config.bool(id("protected-mode")), Ordering::Relaxed);
-        self.lazy_expire
-            .store(config.bool(id("lazyfree-lazy-expire")), Ordering::Relaxed);
-        self.lazy_server_del.store(
-            config.bool(id("lazyfree-lazy-server-del")),
-            Ordering::Relaxed,
-        );
-        self.replica_read_only
-            .store(config.bool(id("replica-read-only")), Ordering::Relaxed);
-        self.serve_stale.store(
-            config.bool(id("replica-serve-stale-data")),
-            Ordering::Relaxed,
-        );
+        self.load_replication(config);
         let always = config.string(id("appendfsync")) == "always";
         self.sync_always.store(always, Ordering::Relaxed);
         self.load_eviction(config);
@@ -182,6 +166,23 @@ impl Settings {
 }
 
 impl Settings {
+    fn load_replication(&self, config: &Config) {
+        let set = |to: &AtomicBool, on: bool| to.store(on, Ordering::Relaxed);
+        set(&self.lazy_expire, config.bool(id("lazyfree-lazy-expire")));
+        set(
+            &self.lazy_server_del,
+            config.bool(id("lazyfree-lazy-server-del")),
+        );
+        set(
+            &self.replica_read_only,
+            config.bool(id("replica-read-only")),
+        );
+        set(
+            &self.serve_stale,
+            config.bool(id("replica-serve-stale-data")),
+        );
+    }
+
     /// The command by which the log removes what has expired.
     pub fn expire_word(&self) -> &'static [u8] {
         removal(&self.lazy_expire)
@@ -196,6 +197,15 @@ impl Settings {
     /// `maxmemory-policy`; None is `noeviction`.
     pub fn policy(&self) -> Option<Policy> {
         *self.policy.lock()
+    }
+
+    /// The eviction clock's stamp of a use at this moment.
+    #[inline]
+    pub fn stamp(&self, now_ms: i64) -> u32 {
+        match self.counts_uses.load(Ordering::Relaxed) {
+            true => frequency::stamp(now_ms),
+            false => ((now_ms / 1000) & 0xff_ffff) as u32,
+        }
     }
 
     fn load_eviction(&self, config: &Config) {
@@ -216,6 +226,17 @@ fn removal(lazy: &AtomicBool) -> &'static [u8] {
     match lazy.load(Ordering::Relaxed) {
         true => b"UNLINK",
         false => b"DEL",
+    }
+}
+
+/// `maxmemory-clients` in bytes.
+fn client_bytes(config: &Config) -> u64 {
+    match config.value(id("maxmemory-clients")) {
+        Value::Percent(percent) => {
+            config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+        }
+        Value::Memory(bytes) => *bytes,
+        _ => 0,
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Server {
     pub stats: Stats,
     /// Keys that go for want of memory.
     pub eviction: crate::eviction::Eviction,
+    /// Values that are in the tree only.
+    pub cold_reads: crate::cold_reads::ColdReads,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
     /// Snapshot files.
@@ -148,6 +150,7 @@ impl Server {
             cluster: None,
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
+            cold_reads: Default::default(),
             health: Default::default(),
             saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),

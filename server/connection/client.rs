@@ -276,6 +276,11 @@ impl Client {
         size_of::<Client>() as u64 + buffers + self.large_output_bytes() + self.held.bytes()
     }
 
+    /// Whether it is our primary or a replica of ours.
+    pub fn is_peer(&self) -> bool {
+        self.replica.load(Ordering::Relaxed) || self.primary.load(Ordering::Relaxed)
+    }
+
     /// Whether it listens to any channel, pattern or shard channel.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions

@@ -21,7 +21,6 @@ use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::entry::frequency;
 use crate::keyspace::recorder::{Change, Recorder, expired_keys};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
@@ -123,6 +122,13 @@ fn gives_way(
         Verdict::Free => return false,
         Verdict::Wait => session.postponed = true,
         Verdict::Busy(error) => {
+            let mut error = error;
+            if command.name == "exec" && session.transaction.is_some() {
+                crate::commands::transaction::abandon(server, session);
+                error = CommandError::text(format!(
+                    "EXECABORT Transaction discarded because of: {error}"
+                ));
+            }
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
@@ -209,12 +215,7 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then(
-        || match server.settings.counts_uses.load(Ordering::Relaxed) {
-            true => frequency::stamp(now_ms),
-            false => ((now_ms / 1000) & 0xff_ffff) as u32,
-        },
-    );
+    db.access = touches.then(|| server.settings.stamp(now_ms));
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
     if session.replaying {
@@ -387,8 +388,8 @@ pub(super) fn conclude(
     let recorder = std::mem::take(&mut db.recorder);
     if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
         log_effects(server, session.db, &recorder, effects, failed, request);
-    } else if session.following.is_some() && db.holds_any() {
-        log_stream(server, session);
+    } else if session.following.is_some() {
+        log_stream(server, session, &db);
     }
     if server.watches.any() && (!session.replaying || session.following.is_some()) {
         break_watches(server, &recorder);
@@ -397,9 +398,12 @@ pub(super) fn conclude(
     recorder
 }
 
-/// Puts what came from our primary into our log, byte for byte. A stripe is
-/// locked by the caller.
-pub fn log_stream(server: &Server, session: &Session) {
+/// Puts what came from our primary into our log, byte for byte, under the locks
+/// of what it changes. Without any it is left to the caller.
+pub fn log_stream(server: &Server, session: &Session, db: &Db<'_>) {
+    if !db.holds_any() {
+        return;
+    }
     if let (Some(part), Some(log)) = (session.stream_part.take(), server.log()) {
         log.append_raw_selected(&part, session.db);
     }

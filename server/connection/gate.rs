@@ -110,6 +110,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || session.routing.asking
         || session.client.capa_redirect.load(Ordering::Relaxed)
         || server.loading.load(Ordering::Relaxed)
+        || server.keyspace.has_spilled()
     {
         return Open::Nothing;
     }
@@ -313,6 +314,15 @@ pub(crate) fn storage(
 
 /// The first word of the error for a write that storage does not take.
 pub const REFUSED: &str = "MISCONF";
+
+/// Whether replies tell of nothing but writes that storage did not take, and so
+/// of nothing that might not be durable.
+pub fn only_refusals(replies: &[u8]) -> bool {
+    let mut lines = replies.split(|byte| *byte == b'\n');
+    // Behind the last line's end there is nothing.
+    lines.next_back().is_some_and(<[u8]>::is_empty)
+        && lines.all(|line| line.starts_with(b"-") && line[1..].starts_with(REFUSED.as_bytes()))
+}
 
 pub(crate) fn replicas(
     server: &Server,

@@ -95,7 +95,13 @@ impl ClientMemory {
         let mut total: u64 = all.iter().map(|(bytes, _)| bytes).sum();
         all.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         for (bytes, client) in all {
-            let spared = client.no_evict.load(Relaxed) || client.monitor.load(Relaxed);
+            let kept = [
+                &client.no_evict,
+                &client.monitor,
+                &client.replica,
+                &client.primary,
+            ];
+            let spared = kept.iter().any(|flag| flag.load(Relaxed));
             if total > limit && !spared {
                 tracing::info!(
                     client = client.id,

@@ -20,6 +20,7 @@ use super::dispatch::{Dispatched, Request, dispatch, reply_error};
 use super::session::{ReplyMode, Session};
 use super::{gate, pause};
 use crate::clock::{Limits, Ticks};
+use crate::cold_reads;
 use crate::commands::command::Begin;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
@@ -42,6 +43,8 @@ pub enum Stop {
     HasMore,
     /// The next request has to wait for the end of CLIENT PAUSE.
     Paused,
+    /// The next request waits for values that are in the tree.
+    Cold(tokio::sync::oneshot::Receiver<()>),
     /// The client waits; nothing of it runs until then. With its timeout.
     Blocked(Arc<Waiter>, u64),
     /// The connection is to be closed after the replies.
@@ -145,11 +148,11 @@ impl Pipeline {
                     .collect();
                 let raw = (!inline).then(|| &input[bytes.clone()]);
                 let found = slot.found.or_else(|| table().find(&args));
-                if pause::is_on(server, now_ms) && pause::holds(server, session, found, &args) {
+                if let Some(stop) = held_back(server, session, found, &args, now_ms) {
                     drop(args);
                     *start = consumed_to;
                     self.give_up_parsed(index);
-                    return Stop::Paused;
+                    return stop;
                 }
                 let asked = Asked {
                     found,
@@ -337,6 +340,26 @@ impl Pipeline {
                 server.keyspace.prefetch_entry(session.db, number, hash);
             }
         }
+    }
+}
+
+/// What a request has to wait for before it can run, if anything.
+#[inline]
+fn held_back(
+    server: &'static Server,
+    session: &mut Session,
+    found: Option<Found>,
+    args: &[&[u8]],
+    now_ms: i64,
+) -> Option<Stop> {
+    if pause::is_on(server, now_ms) && pause::holds(server, session, found, args) {
+        return Some(Stop::Paused);
+    }
+    match found {
+        Some(found) if server.keyspace.has_spilled() => {
+            cold_reads::wanted(server, session, found.command, args).map(Stop::Cold)
+        }
+        _ => None,
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Session {
     pub tally: crate::stats::Tally,
     /// A command changed something since this was last looked at.
     pub wrote: bool,
+    /// Waits in a row for values of one command (see `cold_reads.rs`).
+    pub cold_waits: u32,
     /// It is the log being replayed: no gates, no clock, nothing logged.
     pub replaying: bool,
     /// It is our primary's stream, in this generation of our role.
@@ -104,6 +106,7 @@ impl Session {
             close_after_reply: false,
             tally: Default::default(),
             wrote: false,
+            cold_waits: 0,
             replaying: false,
             following: None,
             stream_part: std::cell::Cell::new(None),

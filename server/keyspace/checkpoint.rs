@@ -184,11 +184,15 @@ impl Keyspace {
                 f(share);
             }
         };
-        let mut changed = Vec::new();
-        with_share(&mut |share| changed = std::mem::take(&mut share.dirty.changed[frozen.parity]));
-        for some in changed.chunks(COLLECTED_PER_HOLD) {
+        let mut count = 0;
+        with_share(&mut |share| {
+            share.dirty.collected = std::mem::take(&mut share.dirty.changed[frozen.parity]);
+            count = share.dirty.collected.len();
+        });
+        for from in (0..count).step_by(COLLECTED_PER_HOLD) {
             with_share(&mut |share| {
-                for &packed in some {
+                let to = count.min(from + COLLECTED_PER_HOLD);
+                for &packed in &share.dirty.collected[from..to] {
                     let (slot, hash) = unpacked(packed);
                     debug_assert!(slot < SLOTS_PER_STRIPE);
                     share.tables[slot].with_hash(hash, |entry| {
@@ -202,7 +206,6 @@ impl Keyspace {
             });
         }
         with_share(&mut |share| {
-            share.dirty.collected = std::mem::take(&mut changed);
             for pre_image in std::mem::take(&mut share.dirty.pre_images) {
                 match pre_image {
                     PreImage::Entry(entry) => {

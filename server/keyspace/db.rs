@@ -10,6 +10,7 @@ mod change;
 mod cold;
 mod evict;
 mod fields;
+mod spill;
 mod typed;
 mod walk;
 
@@ -20,6 +21,7 @@ use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
 pub use cold::{LoadedRow, rows_of};
+pub use spill::read_value;
 pub use typed::StringRef;
 
 /// Why a look-up failed.
@@ -196,6 +198,12 @@ impl<'k> Db<'k> {
     /// Makes sure that what is known of `key` is in RAM and not expired.
     #[inline]
     fn prepare(&mut self, key: &KeyRef) -> Result<(), DbError> {
+        self.prepare_key(key, true)
+    }
+
+    /// As [`Db::prepare`]; the value need only be there if `with_value`.
+    #[inline]
+    fn prepare_key(&mut self, key: &KeyRef, with_value: bool) -> Result<(), DbError> {
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         match share.tables[slot].find(key.hash, key.bytes) {
@@ -204,6 +212,8 @@ impl<'k> Db<'k> {
                 let has_expiring_fields = entry.has_expiring_fields();
                 if expired && self.expiry_mode == ExpiryMode::Remove {
                     self.remove_expired(key);
+                } else if with_value && entry.is_cold() {
+                    return self.reload(key);
                 } else if has_expiring_fields {
                     self.settle_fields(key);
                 }
@@ -236,6 +246,19 @@ impl<'k> Db<'k> {
     #[inline]
     fn peek_ref(&mut self, key: &KeyRef) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
         self.prepare(key)?;
+        self.prepared_ref(key)
+    }
+
+    /// The entry of a key, perhaps without its value.
+    #[inline]
+    fn presence(&mut self, key: &[u8]) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
+        let key = self.key_ref(key);
+        self.prepare_key(&key, false)?;
+        self.prepared_ref(&key)
+    }
+
+    #[inline]
+    fn prepared_ref(&mut self, key: &KeyRef) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
         let (now_ms, hide) = (self.now_ms, self.expiry_mode == ExpiryMode::Hide);
         let found = self.table(key.slot).find(key.hash, key.bytes);
         Ok(found.filter(|e| !hide || e.expire_at_ms().is_none_or(|at| at > now_ms)))
@@ -257,6 +280,7 @@ impl<'k> Db<'k> {
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
         if let Some(entry) = share.tables[slot].find(key.hash, key.bytes)
             && entry.expire_at_ms().is_none_or(|at| at > now_ms)
+            && !entry.is_cold()
             && !entry.has_expiring_fields()
         {
             self.recorder.hits += 1;
@@ -317,18 +341,18 @@ impl<'k> Db<'k> {
 
     /// Whether the key is there.
     pub fn exists(&mut self, key: &[u8]) -> Result<bool, DbError> {
-        Ok(self.peek(key)?.is_some())
+        Ok(self.presence(key)?.is_some())
     }
 
     /// The type of the key's value.
     pub fn type_of(&mut self, key: &[u8]) -> Result<Option<ValueType>, DbError> {
-        Ok(self.peek(key)?.map(|e| e.value_type()))
+        Ok(self.presence(key)?.map(|e| e.value_type()))
     }
 
     /// When the key expires: None when it is absent, Some(None) when it never
     /// does.
     pub fn expiry(&mut self, key: &[u8]) -> Result<Option<Option<i64>>, DbError> {
-        Ok(self.peek(key)?.map(|e| e.expire_at_ms()))
+        Ok(self.presence(key)?.map(|e| e.expire_at_ms()))
     }
 }
 

@@ -58,6 +58,10 @@ const DIRTY: [u8; 2] = [4, 8];
 /// commits; so removing the key must remove a row.
 const IN_TREE: u8 = 16;
 
+/// Flag: the value is in the tree only. What lies in its place is an inline
+/// string of one byte, the value's type.
+const COLD: u8 = 32;
+
 #[repr(C)]
 struct Header {
     key_len: u32,
@@ -311,6 +315,7 @@ impl Entry {
     #[inline]
     pub fn value_type(&self) -> ValueType {
         match self.header().kind {
+            Kind::Inline if self.is_cold() => self.cold_type(),
             Kind::Int | Kind::Inline | Kind::Big => ValueType::String,
             Kind::List => ValueType::List,
             Kind::Set => ValueType::Set,
@@ -443,7 +448,7 @@ impl Entry {
         let header = self.header();
         if header.kind != Kind::Inline
             || header.value_len as usize != value.len()
-            || header.flags & CHANGED_IN_PLACE != 0
+            || header.flags & (CHANGED_IN_PLACE | COLD) != 0
             || (value.len() <= 20 && crate::number::parse_i64(value).is_some())
         {
             return false;

@@ -104,6 +104,12 @@ pub struct Keyspace {
     tree: Mutex<Option<Arc<Tree>>>,
     /// Slots (over all databases) that are not resident yet.
     cold_slots: AtomicI64,
+    /// Some value left RAM for the tree since the start.
+    has_spilled: AtomicBool,
+    /// Values that left RAM for the tree.
+    spilled: AtomicU64,
+    /// Values that had to be read from the tree under a lock.
+    stalled_reads: AtomicU64,
     /// Whether any hash ever had a field that expires.
     field_expiries: AtomicBool,
     /// Fields of hashes that expired, since the start.
@@ -129,6 +135,9 @@ impl Keyspace {
             tracking: AtomicBool::new(false),
             tree: Mutex::new(None),
             cold_slots: AtomicI64::new(0),
+            has_spilled: AtomicBool::new(false),
+            spilled: AtomicU64::new(0),
+            stalled_reads: AtomicU64::new(0),
             field_expiries: AtomicBool::new(false),
             expired_fields: AtomicU64::new(0),
         }
@@ -224,6 +233,37 @@ impl Keyspace {
 
     pub(crate) fn add_expires(&self, db: u32, difference: i64) {
         self.expires_counts[db as usize].fetch_add(difference, Ordering::Relaxed);
+    }
+
+    /// Whether values may be in the tree only; cheap.
+    #[inline]
+    pub fn has_spilled(&self) -> bool {
+        self.has_spilled.load(Ordering::Relaxed)
+    }
+
+    /// Values that left RAM, and such as were read back under a lock.
+    pub fn spill_counts(&self) -> (u64, u64) {
+        let spilled = self.spilled.load(Ordering::Relaxed);
+        (spilled, self.stalled_reads.load(Ordering::Relaxed))
+    }
+
+    /// How many keys' values are in the tree only. Locks every stripe in turn.
+    pub fn cold_values(&self) -> u64 {
+        let of_stripe = |stripe| {
+            let mut held = self.lock_one(stripe);
+            let shares = held.stripe(stripe).dbs.iter().flatten();
+            shares.map(|share| share.cold_values).sum::<u64>()
+        };
+        (0..STRIPES).map(of_stripe).sum()
+    }
+
+    pub(crate) fn note_spilled(&self) {
+        self.has_spilled.store(true, Ordering::Relaxed);
+        self.spilled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_stalled_read(&self) {
+        self.stalled_reads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn tree(&self) -> Option<Arc<Tree>> {

@@ -39,6 +39,8 @@ pub struct StripeDb {
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
     pub cold: u64,
+    /// Keys whose values are in the tree only.
+    pub cold_values: u64,
 }
 
 impl StripeDb {
@@ -49,6 +51,7 @@ impl StripeDb {
             expiries: BTreeSet::new(),
             field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
+            cold_values: 0,
             cold: if cold { u64::MAX } else { 0 },
         })
     }

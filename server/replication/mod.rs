@@ -41,6 +41,9 @@ pub struct LinkStatus {
     pub heard_ms: AtomicU64,
     /// Since when the link is down, likewise.
     pub down_since_ms: AtomicU64,
+    /// Whether the stream of the primary was ever followed, so that we have a
+    /// whole copy of its data.
+    pub synced: AtomicBool,
     /// Bytes of the snapshot received so far.
     pub loaded_bytes: AtomicU64,
     /// Bytes of the stream received.
@@ -239,6 +242,7 @@ impl Replication {
         *self.target.lock() = target;
         let now_ms = self.now_ms();
         self.link.down_since_ms.store(now_ms, Ordering::Relaxed);
+        self.link.synced.store(false, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.link.cut();
         self.target_bell.ring();

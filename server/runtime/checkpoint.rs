@@ -145,9 +145,15 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
             continue;
         }
         let waited = Instant::now() >= next;
+        let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed);
         let due = match failed {
             true => waited,
-            false => idle || tail >= urgent_bytes(server) || (tail >= WORTHWHILE_BYTES && waited),
+            false => {
+                wanted
+                    || idle
+                    || tail >= urgent_bytes(server)
+                    || (tail >= WORTHWHILE_BYTES && waited)
+            }
         };
         if !due {
             continue;

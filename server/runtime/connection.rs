@@ -12,13 +12,10 @@ use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::gate;
-use crate::connection::listing::idle_s;
 use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
-use crate::replication::replicas::StreamRequest;
 use crate::resp::reply::ReplyBuffer;
-use crate::runtime::replication::feeder;
 use crate::settings::OutputLimit;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
@@ -27,9 +24,6 @@ use crate::stats::add;
 const READ_BYTES: usize = 16 << 10;
 /// Buffers larger than this are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
-
-/// A client that has been idle for so long gives back its buffers' room.
-const IDLE_BUFFERS_S: i64 = 2;
 /// What a client that has not logged in may send without its being a request.
 const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
 
@@ -52,12 +46,10 @@ where
         worker,
     };
     let _ = connection.run().await;
-    if let Some(request) = connection.session.stream_request.take()
-        && connection.hand_over(request)
-    {
-        return;
+    let rest = connection.input.split_off(connection.start);
+    if !super::replication::feeder::take_over(server, &mut connection.session, rest) {
+        connection.farewell();
     }
-    connection.farewell();
 }
 
 struct Connection<S> {
@@ -125,6 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.wanted = 0;
                 self.flush().await?;
                 self.wait_while_paused().await
+            }
+            Stop::Cold(read) => {
+                self.wanted = 0;
+                self.flush().await?;
+                let _ = read.await;
+                Ok(())
             }
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
@@ -317,25 +315,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             if log.failure().is_some() {
-                if only_refusals(&self.reply.buf) {
+                if gate::only_refusals(&self.reply.buf) {
                     return Ok(());
                 }
                 // What was not made durable is never acknowledged (I6).
                 if self.server.health.failed_mends.load(Ordering::Relaxed) != attempts {
                     return Err(Gone);
                 }
-            } else if log.is_stalled() && only_refusals(&self.reply.buf) {
+            } else if log.is_stalled() && gate::only_refusals(&self.reply.buf) {
                 return Ok(());
             }
             bell.await;
         }
     }
 
-    /// Waits for the end of CLIENT PAUSE; what others send goes on.
+    /// Waits for the end of CLIENT PAUSE (what others send goes on), or of a script.
     async fn wait_while_paused(&mut self) -> Result<(), Gone> {
         let (server, client) = (self.server, self.session.client.clone());
         if !crate::connection::pause::is_on(server, unix_ms()) {
-            // A script holds what the request needs.
             sleep(Duration::from_millis(5)).await;
             return Ok(());
         }
@@ -438,23 +435,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         waiter.finish();
     }
 
-    /// Hands the connection over to a thread that feeds a replica. The
-    /// descriptor is duplicated, so that our own end can be dropped.
-    fn hand_over(&mut self, request: StreamRequest) -> bool {
-        let client = self.session.client.clone();
-        if client.killed.load(Ordering::Acquire) {
-            return false;
-        }
-        client.closing.store(false, Ordering::Relaxed);
-        let rest = self.input.split_off(self.start);
-        let peer = self.session.peer.take().unwrap_or_default();
-        let given = feeder::start(self.server, client, *peer, request, rest);
-        if let Err(error) = &given {
-            tracing::warn!("a replica can't be served: {error}");
-        }
-        given.is_ok()
-    }
-
     /// Takes the client out of everything it was part of.
     fn farewell(&mut self) {
         let client = self.session.client.clone();
@@ -476,53 +456,11 @@ async fn hold_up(server: &Server) {
     }
 }
 
-/// Whether replies tell of nothing but writes that storage did not take, and so
-/// of nothing that might not be durable.
-fn only_refusals(replies: &[u8]) -> bool {
-    let mut lines = replies.split(|byte| *byte == b'\n');
-    // Behind the last line's end there is nothing.
-    lines.next_back().is_some_and(<[u8]>::is_empty)
-        && lines
-            .all(|line| line.starts_with(b"-") && line[1..].starts_with(gate::REFUSED.as_bytes()))
-}
-
 /// The limit on what a client has not taken yet.
 pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
     if client.is_subscriber() {
         &server.settings.pubsub_output_limit
     } else {
         &server.settings.normal_output_limit
-    }
-}
-
-/// What is done about clients once a second: those that were idle for longer
-/// than `timeout` or have too much unsent output are closed, and idle ones
-/// give back their buffers' room.
-pub async fn tend(server: &'static Server) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        seconds.tick().await;
-        let now_ms = unix_ms();
-        let timeout_s = server.settings.timeout_s.load(Ordering::Relaxed);
-        for client in server.clients.all() {
-            let idle_s = idle_s(&client, now_ms);
-            let held = client.is_subscriber()
-                || client.monitor.load(Ordering::Relaxed)
-                || client.replica.load(Ordering::Relaxed)
-                || client.primary.load(Ordering::Relaxed)
-                || client.is_blocked();
-            if timeout_s > 0 && idle_s > timeout_s && !held {
-                tracing::debug!(client = client.id, "closing an idle client");
-                client.kill();
-            }
-            if client.output_bytes() != 0 {
-                client.enforce(output_limit(server, &client));
-            }
-            let room = client.query_free_bytes.load(Ordering::Relaxed);
-            if idle_s >= IDLE_BUFFERS_S && room != 0 {
-                client.idle_buffers.store(true, Ordering::Relaxed);
-                client.bell.notify_one();
-            }
-        }
     }
 }

@@ -13,7 +13,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use super::connection::{serve, tend};
+use super::connection::serve;
+use super::tending::tend;
 use crate::config::{Config, id};
 use crate::connection::client::Client;
 use crate::state::{Server, unix_ms};

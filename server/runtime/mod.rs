@@ -14,4 +14,5 @@ pub mod replication;
 mod rounds;
 pub mod save;
 pub mod start;
+pub mod tending;
 pub mod watch;

@@ -8,14 +8,29 @@ use std::time::Instant;
 use super::checkpoint::Control;
 use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
 use super::{background, checkpoint, import, recovery, replication, save, watch};
-use crate::config::{Config, Value, id};
+use crate::config::{Config, Kind, Value, id};
+use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Shutdown};
+use crate::tracking::Tracking;
 
 /// Whether the configuration asks for log and tree: it does unless
 /// `appendonly no` meets `save ""`.
 pub fn is_persistent(config: &Config) -> bool {
     let saves = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
     config.bool(id("appendonly")) || saves
+}
+
+/// With a limit on memory and a tree, values may leave RAM: the default then.
+fn choose_policy(config: &mut Config) {
+    let policy = id("maxmemory-policy");
+    let limited = config.integer(id("maxmemory")) > 0;
+    if !limited || !is_persistent(config) || !config.is_default(policy) {
+        return;
+    }
+    if let Kind::Choice(names) = policy.directive().kind {
+        let own = names.iter().position(|name| *name == VALUES_TO_TREE);
+        config.set_value(policy, Value::Choice(own.expect("it is one of them")));
+    }
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -46,6 +61,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     raise_descriptor_limit(config.integer(id("maxclients")));
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    choose_policy(&mut config);
     let node = match config.bool(id("cluster-enabled")) {
         true => Some((
             super::listener::bind_bus(&config)?,
@@ -67,12 +83,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         ),
         None => (None, None, None, None),
     };
+    let tracked = config.integer(id("tracking-table-max-keys"));
     let mut server = Server::new(config, config_file, storage, count);
-    server.acl = acl;
-    let keys = server.config.read().integer(id("tracking-table-max-keys"));
-    server
-        .tracking
-        .set_max_keys(&server, usize::try_from(keys).unwrap_or(0));
+    (server.acl, server.tracking) = (acl, Tracking::of_at_most(tracked));
     // The server lives as long as the process.
     let bus = node.map(|(listeners, (cluster, queues))| {
         server.cluster = Some(cluster);
@@ -96,14 +109,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
-    let (workers, _) = Workers::start(server, count).map_err(|e| format!("can't start: {e}"))?;
-    let workers = Arc::new(workers);
-    for listener in listeners {
-        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
-    }
-    if let Some(listener) = unix {
-        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
-    }
+    serve(server, count, listeners, unix)?;
     let pid_file = write_pid_file(&server.config.read());
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
@@ -115,6 +121,25 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Starts the workers, and takes connections for them.
+fn serve(
+    server: &'static Server,
+    workers: usize,
+    listeners: Vec<std::net::TcpListener>,
+    unix: Option<std::os::unix::net::UnixListener>,
+) -> Result<(), String> {
+    let started = Workers::start(server, workers);
+    let (workers, _) = started.map_err(|e| format!("can't start: {e}"))?;
+    let workers = Arc::new(workers);
+    for listener in listeners {
+        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    if let Some(listener) = unix {
+        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Imports a file into an empty data directory, without serving.

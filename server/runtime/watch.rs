@@ -57,6 +57,8 @@ fn watch_lag(server: &Server, storage: &Storage) {
     let (soft, hard) = (bytes(server, SLOW), bytes(server, LIMIT));
     let lag = server.tree_lag(storage);
     let slow = slow_us(lag, soft, if hard == 0 { soft * 2 } else { hard });
+    let pressed = (crate::eviction::pressure(server) * MAX_SLOW_US as f64) as u64;
+    let slow = slow.max(pressed);
     server.health.slow_us.store(slow, Ordering::Relaxed);
     if hard != 0 && lag >= hard {
         server.health.set(

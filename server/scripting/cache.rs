@@ -30,6 +30,8 @@ pub struct Script {
     pinned: AtomicBool,
     /// When it was used last, in uses of any.
     used: AtomicU64,
+    /// It uses keys that it does not declare, see `locks.rs`.
+    pub roams: AtomicBool,
     /// It has been forgotten; interpreters drop it.
     pub gone: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Script {
             flags,
             pinned: AtomicBool::new(false),
             used: AtomicU64::new(0),
+            roams: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         })
     }

@@ -43,7 +43,7 @@ fn generic(lua: Lua, raises: bool) -> Native {
         return if raises { Err(Raise::Top) } else { Ok(1) };
     }
     if let Some(abort) = run.tick() {
-        return Err(super::run::end(lua, abort));
+        return Err(super::protect::end(lua, abort));
     }
     // The words are gone again before Lua is called.
     let outcome = {
@@ -53,7 +53,7 @@ fn generic(lua: Lua, raises: bool) -> Native {
         execute(run, &words)
     };
     if let Some(abort) = run.abort {
-        return Err(super::run::end(lua, abort));
+        return Err(super::protect::end(lua, abort));
     }
     lua.set_top(0);
     match outcome {
@@ -132,13 +132,11 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
     if let Err(error) = check(run, found, words) {
         return refuse(ctx, Some(found.number), error);
     }
-    if has_effects(found.command.flags) {
-        run.wrote = true;
-    }
     if let Err(error) = super::locks::ready(run, found.command, words) {
         return refuse(ctx, Some(found.number), error);
     }
     if run.abort.is_none() {
+        run.wrote |= has_effects(found.command.flags);
         run_command(run, found, words);
     }
     Ok(())

@@ -86,7 +86,7 @@ unsafe extern "C" fn allocate(
 ) -> *mut c_void {
     // SAFETY: the pointer that was given to lua_newstate; nothing else uses it
     // while Lua allocates.
-    let used = unsafe { &mut *(&raw mut (*owner.cast::<Owner>()).used) };
+    let used = unsafe { &mut (*owner.cast::<Owner>()).used };
     // SAFETY: the blocks come from these same functions.
     unsafe {
         if new == 0 {
@@ -163,6 +163,22 @@ impl Engine {
         }
     }
 
+    /// Forgets libraries that the server has no more, once there are many.
+    pub fn prune(&mut self, libraries: &super::library::Libraries) {
+        const SPARE: usize = 8;
+        if self.libraries.len() <= libraries.counts().0 + SPARE {
+            return;
+        }
+        let lua = self.lua();
+        self.libraries.retain(|number, places| {
+            let stays = libraries.all().any(|library| library.number == *number);
+            if !stays {
+                places.iter().for_each(|place| lua.forget(*place));
+            }
+            stays
+        });
+    }
+
     /// Gives the interpreter back to this thread.
     pub fn give_back(mut self: Box<Engine>, scripting: &Scripting) {
         if self.owner.used > TIDY_BYTES {
@@ -182,7 +198,9 @@ impl Engine {
     }
 
     fn tell(&mut self, scripting: &Scripting, used: usize) {
-        if used != self.owner.told {
+        // SCRIPT FLUSH has taken out what was told before it.
+        let counts = self.flushes == scripting.flushes.load(Ordering::Relaxed);
+        if counts && used != self.owner.told {
             let difference = used as i64 - self.owner.told as i64;
             scripting.lua_bytes.fetch_add(difference, Ordering::Relaxed);
             self.owner.told = used;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redoubt_persistence::rdb::dump;
 use redoubt_persistence::rdb::primitive::{Reader, put_string};
@@ -38,6 +38,8 @@ pub struct Library {
     pub code: Vec<u8>,
     /// Where the text begins that Lua sees.
     start: usize,
+    /// A function of it uses keys that it does not declare, see `locks.rs`.
+    pub roams: AtomicBool,
     /// Its functions, in the order of their registration.
     pub functions: Vec<Function>,
 }
@@ -90,6 +92,7 @@ impl Library {
             name,
             code: code.to_vec(),
             start,
+            roams: AtomicBool::new(false),
             functions,
         }))
     }

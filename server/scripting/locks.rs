@@ -2,21 +2,24 @@
 //!
 //! It begins with those of its declared keys. A key that it did not declare
 //! adds its stripe when it is first used: at once if nobody holds it. If
-//! somebody does, waiting could be for ever (he may wait for a stripe that the
-//! script holds), so:
+//! somebody does, waiting could be for ever, since he may wait for a stripe
+//! that the script holds. So:
 //!
 //! | the script has | then it |
 //! |---|---|
 //! | not written yet | begins again from the start, with all stripes |
 //! | written already | waits, for a bounded time; then the command fails |
 //!
-//! Only another script can hold a stripe for so long: whoever locks several
-//! stripes for a command gives them back when he has to wait
-//! (`keyspace/stripe.rs`).
+//! Two scripts that have written and wait for each other are the one case that
+//! must not come up. A script *roams* if it declares no keys or has been seen
+//! to use others after it had written; only one roaming script at a time may
+//! have written (`Scripting::roaming`). Whoever locks several stripes for a
+//! command gives them back when he has to wait (`keyspace/stripe.rs`).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::run::{Abort, Run};
+use super::run::{Abort, Run, What, has_effects};
 use crate::commands::command::{Command, Group, Locks};
 use crate::commands::error::CommandError;
 use crate::connection::dispatch::stripes_of;
@@ -56,19 +59,24 @@ pub fn ready(
     if ctx.holds_all {
         return Ok(());
     }
+    if run.roams() && has_effects(command.flags) && !claim(run)? {
+        return Ok(());
+    }
     let needed = needed(command, words);
     for stripe in needed.iter() {
         if ctx.db.extend(stripe, Duration::ZERO) {
             continue;
         }
-        if !run.wrote && run.long.is_none() {
+        if run.can_restart() {
             run.abort = Some(Abort::Restart);
             return Ok(());
         }
+        run.mark_as_roaming();
+        if !claim(run)? {
+            return Ok(());
+        }
         if !ctx.db.extend(stripe, PATIENCE) {
-            return Err(CommandError::err(
-                "a key that the script did not declare is in use by another script; declare all keys",
-            ));
+            return Err(in_use());
         }
     }
     if needed == StripeSet::ALL {
@@ -78,4 +86,71 @@ pub fn ready(
         long.hold(ctx.db.held());
     }
     Ok(())
+}
+
+fn in_use() -> CommandError {
+    CommandError::err(
+        "a key that the script did not declare is in use by another script; declare all keys",
+    )
+}
+
+/// Makes a run the roaming one that may write; false when it has to begin
+/// again.
+fn claim(run: &mut Run) -> Result<bool, CommandError> {
+    if run.claimed {
+        return Ok(true);
+    }
+    let roaming = &run.ctx().server.scripting.roaming;
+    if roaming.try_claim(Duration::ZERO) {
+        run.claimed = true;
+        return Ok(true);
+    }
+    if run.can_restart() {
+        run.abort = Some(Abort::Restart);
+        return Ok(false);
+    }
+    run.claimed = roaming.try_claim(PATIENCE);
+    if run.claimed { Ok(true) } else { Err(in_use()) }
+}
+
+/// The right to write as a roaming script.
+#[derive(Default)]
+pub struct Roaming(parking_lot::Mutex<()>);
+
+impl Roaming {
+    /// Takes the right, if it can be had in time.
+    pub fn try_claim(&self, patience: Duration) -> bool {
+        let guard = match patience.is_zero() {
+            true => self.0.try_lock(),
+            false => self.0.try_lock_for(patience),
+        };
+        guard.map(std::mem::forget).is_some()
+    }
+
+    /// Gives it back; only who has it calls this.
+    pub fn give_back(&self) {
+        // SAFETY: the caller took it by `try_claim`, which forgot the guard.
+        unsafe { self.0.force_unlock() };
+    }
+}
+
+impl Run {
+    fn roams(&self) -> bool {
+        self.claims_all || self.marks().load(Ordering::Relaxed)
+    }
+
+    fn can_restart(&self) -> bool {
+        !self.wrote && self.long.is_none()
+    }
+
+    fn marks(&self) -> &std::sync::atomic::AtomicBool {
+        match &self.what {
+            What::Script(script) => &script.roams,
+            What::Function(library, _) => &library.roams,
+        }
+    }
+
+    fn mark_as_roaming(&self) {
+        self.marks().store(true, Ordering::Relaxed);
+    }
 }

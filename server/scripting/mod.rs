@@ -19,23 +19,27 @@
 
 mod api;
 mod bits;
+mod builtins;
 pub mod busy;
 pub mod cache;
 mod call;
 mod convert;
 mod effects_log;
 pub mod engine;
+pub mod invocation;
 mod json;
 mod json_read;
 pub mod library;
 mod locks;
-pub mod lua;
+pub(crate) mod lua;
 mod msgpack;
 mod pack;
 mod pattern;
+mod protect;
 mod register;
 pub mod run;
 mod sandbox;
+mod strings;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -50,6 +54,8 @@ pub struct Scripting {
     pub libraries: RwLock<library::Libraries>,
     /// Scripts that have run for long.
     pub running: busy::Running,
+    /// Who may write without having declared what.
+    pub roaming: locks::Roaming,
     /// Scripts under way, quick ones too.
     pub active: AtomicUsize,
     /// Bytes that all interpreters hold.

@@ -104,7 +104,7 @@ fn write_number(out: &mut Vec<u8>, number: f64) {
 
 fn write_integer(out: &mut Vec<u8>, value: i64) {
     let (kind, bytes) = match value {
-        0..=127 | -32..=-1 => {
+        -32..=127 => {
             out.push(value as u8);
             return;
         }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::engine::{Engine, owner};
 use super::library::{Function, check_name};
 use super::lua::{Lua, Native, Raise, kind, native};
-use super::run::{Flags, clear_hook, set_hook};
+use super::protect::{clear_hook, set_hook};
+use super::run::Flags;
 
 /// Loading takes no longer than this. Source: Valkey.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,7 +1,6 @@
 //! One run of a script: on a stack of its own, so that it can be set aside,
 //! and so that deep recursion in native code stays far from the worker's.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,19 +8,16 @@ use std::time::{Duration, Instant};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::busy::LongScript;
-use super::cache::Script;
-use super::convert::{push_array, write_failure, write_reply};
 use super::effects_log::EffectsLog;
 use super::engine::{Engine, STACK_BYTES};
-use super::library::Library;
-use super::lua::{Lua, Native, native};
+pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
+use super::protect::execute;
 use crate::clock::Ticks;
-use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
-use crate::connection::dispatch::{after, break_watches, open_db, reply_error};
+use crate::connection::dispatch::{after, break_watches, open_db};
 use crate::connection::serve::answer_script;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
@@ -32,83 +28,6 @@ use crate::state::Server;
 
 /// A script that runs for longer is set aside.
 const SLICE: Duration = Duration::from_millis(5);
-/// Instructions between two looks at the clock.
-const HOOK_INSTRUCTIONS: i32 = 20_000;
-
-/// What a script's first line or a function's registration says about it.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub struct Flags {
-    pub no_writes: bool,
-    pub allow_oom: bool,
-    pub allow_stale: bool,
-    pub no_cluster: bool,
-    pub allow_cross_slot_keys: bool,
-}
-
-impl Flags {
-    /// Sets a flag by its name; false if there is none of that name.
-    pub fn set(&mut self, name: &[u8]) -> bool {
-        match name {
-            b"no-writes" => self.no_writes = true,
-            b"allow-oom" => self.allow_oom = true,
-            b"allow-stale" => self.allow_stale = true,
-            b"no-cluster" => self.no_cluster = true,
-            b"allow-cross-slot-keys" => self.allow_cross_slot_keys = true,
-            _ => return false,
-        }
-        true
-    }
-
-    /// The names of the flags that are set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        [
-            (self.no_writes, "no-writes"),
-            (self.allow_oom, "allow-oom"),
-            (self.allow_stale, "allow-stale"),
-            (self.no_cluster, "no-cluster"),
-            (self.allow_cross_slot_keys, "allow-cross-slot-keys"),
-        ]
-        .into_iter()
-        .filter_map(|(is_set, name)| is_set.then_some(name))
-    }
-}
-
-/// What is called.
-pub enum What {
-    /// A script of EVAL.
-    Script(Arc<Script>),
-    /// A function of a library, by its number there.
-    Function(Arc<Library>, usize),
-}
-
-/// A call of a script or function.
-pub struct Invocation<'a> {
-    /// The script or function.
-    pub what: What,
-    /// Where its function is in the interpreter's registry.
-    pub function: i32,
-    /// KEYS.
-    pub keys: &'a [&'a [u8]],
-    /// ARGV.
-    pub args: &'a [&'a [u8]],
-    /// The command that called it.
-    pub command: &'a [&'a [u8]],
-    /// It was called by a command that only reads.
-    pub read_only: bool,
-}
-
-/// Why a run is ended from outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Abort {
-    /// SCRIPT KILL.
-    ScriptKill,
-    /// FUNCTION KILL.
-    FunctionKill,
-    /// It must begin again, with all stripes locked.
-    Restart,
-}
-
 /// A run under way, as native functions see it.
 pub struct Run {
     /// The context of its commands.
@@ -139,9 +58,12 @@ pub struct Run {
     pub long: Option<Arc<LongScript>>,
     name: String,
     command: *const [&'static [u8]],
-    claims_all: bool,
-    /// Stripes of the keys that it declared.
-    pub declared: StripeSet,
+    /// It declared no keys, so it may use any.
+    pub claims_all: bool,
+    /// What runs.
+    pub what: What,
+    /// It is the roaming script that may write.
+    pub claimed: bool,
     /// It runs inside a transaction, which cannot be set aside.
     nested: bool,
 }
@@ -242,6 +164,11 @@ pub fn invoke(
     let mut all = false;
     let started = Ticks::now();
     loop {
+        if all && !may_have_all(server) {
+            ctx.session.postponed = true;
+            engine.give_back(&server.scripting);
+            return Ok(false);
+        }
         server.scripting.active.fetch_add(1, Ordering::Relaxed);
         let mut task = start(ctx, engine, invocation, all)?;
         match task.0.resume(()) {
@@ -275,6 +202,21 @@ pub fn invoke(
     }
 }
 
+/// Whether a script that begins again can have all stripes soon; if not, it is
+/// tried again later. Takes the right to roam.
+#[cold]
+fn may_have_all(server: &Server) -> bool {
+    let scripting = &server.scripting;
+    if !scripting.roaming.try_claim(SLICE) {
+        return false;
+    }
+    let free = super::busy::can_lock(server, StripeSet::ALL);
+    if !free {
+        scripting.roaming.give_back();
+    }
+    free
+}
+
 /// Makes the coroutine that runs a script by itself.
 fn start(
     ctx: &mut Context<'_>,
@@ -288,6 +230,9 @@ fn start(
         .or_else(|| corosensei::stack::DefaultStack::new(STACK_BYTES).ok());
     let Some(stack) = stack else {
         ctx.server.scripting.active.fetch_sub(1, Ordering::Relaxed);
+        if all {
+            ctx.server.scripting.roaming.give_back();
+        }
         return Err(CommandError::text("OOM no memory for a script's stack"));
     };
     let lent = Lent {
@@ -334,8 +279,9 @@ fn alone(
         holds_all: all,
         block: None,
     };
-    let mut run = Run::new(invocation, db_index, declared, yielder);
+    let mut run = Run::new(invocation, db_index, yielder);
     run.now_ms = now_ms;
+    run.claimed = all;
     let failed = execute(&mut engine, &mut run, &mut ctx, invocation, &mut output);
     let Context { db, session, .. } = ctx;
     let restart = run.abort == Some(Abort::Restart);
@@ -372,16 +318,14 @@ fn conclude(
         break_watches(server, &recorder);
     }
     drop(db);
+    if run.claimed {
+        server.scripting.roaming.give_back();
+    }
     recorder
 }
 
 impl Run {
-    fn new(
-        invocation: &Invocation<'_>,
-        db_index: u32,
-        declared: StripeSet,
-        yielder: *const Yielder<(), ()>,
-    ) -> Run {
+    fn new(invocation: &Invocation<'_>, db_index: u32, yielder: *const Yielder<(), ()>) -> Run {
         let (flags, name) = match &invocation.what {
             What::Script(script) => {
                 let name = String::from_utf8_lossy(&script.sha).into_owned();
@@ -393,6 +337,8 @@ impl Run {
             }
         };
         let no_writes = flags.is_some_and(|flags| flags.no_writes);
+        #[expect(clippy::unnecessary_cast, reason = "it forgets the lifetime")]
+        let command = std::ptr::from_ref(invocation.command) as *const [&'static [u8]];
         Run {
             ctx: std::ptr::null_mut(),
             read_only: invocation.read_only || no_writes,
@@ -409,9 +355,10 @@ impl Run {
             yielder,
             long: None,
             name,
-            command: std::ptr::from_ref(invocation.command) as *const [&'static [u8]],
+            command,
             claims_all: invocation.keys.is_empty(),
-            declared,
+            what: invocation.what.clone(),
+            claimed: false,
             nested: yielder.is_null(),
         }
     }
@@ -426,7 +373,7 @@ fn nested(
     let server = ctx.server;
     let index = ctx.session.db;
     let protocol = ctx.reply.protocol;
-    let mut run = Run::new(invocation, index, StripeSet::ALL, std::ptr::null());
+    let mut run = Run::new(invocation, index, std::ptr::null());
     run.now_ms = ctx.now_ms();
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);
@@ -447,126 +394,6 @@ fn nested(
     engine.give_back(&server.scripting);
     debug_assert!(ctx.reply.len() > mark);
     Ok(failed)
-}
-
-/// What the protected call gets.
-struct Job<'a> {
-    invocation: &'a Invocation<'a>,
-    handler: i32,
-    output: &'a mut ReplyBuffer,
-    failed: bool,
-}
-
-/// Calls the function and writes its reply. True if it failed.
-fn execute(
-    engine: &mut Engine,
-    run: &mut Run,
-    ctx: &mut Context<'_>,
-    invocation: &Invocation<'_>,
-    output: &mut ReplyBuffer,
-) -> bool {
-    run.ctx = (&raw mut *ctx).cast();
-    ctx.session.in_script = true;
-    ctx.reply.protocol = Protocol::Resp2;
-    let (lua, handler) = (engine.lua(), engine.handler);
-    engine.owner().run = run;
-    set_hook(lua, false);
-    let mark = output.len();
-    let mut job = Job {
-        invocation,
-        handler,
-        output,
-        failed: false,
-    };
-    let done = lua.protected(native!(call_job), (&raw mut job).cast::<c_void>());
-    let mut failed = job.failed;
-    if !done {
-        // Only memory can end the job itself.
-        lua.set_top(0);
-        output.truncate(mark);
-        let text = CommandError::text("OOM not enough memory for the script");
-        reply_error(ctx.server, output, &text);
-        failed = true;
-    }
-    clear_hook(lua);
-    engine.owner().run = std::ptr::null_mut();
-    ctx.session.in_script = false;
-    failed
-}
-
-/// The protected part of a run.
-fn call_job(lua: Lua) -> Native {
-    // SAFETY: `execute` passes the address of a job that outlives the call.
-    let job = unsafe { &mut *lua.pointer(1).cast::<Job<'_>>() };
-    lua.set_top(0);
-    lua.raw_get_at(super::lua::REGISTRY, job.handler);
-    lua.raw_get_at(super::lua::REGISTRY, job.invocation.function);
-    push_array(lua, job.invocation.keys);
-    let called = match job.invocation.what {
-        What::Script(_) => {
-            super::sandbox::set_global(lua, "KEYS");
-            push_array(lua, job.invocation.args);
-            super::sandbox::set_global(lua, "ARGV");
-            lua.protected_call(0, 1, 1)
-        }
-        What::Function(..) => {
-            push_array(lua, job.invocation.args);
-            lua.protected_call(2, 1, 1)
-        }
-    };
-    clear_hook(lua);
-    let Some(run) = super::engine::run_of(lua) else {
-        return Ok(0);
-    };
-    let server = run.ctx().server;
-    job.failed = match called {
-        true => write_reply(lua, server, job.output),
-        false => {
-            write_failure(lua, server, job.output);
-            true
-        }
-    };
-    lua.set_top(0);
-    Ok(0)
-}
-
-/// Has the clock looked at now and then; `always`: before each line, so that a
-/// script cannot catch its end.
-pub fn set_hook(lua: Lua, always: bool) {
-    let (mask, count) = match always {
-        true => (mlua_sys::LUA_MASKLINE, 0),
-        false => (mlua_sys::LUA_MASKCOUNT, HOOK_INSTRUCTIONS),
-    };
-    // SAFETY: the hook is a function that keeps to its contract.
-    unsafe { mlua_sys::lua_sethook(lua.raw(), Some(hook), mask, count) };
-}
-
-/// Ends what [`set_hook`] began.
-pub fn clear_hook(lua: Lua) {
-    // SAFETY: no hook needs nothing.
-    unsafe { mlua_sys::lua_sethook(lua.raw(), None, 0, 0) };
-}
-
-unsafe extern "C-unwind" fn hook(state: *mut super::lua::lua_State, _: *mut mlua_sys::lua_Debug) {
-    super::lua::enter(state, |lua| {
-        let Some(run) = super::engine::run_of(lua) else {
-            return super::register::check_time(lua).map(|()| 0);
-        };
-        match run.tick() {
-            None => Ok(0),
-            Some(abort) => Err(end(lua, abort)),
-        }
-    });
-}
-
-/// The error that ends a script, which it cannot catch for good.
-pub fn end(lua: Lua, abort: Abort) -> super::lua::Raise {
-    set_hook(lua, true);
-    super::lua::Raise::Table(match abort {
-        Abort::ScriptKill => "Script killed by user with SCRIPT KILL.",
-        Abort::FunctionKill => "Script killed by user with FUNCTION KILL.",
-        Abort::Restart => "The script begins again with all keys locked.",
-    })
 }
 
 impl Detached {
@@ -594,9 +421,4 @@ impl Detached {
         let (reply, failed) = (&outcome.reply, outcome.failed);
         answer_script(server, waiter, reply, failed, self.started);
     }
-}
-
-/// Whether a command tells others something or changes something.
-pub fn has_effects(flags: u32) -> bool {
-    flags & (flag::WRITE | flag::MAY_REPLICATE | flag::PUBSUB) != 0
 }

@@ -151,8 +151,17 @@ impl Tracking {
         self.limit(server);
     }
 
+    /// Nothing yet, with this `tracking-table-max-keys`.
+    pub fn of_at_most(keys: i64) -> Tracking {
+        Tracking {
+            max_keys: AtomicUsize::new(usize::try_from(keys).unwrap_or(0)),
+            ..Tracking::default()
+        }
+    }
+
     /// Takes over `tracking-table-max-keys`.
-    pub fn set_max_keys(&self, server: &Server, keys: usize) {
+    pub fn set_max_keys(&self, server: &Server, keys: i64) {
+        let keys = usize::try_from(keys).unwrap_or(0);
         self.max_keys.store(keys, Ordering::Relaxed);
         self.limit(server);
     }

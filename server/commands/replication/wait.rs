@@ -39,9 +39,12 @@ pub const WAITAOF: Command = Command {
     ..WAIT
 };
 
-fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
+fn timeout_ms(arg: &[u8], now_ms: i64) -> Result<u64, CommandError> {
     let ms = args::integer(arg)
         .map_err(|_| CommandError::err("timeout is not an integer or out of range"))?;
+    if ms.checked_add(now_ms).is_none() {
+        return Err(CommandError::err("timeout is out of range"));
+    }
     u64::try_from(ms).map_err(|_| CommandError::err("timeout is negative"))
 }
 
@@ -52,7 +55,7 @@ fn wait(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         " Please also note that if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
     )?;
     let replicas = args::integer(args[1])?;
-    let timeout_ms = timeout_ms(args[2])?;
+    let timeout_ms = timeout_ms(args[2], ctx.now_ms())?;
     let acks = Acks {
         server: ctx.server,
         log_offset: ctx.server.log().map_or(0, |log| log.end().0),
@@ -72,7 +75,7 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let replicas = args::integer(args[2])?;
     let replicas = usize::try_from(replicas)
         .map_err(|_| CommandError::out_of_range("value is out of range, must be positive"))?;
-    let timeout_ms = timeout_ms(args[3])?;
+    let timeout_ms = timeout_ms(args[3], ctx.now_ms())?;
     refuse_on_replica(
         ctx,
         "WAITAOF",

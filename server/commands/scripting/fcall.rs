@@ -46,6 +46,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], read_only: bool) -> CommandResult 
     let (library, number) = found.ok_or_else(|| CommandError::err("Function not found"))?;
     let (keys, arguments) = split(args, || CommandError::err("Bad number of keys provided"))?;
     let mut engine = Engine::take(scripting)?;
+    engine.prune(&scripting.libraries.read());
     let function = match library.function_in(&mut engine, number) {
         Ok(function) => function,
         Err(error) => {

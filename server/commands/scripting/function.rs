@@ -203,6 +203,7 @@ fn load(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let scripting = &ctx.server.scripting;
     let mut engine = Engine::take(scripting)?;
     let in_time = !ctx.session.replaying;
+    engine.prune(&scripting.libraries.read());
     let loaded = Library::load(&mut engine, code, in_time);
     engine.give_back(scripting);
     let library = loaded?;

@@ -174,6 +174,7 @@ fn flush(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let scripting = &ctx.server.scripting;
     scripting.scripts.lock().flush();
     scripting.flushes.fetch_add(1, Ordering::Relaxed);
+    scripting.lua_bytes.store(0, Ordering::Relaxed);
     ctx.reply.ok();
     Ok(())
 }

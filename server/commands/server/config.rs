@@ -179,7 +179,7 @@ fn apply(ctx: &Context<'_>, config: &crate::config::Config, changed: &[Directive
     ctx.server.client_memory.evict(ctx.server);
     let keys = config.integer(id("tracking-table-max-keys"));
     let tracking = &ctx.server.tracking;
-    tracking.set_max_keys(ctx.server, usize::try_from(keys).unwrap_or(0));
+    tracking.set_max_keys(ctx.server, keys);
     if changed.contains(&id("appendfsync")) {
         // Replies that waited for a sync need not any more.
         let bells = ctx.server.synced_bells.iter();

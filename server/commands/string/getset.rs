@@ -25,6 +25,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (key, value) = (args[1], args[2]);
     string_or_null(ctx.reply, ctx.db.string(key)?);
     ctx.db.set_string(key, value, None)?;
+    // What was there before is nothing to the log.
+    ctx.effects.add(&[b"SET", key, value]);
     ctx.db.changed(class::STRING, "set", key);
     Ok(())
 }

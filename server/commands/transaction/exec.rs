@@ -93,22 +93,19 @@ fn execute(
 ) {
     let stripes = stripes(session, queued);
     let mut db = open_db(server, session, stripes, now_ms);
-    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, &mut db) {
-        return reply_error(server, reply, &error);
-    }
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold || session.is_outdated(server) {
         return reply.null_array();
     }
-    if let Err(error) = still_allowed(server, session, queued) {
+    if let Err(error) = still_allowed(server, session, queued, &mut db) {
         return reply_error(server, reply, &error);
     }
     reply.array(queued.len());
     let mut log = Effect::default();
     let mut dirty = 0;
-    let mut expired_logged = db.recorder.expired.len();
-    let expired_before = expired_logged;
+    let expired_before = db.recorder.expired.len();
+    let mut expired_logged = expired_before;
     for Queued { command, args } in queued {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let found = table()
@@ -133,25 +130,20 @@ fn execute(
         expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
-            log.select(index);
-            match ctx.effects.explicit() {
-                Some(explicit) => log.bytes.extend_from_slice(explicit),
-                None => encode(&mut log.bytes, &args),
-            }
+            log.add(index, &ctx.effects, &args);
         }
         db = ctx.db;
     }
-    db.recorder.dirty = dirty;
-    let recorder = std::mem::take(&mut db.recorder);
+    let mut recorder = std::mem::take(&mut db.recorder);
+    recorder.dirty = dirty;
     if session.following.is_some() {
-        log_stream(server, session);
+        log_stream(server, session, &db);
     } else if !session.replaying {
-        let expired = recorder.expired.len() - expired_before;
+        let expired = &recorder.expired[expired_before..];
         if server.log().is_some() {
-            let expired = &recorder.expired[expired_before..];
             add(&server.stats.expired, expired_keys(expired));
         }
-        log.append(server, queued.len() + expired);
+        log.append(server, queued.len() + expired.len());
     }
     if server.watches.any() {
         break_watches(server, &recorder);
@@ -160,8 +152,15 @@ fn execute(
     after(server, session, recorder);
 }
 
-/// The server may have become a replica before the locks were had.
-fn still_allowed(server: &Server, session: &Session, queued: &[Queued]) -> CommandResult {
+/// Keys may have moved to another node, and the server may have become a
+/// replica, before the locks were had.
+fn still_allowed(
+    server: &Server,
+    session: &Session,
+    queued: &[Queued],
+    db: &mut Db<'_>,
+) -> CommandResult {
+    crate::cluster::route::check_transaction(server, session, queued, db)?;
     if session.replaying || !server.replication.is_replica() {
         return Ok(());
     }
@@ -230,6 +229,15 @@ struct Effect {
 }
 
 impl Effect {
+    /// What one command did in database `index`.
+    fn add(&mut self, index: u32, effects: &Effects, args: &[&[u8]]) {
+        self.select(index);
+        match effects.explicit() {
+            Some(explicit) => self.bytes.extend_from_slice(explicit),
+            None => encode(&mut self.bytes, args),
+        }
+    }
+
     /// Has what follows take effect in database `index`.
     fn select(&mut self, index: u32) {
         if self.bytes.is_empty() {

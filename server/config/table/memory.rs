@@ -29,10 +29,11 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "allkeys-lfu",
             "allkeys-random",
             "noeviction",
+            "values-to-tree",
         ]),
         "noeviction",
         Traits::NONE,
-        "What is evicted when maxmemory is reached.",
+        "What is evicted when maxmemory is reached; values-to-tree, our own, keeps all keys and leaves values on disk.",
     ),
     declare(
         "maxmemory-samples",

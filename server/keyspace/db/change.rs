@@ -64,6 +64,7 @@ impl Db<'_> {
                     entry.set_dirty(parity, true);
                 }
                 let old = place.replace(entry);
+                share.cold_values -= u64::from(old.is_cold());
                 if tracking && !listed {
                     share.dirty.changed[parity].push(packed(slot, key.hash));
                 }
@@ -122,7 +123,7 @@ impl Db<'_> {
         if expire_at_ms.is_none() && self.overwrite(&key, value) {
             return Ok(());
         }
-        self.prepare(&key)?;
+        self.prepare_key(&key, false)?;
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -168,7 +169,7 @@ impl Db<'_> {
         expire_at_ms: Option<i64>,
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
-        self.prepare(&key)?;
+        self.prepare_key(&key, false)?;
         self.store(&key, Entry::new(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -176,8 +177,8 @@ impl Db<'_> {
     /// Removes a key; false when there was none.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, DbError> {
         let key = self.key_ref(key);
-        self.prepare(&key)?;
-        if self.peek_ref(&key)?.is_none() && self.expiry_mode == ExpiryMode::Hide {
+        self.prepare_key(&key, false)?;
+        if self.prepared_ref(&key)?.is_none() && self.expiry_mode == ExpiryMode::Hide {
             return Ok(false);
         }
         Ok(self.detach(&key))
@@ -218,6 +219,9 @@ impl Db<'_> {
     fn unlink(&mut self, key: &KeyRef) -> Option<Entry> {
         let (parity, tracking) = (self.parity, self.tracking);
         let entry = self.place(key)?.remove();
+        if entry.is_cold() {
+            self.share(key.slot).cold_values -= 1;
+        }
         if tracking && (entry.is_in_tree() || entry.is_dirty(1 - parity)) {
             self.share(key.slot).dirty.removed[parity].insert(key.bytes.into());
         }

@@ -44,7 +44,11 @@ impl Db<'_> {
     }
 
     fn insert_from_tree(&mut self, key: &KeyRef, value: Value, expire_at_ms: Option<i64>) {
-        let entry = Entry::new(key.bytes, value, expire_at_ms);
+        self.insert_entry_from_tree(key, Entry::new(key.bytes, value, expire_at_ms));
+    }
+
+    pub(super) fn insert_entry_from_tree(&mut self, key: &KeyRef, entry: Entry) {
+        let expire_at_ms = entry.expire_at_ms();
         entry.set_in_tree();
         if let Some(access) = self.access {
             entry.touch(access);

@@ -2,7 +2,7 @@
 //! the tree has, both written through shared borrows under the stripe's lock;
 //! and whether a part of it expires by itself.
 
-use super::{DIRTY, Entry, Hash, IN_TREE, Kind, frequency};
+use super::{COLD, DIRTY, Entry, Hash, IN_TREE, Kind, ValueRef, ValueType, frequency};
 
 impl Entry {
     /// Whether it is a hash of which some field expires.
@@ -50,6 +50,32 @@ impl Entry {
             self.set_access(old.access());
         }
         self.touch(stamp);
+    }
+
+    /// The entry of a key whose value is in the tree only.
+    pub fn new_cold(key: &[u8], value_type: ValueType, expire_at_ms: Option<i64>) -> Entry {
+        // A letter, which is kept inline as it is.
+        let letter = [b'A' + value_type as u8];
+        let mut entry = Entry::new_string(key, &letter, expire_at_ms);
+        entry.header_mut().flags |= COLD;
+        entry
+    }
+
+    /// Whether the value is in the tree only.
+    #[inline]
+    pub fn is_cold(&self) -> bool {
+        self.header().flags & COLD != 0
+    }
+
+    pub(super) fn cold_type(&self) -> ValueType {
+        let letter = match self.value() {
+            ValueRef::Bytes([letter]) => *letter,
+            _ => b'A',
+        };
+        let all = ValueType::ALL.iter().copied();
+        all.into_iter()
+            .find(|one| b'A' + *one as u8 == letter)
+            .unwrap_or(ValueType::String)
     }
 
     /// Whether the tree has, or is about to have, a row for the key.

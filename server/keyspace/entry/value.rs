@@ -18,6 +18,16 @@ pub enum ValueType {
 }
 
 impl ValueType {
+    /// All of them.
+    pub const ALL: &[ValueType] = &[
+        ValueType::String,
+        ValueType::List,
+        ValueType::Set,
+        ValueType::Hash,
+        ValueType::ZSet,
+        ValueType::Stream,
+    ];
+
     /// The name TYPE answers with.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,6 +57,20 @@ pub enum Value {
     ZSet(ZSet),
     /// A stream.
     Stream(Stream),
+}
+
+impl Value {
+    /// Its type.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Value::Int(_) | Value::Bytes(_) => ValueType::String,
+            Value::List(_) => ValueType::List,
+            Value::Set(_) => ValueType::Set,
+            Value::Hash(_) => ValueType::Hash,
+            Value::ZSet(_) => ValueType::ZSet,
+            Value::Stream(_) => ValueType::Stream,
+        }
+    }
 }
 
 /// A value seen in its entry.

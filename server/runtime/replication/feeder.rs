@@ -14,13 +14,16 @@ use parking_lot::Mutex;
 use redoubt_cluster::replication::history::{Answer, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
 use redoubt_persistence::log::{LogReader, Offset};
-use redoubt_persistence::rdb::file::{Database, FileWriter, WriteOptions, write_snapshot};
+use redoubt_persistence::rdb::file::{
+    Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
+};
 use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
 use super::Counted;
 use crate::config::id;
 use crate::connection::client::Client;
+use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::runtime::recovery::decode_map;
@@ -35,8 +38,27 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
 const NEWLINES: Duration = Duration::from_millis(500);
 
-/// Takes over a connection whose client asked for the stream.
-pub fn start(
+/// Takes over a connection whose client has asked for the stream; `rest` is
+/// what it sent besides. The descriptor is duplicated, so that the caller can
+/// drop its own. False if the client has not asked, or can't be served.
+pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) -> bool {
+    let Some(request) = session.stream_request.take() else {
+        return false;
+    };
+    let client = session.client.clone();
+    if client.killed.load(Ordering::Acquire) {
+        return false;
+    }
+    client.closing.store(false, Ordering::Relaxed);
+    let peer = session.peer.take().unwrap_or_default();
+    let given = start(server, client, *peer, request, rest);
+    if let Err(error) = &given {
+        tracing::warn!("a replica can't be served: {error}");
+    }
+    given.is_ok()
+}
+
+fn start(
     server: &'static Server,
     client: Arc<Client>,
     peer: Peer,
@@ -162,9 +184,9 @@ impl Feeder {
             true => format!("+CONTINUE {}\r\n", identity.history.id),
             false => "+CONTINUE\r\n".to_owned(),
         };
-        self.write(line.as_bytes())?;
         add(&replication.partial_syncs, 1);
         self.replica.peer.lock().applied = offset;
+        self.write(line.as_bytes())?;
         Ok(Some(Offset(identity.log_offset(offset))))
     }
 
@@ -198,6 +220,7 @@ impl Feeder {
             snapshot: &snapshot,
             meta: &meta,
             offset,
+            for_valkey_9: self.server.keyspace.has_field_expiries(),
         };
         if eof {
             let mark = random_id();
@@ -331,6 +354,8 @@ struct Image<'a> {
     meta: &'a Meta,
     /// The stream's offset that it is as of.
     offset: u64,
+    /// Whether fields of hashes may expire, which only Valkey 9 can be told.
+    for_valkey_9: bool,
 }
 
 impl Image<'_> {
@@ -343,6 +368,9 @@ impl Image<'_> {
             )
         };
         let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
+        if self.for_valkey_9 {
+            file = file.for_valkey_9();
+        }
         let known = u32::MAX != self.meta.selected_db;
         let db = if known { self.meta.selected_db } else { 0 };
         file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
@@ -365,7 +393,14 @@ impl Image<'_> {
             })
             .collect();
         let mut go_on = |_| std::ops::ControlFlow::Continue(());
-        write_snapshot(&mut file, self.snapshot, &databases, &mut go_on)?;
+        let written = write_snapshot(&mut file, self.snapshot, &databases, &mut go_on);
+        if let Err(SnapshotError::Io(error)) = &written
+            && error.kind() == std::io::ErrorKind::Unsupported
+        {
+            // Such a field was in the tree only; the replica's next attempt gets it.
+            keyspace.note_field_expiries();
+        }
+        written?;
         file.finish()?;
         Ok(())
     }

@@ -263,10 +263,16 @@ impl Follower {
         };
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
-        self.server.replication.link.set_phase(Phase::Streaming);
+        let status = &self.server.replication.link;
+        status.synced.store(true, Ordering::Relaxed);
+        status.set_phase(Phase::Streaming);
     }
 
     fn apply(&mut self, bytes: &[u8]) {
+        if self.storage.log.failure().is_some() {
+            // What is not logged must not be applied.
+            return self.link.give_up(self.now_ms());
+        }
         let Some(applier) = &mut self.applier else {
             return;
         };

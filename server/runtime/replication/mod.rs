@@ -105,8 +105,14 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         storage.log.start_term(Term(storage.log.term().0 + 1));
         storage.log.force_select_next();
     }
-    let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
-    server.config.write().set_value(id("replicaof"), value);
+    if server.cluster.is_none() {
+        let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
+        // Who reads the configuration may wait for a stripe.
+        match server.config.try_write_for(Duration::from_secs(2)) {
+            Some(mut config) => config.set_value(id("replicaof"), value),
+            None => tracing::warn!("CONFIG GET replicaof is out of date"),
+        }
+    }
     replication.set_target(target);
     // They are to learn of the new name.
     replication.replicas.disconnect();

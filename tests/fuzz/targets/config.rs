@@ -53,7 +53,7 @@ fn loads_or_says_why(input: &[u8]) {
         assert!(error.to_string().contains("at line"));
         return;
     }
-    let text = rewritten(&config, b"");
+    let text = rewritten(&config, b"", false);
     let mut again = Config::new();
     if let Err(error) = load(&mut again, None, &text) {
         panic!("what was written can't be read: {error}");

@@ -41,8 +41,17 @@ pub fn each_entry(ctx: &mut Context<'_>, db: u32, f: &mut dyn FnMut(&Entry)) -> 
         }
         for slot in stripe * SLOTS_PER_STRIPE..(stripe + 1) * SLOTS_PER_STRIPE {
             let mut cursor = Some((slot as u64) << 32);
+            let mut cold = Vec::new();
             while let Some(at) = cursor {
-                cursor = db.scan_slot(at, &mut *f)?;
+                cursor = db.scan_slot(at, |entry| match entry.is_cold() {
+                    true => cold.push(entry.key().to_vec()),
+                    false => f(entry),
+                })?;
+            }
+            for key in cold {
+                if let Some(entry) = db.peek(&key)? {
+                    f(&entry);
+                }
             }
         }
         Ok(true)

@@ -32,6 +32,19 @@ pub fn fields(server: &Server, storage: &Storage, text: &mut Text) {
         text.field("tree_used_bytes", tree.used_bytes);
         text.field("tree_file_bytes", tree.file_bytes);
     }
+    let (spilled, stalled) = server.keyspace.spill_counts();
+    let reads = &server.cold_reads;
+    text.field("cold_values", server.keyspace.cold_values());
+    text.field("values_spilled", spilled);
+    text.field("cold_reads", reads.reads.load(Relaxed));
+    text.field("cold_reads_in_worker", stalled);
+    for percent in [50.0, 99.0, 99.9] {
+        let wait_us = reads.waits.percentile_us(percent);
+        text.field(
+            &format!("cold_read_p{percent}_usec"),
+            format_args!("{wait_us:.0}"),
+        );
+    }
     let health = &server.health;
     text.field("storage_status", health.name());
     text.field("storage_refusals", health.refusals.load(Relaxed));

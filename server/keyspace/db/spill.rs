@@ -1,0 +1,127 @@
+//! Values that are in the tree only, while their keys stay in RAM: how a value
+//! leaves, and how it comes back.
+//!
+//! A value may leave when the tree's last commit has it: its key is in no set of
+//! changed keys, and none of its stripe's are being collected, since what is
+//! collected is not committed yet. From then on the row does not change until
+//! the value is back, so any later snapshot has it.
+
+use redoubt_persistence::tree::Tree;
+
+use super::{Db, DbError};
+use crate::keyspace::entry::{Entry, Value, ValueType};
+use crate::keyspace::stripe::SLOTS_PER_STRIPE;
+use crate::keyspace::{KeyRef, codec, free_entry, share_of};
+
+/// Less than this is not worth a read from the tree later.
+const WORTHWHILE_BYTES: usize = 32;
+
+impl Db<'_> {
+    /// Drops a key's value from RAM if the tree has it; gives the bytes freed.
+    pub fn spill(&mut self, key: &[u8]) -> Option<usize> {
+        let key = self.key_ref(key);
+        let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
+        let share = share_of(self.held.stripe(key.stripe()), self.physical);
+        if !share.dirty.collected.is_empty() {
+            return None;
+        }
+        let mut place = share.tables[slot].find_place(key.hash, key.bytes)?;
+        let entry = place.get();
+        let dirty = entry.is_dirty(0) || entry.is_dirty(1);
+        if entry.is_cold() || !entry.is_in_tree() || dirty || entry.has_expiring_fields() {
+            return None;
+        }
+        let cold = Entry::new_cold(entry.key(), entry.value_type(), entry.expire_at_ms());
+        cold.set_in_tree();
+        cold.set_access(entry.access());
+        let freed = entry.memory_bytes().saturating_sub(cold.memory_bytes());
+        if freed < WORTHWHILE_BYTES {
+            return None;
+        }
+        let old = place.replace(cold);
+        share.cold_values += 1;
+        free_entry(old);
+        self.keyspace.note_spilled();
+        Some(freed)
+    }
+
+    /// Whether a key is there without its value.
+    pub fn is_cold_value(&mut self, key: &[u8]) -> bool {
+        self.resident(key).is_some_and(|entry| entry.is_cold())
+    }
+
+    /// Brings back a value that was read from the tree, if it is still away.
+    pub fn bring_back(&mut self, key: &[u8], value: Value) {
+        let key = self.key_ref(key);
+        let access = self.access;
+        let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
+        let share = share_of(self.held.stripe(key.stripe()), self.physical);
+        let Some(mut place) = share.tables[slot].find_place(key.hash, key.bytes) else {
+            return;
+        };
+        let old = place.get();
+        if !old.is_cold() {
+            return;
+        }
+        let entry = Entry::new(key.bytes, value, old.expire_at_ms());
+        entry.set_in_tree();
+        entry.set_access(old.access());
+        if let Some(access) = access {
+            entry.touch_as(&old, access);
+        }
+        place.replace(entry);
+        share.cold_values -= 1;
+    }
+
+    /// Reads a value from the tree and brings it back, under lock. The way for
+    /// what was not foreseen; see `cold_reads.rs`.
+    #[cold]
+    pub(super) fn reload(&mut self, key: &KeyRef) -> Result<(), DbError> {
+        let tree = self.keyspace.tree();
+        let tree = tree.ok_or_else(|| DbError::Storage("there is no tree".into()))?;
+        let (value, _) = read_value(&tree, self.physical, key)?;
+        self.keyspace.note_stalled_read();
+        self.bring_back(key.bytes, value);
+        Ok(())
+    }
+
+    /// Takes a row of the tree into RAM without its value, unless RAM knows
+    /// better.
+    pub fn offer_key_from_tree(
+        &mut self,
+        key: &[u8],
+        value_type: ValueType,
+        expire_at_ms: Option<i64>,
+    ) {
+        let key = KeyRef::new(key);
+        let known = self.table(key.slot).find(key.hash, key.bytes).is_some()
+            || self.share(key.slot).dirty.is_removed(key.bytes);
+        if !known {
+            let entry = Entry::new_cold(key.bytes, value_type, expire_at_ms);
+            self.insert_entry_from_tree(&key, entry);
+            self.share(key.slot).cold_values += 1;
+            self.keyspace.note_spilled();
+        }
+    }
+
+    /// This database's number in the tree.
+    pub fn physical(&self) -> u32 {
+        self.physical
+    }
+}
+
+/// Reads a value that is away from the tree's last commit; gives that commit's
+/// number too.
+pub fn read_value(tree: &Tree, physical: u32, key: &KeyRef) -> Result<(Value, u64), DbError> {
+    let storage = |e: &dyn std::fmt::Display| DbError::Storage(e.to_string());
+    let snapshot = tree.snapshot().map_err(|e| storage(&e))?;
+    let mut payload = Vec::new();
+    let row = snapshot.get(physical, key.slot, key.bytes, &mut payload);
+    match row.map_err(|e| storage(&e))? {
+        None => Err(DbError::Storage("the tree has lost a value".into())),
+        Some(_) => {
+            let value = codec::decode_payload(&payload).map_err(|e| storage(&e))?;
+            Ok((value, snapshot.commit_seq()))
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What is done about clients from time to time.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::connection::output_limit;
+use crate::connection::listing::idle_s;
+use crate::state::{Server, unix_ms};
+
+/// A client that has been idle for so long gives back its buffers' room.
+const IDLE_BUFFERS_S: i64 = 2;
+
+/// What is done about clients once a second: those that were idle for longer
+/// than `timeout` or have too much unsent output are closed, and idle ones
+/// give back their buffers' room.
+pub async fn tend(server: &'static Server) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let now_ms = unix_ms();
+        let timeout_s = server.settings.timeout_s.load(Ordering::Relaxed);
+        for client in server.clients.all() {
+            let idle_s = idle_s(&client, now_ms);
+            let held = client.is_subscriber()
+                || client.monitor.load(Ordering::Relaxed)
+                || client.replica.load(Ordering::Relaxed)
+                || client.primary.load(Ordering::Relaxed)
+                || client.is_blocked();
+            if timeout_s > 0 && idle_s > timeout_s && !held {
+                tracing::debug!(client = client.id, "closing an idle client");
+                client.kill();
+            }
+            if client.output_bytes() != 0 {
+                client.enforce(output_limit(server, &client));
+            }
+            let room = client.query_free_bytes.load(Ordering::Relaxed);
+            if idle_s >= IDLE_BUFFERS_S && room != 0 {
+                client.idle_buffers.store(true, Ordering::Relaxed);
+                client.bell.notify_one();
+            }
+        }
+    }
+}

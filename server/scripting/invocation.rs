@@ -1,0 +1,87 @@
+//! What is called, how, and why it may be ended.
+
+use std::sync::Arc;
+
+use super::cache::Script;
+use super::library::Library;
+use crate::commands::command::flag;
+
+/// What a script's first line or a function's registration says about it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Flags {
+    pub no_writes: bool,
+    pub allow_oom: bool,
+    pub allow_stale: bool,
+    pub no_cluster: bool,
+    pub allow_cross_slot_keys: bool,
+}
+
+impl Flags {
+    /// Sets a flag by its name; false if there is none of that name.
+    pub fn set(&mut self, name: &[u8]) -> bool {
+        match name {
+            b"no-writes" => self.no_writes = true,
+            b"allow-oom" => self.allow_oom = true,
+            b"allow-stale" => self.allow_stale = true,
+            b"no-cluster" => self.no_cluster = true,
+            b"allow-cross-slot-keys" => self.allow_cross_slot_keys = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// The names of the flags that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.no_writes, "no-writes"),
+            (self.allow_oom, "allow-oom"),
+            (self.allow_stale, "allow-stale"),
+            (self.no_cluster, "no-cluster"),
+            (self.allow_cross_slot_keys, "allow-cross-slot-keys"),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, name)| is_set.then_some(name))
+    }
+}
+
+/// What is called.
+#[derive(Clone)]
+pub enum What {
+    /// A script of EVAL.
+    Script(Arc<Script>),
+    /// A function of a library, by its number there.
+    Function(Arc<Library>, usize),
+}
+
+/// A call of a script or function.
+pub struct Invocation<'a> {
+    /// The script or function.
+    pub what: What,
+    /// Where its function is in the interpreter's registry.
+    pub function: i32,
+    /// KEYS.
+    pub keys: &'a [&'a [u8]],
+    /// ARGV.
+    pub args: &'a [&'a [u8]],
+    /// The command that called it.
+    pub command: &'a [&'a [u8]],
+    /// It was called by a command that only reads.
+    pub read_only: bool,
+}
+
+/// Why a run is ended from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Abort {
+    /// SCRIPT KILL.
+    ScriptKill,
+    /// FUNCTION KILL.
+    FunctionKill,
+    /// It must begin again, with all stripes locked.
+    Restart,
+}
+
+/// Whether a command tells others something or changes something.
+pub fn has_effects(flags: u32) -> bool {
+    flags & (flag::WRITE | flag::MAY_REPLICATE | flag::PUBSUB) != 0
+}

@@ -1,0 +1,210 @@
+//! Data several times as large as `maxmemory`: keys stay, values leave RAM for
+//! the tree and come back, and all of it is right.
+
+mod support;
+
+use support::{Client, Reply, Server, encode, eventually};
+
+const KEYS: usize = 16_000;
+/// With these values the data is four times the limit.
+const VALUE_BYTES: usize = 2_000;
+const LIMIT: &[&str] = &["--maxmemory", "8mb", "--appendonly", "yes"];
+
+fn run(client: &mut Client, line: &str) -> Reply {
+    client.command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn info(client: &mut Client, field: &str) -> u64 {
+    let text = run(client, "INFO").text().expect("a text");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.expect(field).trim().parse().expect("a number")
+}
+
+fn value(n: usize, version: usize) -> String {
+    format!("{n}:{version}:{}", "v".repeat(VALUE_BYTES))
+}
+
+/// Sets the keys `from..to` to a version of their values. Such writes may be
+/// refused for a while: then the tree has to catch up.
+fn set(client: &mut Client, from: usize, to: usize, version: usize) {
+    for first in (from..to).step_by(50) {
+        let last = to.min(first + 50);
+        let mut left: Vec<usize> = (first..last).collect();
+        eventually("the writes are taken", || {
+            let mut bytes = Vec::new();
+            for &n in &left {
+                bytes.extend(encode(&["SET", &format!("key:{n}"), &value(n, version)]));
+            }
+            let replies = client.pipeline(&bytes, left.len());
+            let mut replies = replies.iter();
+            left.retain(|_| replies.next() != Some(&Reply::ok()));
+            left.is_empty()
+        });
+    }
+}
+
+/// Reads everything back.
+fn verify(client: &mut Client, version_of: impl Fn(usize) -> usize) {
+    for first in (0..KEYS).step_by(100) {
+        let mut bytes = Vec::new();
+        for n in first..first + 100 {
+            bytes.extend(encode(&["GET", &format!("key:{n}")]));
+        }
+        let replies = client.pipeline(&bytes, 100);
+        for (n, reply) in (first..).zip(&replies) {
+            let wanted = Reply::bulk(value(n, version_of(n)));
+            assert!(*reply == wanted, "key:{n}: {}", &format!("{reply:?}")[..40]);
+        }
+    }
+}
+
+#[test]
+fn four_times_the_limit_is_stored_changed_and_read_back() {
+    let mut server = Server::start(LIMIT);
+    let mut client = server.client();
+    let policy = format!("{:?}", run(&mut client, "CONFIG GET maxmemory-policy"));
+    assert_eq!(
+        run(&mut client, "CONFIG GET maxmemory-policy"),
+        Reply::Array(vec![
+            Reply::bulk("maxmemory-policy"),
+            Reply::bulk("values-to-tree")
+        ]),
+        "{policy}"
+    );
+    set(&mut client, 0, KEYS, 0);
+    eventually("memory is below the limit", || {
+        info(&mut client, "used_memory")
+            <= (8 << 20) + info(&mut client, "mem_not_counted_for_evict")
+    });
+    let cold = info(&mut client, "cold_values");
+    assert!(cold > KEYS as u64 / 2, "{cold} values left RAM");
+    assert_eq!(info(&mut client, "evicted_keys"), 0);
+    assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(KEYS as i64));
+    verify(&mut client, |_| 0);
+    let (reads, stalled) = (
+        info(&mut client, "cold_reads"),
+        info(&mut client, "cold_reads_in_worker"),
+    );
+    assert!(reads > cold / 2, "{reads} values were read back");
+    assert!(
+        stalled < reads / 20,
+        "{stalled} of {reads} reads held up a worker"
+    );
+    // Overwritten, whether they are in RAM or not.
+    set(&mut client, 0, KEYS / 4, 1);
+    let version = |n| usize::from(n < KEYS / 4);
+    verify(&mut client, version);
+    for end in ["a crash", "a clean end"] {
+        match end {
+            "a crash" => {
+                eventually("all of it is synced", || {
+                    let synced = info(&mut client, "log_synced_offset");
+                    synced == info(&mut client, "log_end_offset")
+                });
+                server.kill();
+            }
+            _ => assert!(server.terminate().success()),
+        }
+        server.restart();
+        client = server.client();
+        assert_eq!(
+            run(&mut client, "DBSIZE"),
+            Reply::Integer(KEYS as i64),
+            "{end}"
+        );
+        verify(&mut client, version);
+    }
+}
+
+/// Fills memory with other values, by which those that were not used since
+/// leave it.
+fn push_out(client: &mut Client) {
+    let before = info(client, "values_spilled");
+    set(client, 0, 6000, 0);
+    assert!(info(client, "values_spilled") > before + 1000);
+}
+
+#[test]
+fn every_type_and_command_finds_values_that_left() {
+    let server = Server::start(&[LIMIT, &["--enable-debug-command", "yes"]].concat());
+    let mut client = server.client();
+    let padding = "p".repeat(3000);
+    let keys = ["string", "list", "set", "hash", "zset", "expiring"];
+    for line in [
+        format!("SET string {padding}"),
+        format!("RPUSH list a {padding} c"),
+        format!("SADD set a b {padding}"),
+        format!("HSET hash f v g {padding}"),
+        format!("ZADD zset 1 a 2 {padding}"),
+        format!("SET expiring {padding} EX 10000"),
+    ] {
+        assert_eq!(run(&mut client, &line).error_code(), None);
+    }
+    let digest = |client: &mut Client| {
+        let mut line = String::from("DEBUG DIGEST-VALUE");
+        keys.iter()
+            .for_each(|key| line.push_str(&format!(" {key}")));
+        run(client, &line)
+    };
+    let before = digest(&mut client);
+    push_out(&mut client);
+    for (key, wanted) in keys
+        .iter()
+        .zip(["string", "list", "set", "hash", "zset", "string"])
+    {
+        let found = run(&mut client, &format!("TYPE {key}")).text();
+        assert_eq!(found.as_deref(), Some(wanted), "{key}");
+        assert_eq!(
+            run(&mut client, &format!("EXISTS {key}")),
+            Reply::Integer(1)
+        );
+    }
+    assert_eq!(digest(&mut client), before);
+    push_out(&mut client);
+    let replies = [
+        ("APPEND string x", Reply::Integer(3001)),
+        ("RPUSH list d", Reply::Integer(4)),
+        ("LINDEX list 0", Reply::bulk("a")),
+        ("SISMEMBER set b", Reply::Integer(1)),
+        ("HGET hash f", Reply::bulk("v")),
+        ("HINCRBY hash n 5", Reply::Integer(5)),
+        ("ZSCORE zset a", Reply::bulk("1")),
+        ("RENAME set renamed", Reply::ok()),
+        ("SCARD renamed", Reply::Integer(3)),
+        ("PERSIST expiring", Reply::Integer(1)),
+        ("STRLEN expiring", Reply::Integer(3000)),
+        ("DEL zset", Reply::Integer(1)),
+        ("EXISTS zset", Reply::Integer(0)),
+    ];
+    for (line, wanted) in replies {
+        assert_eq!(run(&mut client, line), wanted, "{line}");
+    }
+    push_out(&mut client);
+    let mut bytes = Vec::new();
+    for line in ["MULTI", "STRLEN string", "LLEN list", "HLEN hash", "EXEC"] {
+        bytes.extend(encode(&line.split(' ').collect::<Vec<_>>()));
+    }
+    let replies = client.pipeline(&bytes, 5);
+    let wanted = [3001, 4, 3].map(Reply::Integer);
+    assert_eq!(replies[4], Reply::Array(wanted.to_vec()), "{replies:?}");
+}
+
+#[test]
+fn flushed_and_exchanged_databases_take_their_values_along() {
+    let server = Server::start(LIMIT);
+    let mut client = server.client();
+    set(&mut client, 0, KEYS, 0);
+    assert_eq!(run(&mut client, "SWAPDB 0 1"), Reply::ok());
+    assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(0));
+    assert_eq!(run(&mut client, "SET key:1 other"), Reply::ok());
+    run(&mut client, "SELECT 1");
+    verify(&mut client, |_| 0);
+    assert_eq!(run(&mut client, "FLUSHDB"), Reply::ok());
+    assert_eq!(run(&mut client, "EXISTS key:1"), Reply::Integer(0));
+    set(&mut client, 0, 100, 2);
+    assert_eq!(run(&mut client, "GET key:7"), Reply::bulk(value(7, 2)));
+    run(&mut client, "SELECT 0");
+    assert_eq!(run(&mut client, "GET key:1"), Reply::bulk("other"));
+}
