@@ -141,6 +141,9 @@ fn check_with_peers(directives: &[&str]) {
     let server = Server::start(directives);
     let mut client = server.client();
     fill(&mut client);
+    let library = "#!lua name=lib\nredis.register_function('answer', function() return 42 end)";
+    let loaded = client.command(&["FUNCTION", "LOAD", library]);
+    assert_eq!(loaded, Reply::bulk("lib"));
     let ours = digest(&mut client);
     run_all(&mut client, &["SAVE"]);
     let checked = Command::new("redis-check-rdb")
@@ -158,6 +161,13 @@ fn check_with_peers(directives: &[&str]) {
         put(peer.dir(), &[("dump.rdb", &dump_of(&server))]);
         peer.restart();
         assert_eq!(digest(&mut peer.client()), ours);
+        let answer = run(&mut peer.client(), "FCALL answer 0");
+        assert_eq!(answer, Reply::Integer(42));
+        // And back again.
+        run_all(&mut peer.client(), &["SAVE"]);
+        let server = start_with(directives, &[("dump.rdb", &dump_of(&peer))]);
+        assert_eq!(digest(&mut server.client()), ours);
+        assert_eq!(run(&mut server.client(), "FCALL answer 0"), answer);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use redoubt_persistence::tree::{Batch, Meta, Snapshot, Tree, TreeOptions};
 
-use super::recovery::encode_map;
+use super::recovery::{LIBRARIES, encode_map};
 use super::save::temporary_name;
 use crate::keyspace::checkpoint::Rows;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES};
@@ -81,6 +81,8 @@ impl CacheTree {
         drop(walk);
         let mut meta = Meta::default();
         meta.extra.push(encode_map(&frozen.map));
+        let libraries = server.scripting.libraries.read().encode();
+        meta.extra.push((LIBRARIES.to_string(), libraries));
         batch.commit(&meta).map_err(|e| e.to_string())?;
         Ok(made)
     }

@@ -112,10 +112,16 @@ pub const LIBRARIES: &str = "functions";
 
 /// Takes over the libraries of functions that the tree holds.
 fn load_libraries(server: &Server, meta: &Meta) -> Result<(), String> {
-    let Some((_, encoded)) = meta.extra.iter().find(|(name, _)| name == LIBRARIES) else {
-        return Ok(());
-    };
-    let failed = |e: CommandError| format!("the tree's libraries of functions can't be read: {e}");
+    match meta.extra.iter().find(|(name, _)| name == LIBRARIES) {
+        Some((_, encoded)) => restore_libraries(server, encoded)
+            .map_err(|e| format!("the tree's libraries of functions can't be read: {e}")),
+        None => Ok(()),
+    }
+}
+
+/// Puts these libraries of functions, encoded as in the tree, in place of all.
+pub(super) fn restore_libraries(server: &Server, encoded: &[u8]) -> Result<(), String> {
+    let failed = |e: CommandError| e.to_string();
     let scripting = &server.scripting;
     let mut engine = Engine::take(scripting).map_err(failed)?;
     let restored = Libraries::default().restore(&mut engine, encoded, Policy::Flush, false);

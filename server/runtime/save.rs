@@ -19,7 +19,7 @@ use redoubt_persistence::rdb::primitive::Reader;
 use redoubt_persistence::tree::{Meta, Snapshot};
 
 use super::cache_tree::CacheTree;
-use super::recovery::decode_map;
+use super::recovery::{LIBRARIES, decode_map};
 use crate::config::{Value, id};
 use crate::health::Trouble;
 use crate::state::{Server, Storage, unix_ms};
@@ -33,8 +33,6 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Bytes after which the file is synced on the way, so that its end is not a
 /// long wait for the disk, to others as well.
 const SYNC_BYTES: usize = 16 << 20;
-/// The name under which the tree keeps function libraries.
-const LIBRARIES: &str = "functions";
 /// The niceness of the thread: commands come first.
 const NICENESS: i32 = 10;
 

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use redoubt_persistence::rdb::file::{FileReader, KeyRecord, ReadOptions, Record};
+use redoubt_persistence::rdb::primitive::put_raw_string;
 use redoubt_persistence::rdb::{Limits, Object, RdbError};
 
+use super::super::recovery::restore_libraries;
 use super::{Progress, Summary};
 use crate::commands::generic::is_lfu;
 use crate::config::id;
@@ -16,6 +18,9 @@ use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::entry::Value;
 use crate::keyspace::stripe::StripeSet;
 use crate::state::{Server, unix_ms};
+
+/// What stands before the source of a function library.
+const FUNCTION: u8 = 245;
 
 /// Whether a file begins as a dump does.
 pub fn is_dump(path: &Path) -> io::Result<bool> {
@@ -69,6 +74,7 @@ pub fn load<R: Read>(
         limits: options.limits,
         lfu: is_lfu(server),
     };
+    let mut libraries = Vec::new();
     loop {
         let position = reader.position();
         match reader.next_record().map_err(|e| e.to_string())? {
@@ -79,13 +85,23 @@ pub fn load<R: Read>(
                     record.db
                 )
             })?,
-            Record::Function(_) => summary.functions += 1,
+            Record::Function(source) => {
+                libraries.push(FUNCTION);
+                put_raw_string(&mut libraries, source);
+                summary.functions += 1;
+            }
             Record::ModuleAux { module } => {
                 if !summary.modules.contains(&module) {
                     summary.modules.push(module);
                 }
             }
-            Record::Eof(_) => return Ok(reader.into_parts()),
+            Record::Eof(_) => {
+                if !libraries.is_empty() {
+                    restore_libraries(server, &libraries)
+                        .map_err(|error| format!("a function library: {error}"))?;
+                }
+                return Ok(reader.into_parts());
+            }
             Record::Aux { .. }
             | Record::SelectDb(_)
             | Record::ResizeDb { .. }
