@@ -46,7 +46,10 @@ pub fn flags_of(spec: &'static KeySpec, args: &[&[u8]]) -> &'static [&'static st
     if is(0, "BITFIELD") && only_reads_bits(args) {
         return &["RO", "access"];
     }
-    READS_AND_WRITES
+    match spec.flags.first() {
+        Some(&"OW") => &["OW", "update"],
+        _ => READS_AND_WRITES,
+    }
 }
 
 const READS_AND_WRITES: &[&str] = &["RW", "access", "update"];

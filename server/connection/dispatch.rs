@@ -68,6 +68,10 @@ pub fn dispatch(
     server.acl.keep_current(session);
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
+        if server.tracking.any() && session.reply_mode == ReplyMode::On {
+            // Messages about keys that had to go come before the reply.
+            session.client.take_outbox(&mut reply.buf);
+        }
     }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
         let place = match session.transaction {

@@ -126,7 +126,10 @@ impl Tracking {
         }
         client.held.tracked.store(0, Ordering::Relaxed);
         state.set(0);
-        self.clients.fetch_sub(1, Ordering::AcqRel);
+        if self.clients.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Nobody is left to be told.
+            table.forget_keys();
+        }
     }
 
     /// Notes what a command reads for its client, if that tracks. Its keys'

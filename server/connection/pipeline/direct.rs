@@ -18,6 +18,7 @@ use crate::connection::conclusion::{break_watches, log_effects, notice};
 use crate::connection::dispatch::{Request, is_observed, open_db, run};
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
+use crate::eviction::has_ample_room;
 use crate::keyspace::KeyRef;
 use crate::keyspace::recorder::expired_keys;
 use crate::keyspace::stripe::StripeSet;
@@ -29,10 +30,12 @@ use crate::tracking::client::mode;
 pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
     server.acl.keep_current(session);
     // CLIENT CACHING is for one command, and only the long way ends it.
-    let caching = server.tracking.any() && session.client.tracking.has(mode::CACHING);
+    // Keys that have to go, with the messages about them, go before a reply.
+    let special = server.tracking.any()
+        && (session.client.tracking.has(mode::CACHING) || !has_ample_room(server));
     // While a script runs, locks are waited for on the long way only.
     let scripts = server.scripting.active.load(Ordering::Relaxed) != 0;
-    let plain = !caching
+    let plain = !special
         && !scripts
         && session.transaction.is_none()
         && session.reply_mode == ReplyMode::On;

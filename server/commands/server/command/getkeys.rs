@@ -1,7 +1,7 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS: which arguments are keys.
 
 use super::BASE;
-use crate::commands::command::{Arg, Command, KeySpec};
+use crate::commands::command::{Arg, Command, KeySpec, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::keys::{each_key, flags_of};
@@ -68,6 +68,9 @@ fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> 
     }
     let mut keys = Vec::new();
     let fits = each_key(command, args, |at, spec| keys.push((at, spec)));
+    if keys.is_empty() && command.has(flag::NO_MANDATORY_KEYS) {
+        return Ok(keys);
+    }
     if !fits || keys.is_empty() {
         return Err(CommandError::err("Invalid arguments specified for command"));
     }
