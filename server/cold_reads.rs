@@ -1,8 +1,8 @@
 //! Reading values that are in the tree only, away from the workers: a few
 //! threads read, the connection that asked waits, others don't.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;

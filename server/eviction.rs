@@ -186,7 +186,12 @@ fn excess(server: &Server) -> u64 {
         return 0;
     }
     // A replica removes what its primary removes; values may leave its RAM.
-    let spills = || server.settings.policy().is_some_and(|policy| policy.to_tree);
+    let spills = || {
+        server
+            .settings
+            .policy()
+            .is_some_and(|policy| policy.to_tree)
+    };
     if server.replication.is_replica() && !spills() {
         return 0;
     }
