@@ -24,12 +24,15 @@
 mod anew;
 mod error;
 mod group;
+#[cfg(test)]
+mod planted;
 mod preparer;
 mod reader;
 mod record;
 mod recovery;
 mod segment;
 mod shared;
+mod space;
 mod stats;
 mod window;
 mod writer;
@@ -42,7 +45,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::{Mutex, RwLock};
@@ -50,6 +53,8 @@ use parking_lot::{Mutex, RwLock};
 pub use anew::forget_before;
 pub use error::LogError;
 pub use group::UNKNOWN_DB;
+#[cfg(test)]
+pub use planted::Bug;
 pub use reader::LogReader;
 pub use stats::LogStats;
 
@@ -131,20 +136,6 @@ impl Default for LogOptions {
             verify_from: Offset(0),
         }
     }
-}
-
-/// Bugs that the crash tests plant, to see that they are caught.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bug {
-    /// Now and then a sync is left out.
-    SkipSync,
-    /// A sync that failed is tried again.
-    RetrySync,
-    /// The log is trimmed below what is synced, not what the tree has.
-    TrimEarly,
-    /// Rows and offset are committed one after the other.
-    SplitCommit,
 }
 
 /// What recovery found.
@@ -396,33 +387,6 @@ impl Log {
         self.shared.failure()
     }
 
-    /// Why there is no room for the next segment, if so: writes should be
-    /// refused before the current one is full.
-    pub fn space_trouble(&self) -> Option<String> {
-        self.preparer.read().trouble()
-    }
-
-    /// Whether there is such trouble; cheap. The function of
-    /// [`on_synced`](Log::on_synced) is called when that changes.
-    pub fn is_short_of_space(&self) -> bool {
-        self.shared.short_of_space.load(Relaxed) || self.is_stalled()
-    }
-
-    /// Whether the next segment is prepared.
-    pub fn is_next_ready(&self) -> bool {
-        self.preparer.read().is_ready()
-    }
-
-    /// Whether what was appended can't be written for want of space.
-    pub fn is_stalled(&self) -> bool {
-        self.shared.stalled.load(Relaxed)
-    }
-
-    /// Tries again to make the next segment, if that failed.
-    pub fn retry_space(&self) {
-        self.preparer.read().retry();
-    }
-
     /// A cursor over the payload from `from` on.
     pub fn reader(&self, from: Offset) -> Result<LogReader, LogError> {
         LogReader::open(self.shared.clone(), from)
@@ -448,15 +412,6 @@ impl Log {
             };
             self.preparer.read().recycle(segment);
         }
-    }
-
-    /// Counters.
-    pub fn stats(&self) -> LogStats {
-        let segments = self.shared.segments.lock();
-        let disk_bytes = segments.iter().map(|segment| segment.capacity).sum();
-        let count = segments.len() as u64;
-        drop(segments);
-        self.shared.counters.snapshot(count, disk_bytes)
     }
 
     /// Writes and syncs everything appended before, and ends the threads.
