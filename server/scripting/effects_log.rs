@@ -49,8 +49,7 @@ impl EffectsLog {
         match explicit {
             Some(effects) => {
                 self.bytes.extend_from_slice(effects);
-                // Perhaps several: then they belong together.
-                self.commands += 2;
+                self.commands += count(effects);
             }
             None => {
                 encode(&mut self.bytes, words);
@@ -80,4 +79,23 @@ impl EffectsLog {
         }
         log.append_transaction(self.first_db, &self.bytes, self.selected);
     }
+}
+
+/// How many commands these are.
+fn count(effects: &[u8]) -> usize {
+    let number = |at: &mut usize| {
+        let rest = effects.get(*at + 1..)?;
+        let len = rest.iter().position(|&byte| byte == b'\r')?;
+        *at += len + 3;
+        crate::number::parse_i64(&rest[..len]).and_then(|n| usize::try_from(n).ok())
+    };
+    let (mut at, mut commands) = (0, 0);
+    while at < effects.len() {
+        let words = number(&mut at).unwrap_or(0);
+        for _ in 0..words {
+            at += number(&mut at).unwrap_or(effects.len()) + 2;
+        }
+        commands += 1;
+    }
+    commands
 }
