@@ -15,6 +15,8 @@ pub fn target() -> Target {
     let mut corpus: Vec<Vec<u8>> = Vec::new();
     for (number, body) in bodies.iter().enumerate() {
         let header = match number % 3 {
+            // Fields that expire are of Valkey's version only.
+            _ if body[0] == 22 => "VALKEY080",
             0 => "REDIS0010",
             1 => "REDIS0011",
             _ => "VALKEY080",
