@@ -288,6 +288,42 @@ fn a_chain_of_replicas_has_one_history() {
 }
 
 #[test]
+fn a_full_sync_takes_function_libraries_along_both_ways() {
+    let library = "#!lua name=mine\nredis.register_function('answer', function() return 42 end)";
+    let load = ["FUNCTION", "LOAD", library];
+    let read_only = "#!lua name=other\nredis.register_function{function_name='answer2', \
+        callback=function() return 7 end, flags={'no-writes'}}";
+    for ours_leads in [true, false] {
+        let peer = Server::start_peer(Peer::Valkey, PEER);
+        let mut ours = Server::start(&[]);
+        let (primary, replica) = match ours_leads {
+            true => (&ours, &peer),
+            false => (&peer, &ours),
+        };
+        let mut client = primary.client();
+        assert_eq!(client.command(&load), Reply::bulk("mine"));
+        ok(&mut replica.client(), "SET gone 1");
+        follow(replica, primary);
+        await_sync(replica, primary);
+        // By the stream as well as by the file.
+        let reply = client.command(&["FUNCTION", "LOAD", read_only]);
+        assert_eq!(reply, Reply::bulk("other"));
+        await_sync(replica, primary);
+        let found = run(&mut replica.client(), "FCALL_RO answer2 0");
+        assert_eq!(found, Reply::Integer(7));
+        ok(&mut replica.client(), "REPLICAOF NO ONE");
+        let found = run(&mut replica.client(), "FCALL answer 0");
+        assert_eq!(found, Reply::Integer(42), "ours leads: {ours_leads}");
+        if !ours_leads {
+            ours.kill();
+            ours.restart();
+            let found = run(&mut ours.client(), "FCALL answer 0");
+            assert_eq!(found, Reply::Integer(42), "after a restart");
+        }
+    }
+}
+
+#[test]
 fn what_has_expired_is_hidden_by_a_replica_until_its_primary_removes_it() {
     let primary = Server::start(&["--enable-debug-command", "yes"]);
     let replica = Server::start(&[]);

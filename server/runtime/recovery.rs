@@ -121,13 +121,19 @@ fn load_libraries(server: &Server, meta: &Meta) -> Result<(), String> {
 
 /// Puts these libraries of functions, encoded as in the tree, in place of all.
 pub(super) fn restore_libraries(server: &Server, encoded: &[u8]) -> Result<(), String> {
+    *server.scripting.libraries.write() = read_libraries(server, encoded)?;
+    Ok(())
+}
+
+/// Libraries of functions, encoded as in the tree, each loaded once to see
+/// that it can be.
+pub(super) fn read_libraries(server: &Server, encoded: &[u8]) -> Result<Libraries, String> {
     let failed = |e: CommandError| e.to_string();
     let scripting = &server.scripting;
     let mut engine = Engine::take(scripting).map_err(failed)?;
-    let restored = Libraries::default().restore(&mut engine, encoded, Policy::Flush, false);
+    let libraries = Libraries::default().restore(&mut engine, encoded, Policy::Flush, false);
     engine.give_back(scripting);
-    *scripting.libraries.write() = restored.map_err(failed)?;
-    Ok(())
+    libraries.map_err(failed)
 }
 
 /// The databases' numbers as a blob for the tree.

@@ -225,7 +225,7 @@ pub fn databases_of(server: &Server, meta: &Meta) -> Vec<Database> {
 
 /// The sources of the function libraries of a tree with this state: the tree
 /// keeps them as an RDB file has them, each behind a byte.
-fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
+pub(crate) fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
     let named = meta.extra.iter().find(|(name, _)| name == LIBRARIES);
     let mut reader = Reader::new(named.map_or(&[], |(_, bytes)| bytes), Limits::default());
     let mut sources = Vec::new();

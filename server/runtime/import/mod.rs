@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, id};
 use crate::state::Server;
 
-pub use rdb::decode_file;
+pub use rdb::{decode_file, put_library};
 
 /// How often progress is told.
 const REPORT_EVERY: Duration = Duration::from_secs(5);

@@ -86,8 +86,7 @@ pub fn load<R: Read>(
                 )
             })?,
             Record::Function(source) => {
-                libraries.push(FUNCTION);
-                put_raw_string(&mut libraries, source);
+                put_library(&mut libraries, source);
                 summary.functions += 1;
             }
             Record::ModuleAux { module } => {
@@ -194,4 +193,10 @@ pub fn decode_file(server: &Server, path: &Path) -> Result<Vec<DecodedKey>, Stri
             _ => {}
         }
     }
+}
+
+/// Adds a library of functions to those of a file, as the tree keeps them.
+pub fn put_library(libraries: &mut Vec<u8>, source: &[u8]) {
+    libraries.push(FUNCTION);
+    put_raw_string(libraries, source);
 }

@@ -27,6 +27,7 @@ use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::runtime::recovery::decode_map;
+use crate::runtime::save::functions_of;
 use crate::state::{Server, Storage, random_id};
 use crate::stats::add;
 use crate::storage::LogHold;
@@ -379,6 +380,9 @@ impl Image<'_> {
         file.aux("repl-id", self.meta.replication_id.as_bytes())?;
         file.aux("repl-offset", self.offset.to_string().as_bytes())?;
         file.aux("aof-base", b"0")?;
+        for source in functions_of(self.meta) {
+            file.function(&source)?;
+        }
         let map = decode_map(self.meta);
         let keyspace = &self.server.keyspace;
         let databases: Vec<Database> = (0..keyspace.databases())

@@ -333,12 +333,6 @@ impl Follower {
         });
         let installed = loaded.and_then(|incoming| {
             let keys = incoming.keys;
-            if !incoming.functions.is_empty() {
-                tracing::warn!(
-                    "{} function libraries are left out",
-                    incoming.functions.len()
-                );
-            }
             install::swap(server, storage, incoming, position, generation).map(|()| keys)
         });
         match installed {

@@ -21,7 +21,9 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::Held;
 use crate::keyspace::{DbMap, codec};
 use crate::replication::identity::{INCOMING, remove_dir};
-use crate::runtime::recovery::encode_map;
+use crate::runtime::import::put_library;
+use crate::runtime::recovery::{LIBRARIES, encode_map, read_libraries};
+use crate::scripting::library::Libraries;
 use crate::state::{Server, Storage};
 
 /// Bytes of keys and values that are sorted and written at a time.
@@ -45,8 +47,8 @@ pub struct Incoming {
     dir: PathBuf,
     /// Database selected at the beginning of the stream behind it.
     pub selected_db: u32,
-    /// Sources of function libraries.
-    pub functions: Vec<Vec<u8>>,
+    /// The libraries of functions.
+    libraries: Libraries,
     /// How many keys it has.
     pub keys: u64,
 }
@@ -78,7 +80,7 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
         tree,
         dir,
         selected_db: 0,
-        functions: Vec::new(),
+        libraries: Libraries::default(),
         keys: 0,
     };
     let options = ReadOptions {
@@ -87,6 +89,7 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
     };
     let mut file = FileReader::new(input, options).map_err(|e| text(&e))?;
     let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut libraries = Vec::new();
     loop {
         match file.next_record().map_err(|e| text(&e))? {
             Record::Aux { name, value } if name == b"repl-stream-db" => {
@@ -109,7 +112,7 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
                     payload: payload.into(),
                 });
             }
-            Record::Function(source) => incoming.functions.push(source.to_vec()),
+            Record::Function(source) => put_library(&mut libraries, source),
             Record::Eof(_) => break,
             _ => {}
         }
@@ -119,6 +122,8 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
         }
     }
     incoming.write(&mut rows)?;
+    incoming.libraries = read_libraries(server, &libraries)
+        .map_err(|error| format!("a function library: {error}"))?;
     abandoned.0 = None;
     Ok(incoming)
 }
@@ -178,6 +183,8 @@ impl Incoming {
             ..Meta::default()
         };
         meta.extra.push(encode_map(map));
+        let libraries = self.libraries.encode();
+        meta.extra.push((LIBRARIES.to_string(), libraries));
         self.tree.begin()?.commit(&meta)?;
         Ok(self.tree.meta()?.key_counts)
     }
@@ -241,6 +248,7 @@ pub fn swap(
     let tree = Arc::new(incoming.tree);
     let keyspace = &server.keyspace;
     keyspace.replace(&mut held, tree.clone(), map, &counts);
+    *server.scripting.libraries.write() = incoming.libraries;
     storage.tree.set(tree);
     server.applied.store(end.0, Ordering::Relaxed);
     storage.log.append_raw_selected(b"", selected_db);
