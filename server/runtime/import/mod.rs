@@ -41,8 +41,6 @@ pub struct Summary {
     pub expired: u64,
     /// Keys left out because their collection was empty.
     pub empty: u64,
-    /// Hash fields whose own expiry was dropped.
-    pub field_expiries: u64,
     /// Function libraries loaded.
     pub functions: u64,
     /// Modules whose data was passed over.
@@ -70,10 +68,6 @@ impl Summary {
             (
                 self.empty,
                 "keys were left out: their collections were empty",
-            ),
-            (
-                self.field_expiries,
-                "fields of hashes were loaded without their own expiry, which is not supported",
             ),
             (self.failed, "commands answered with an error"),
         ];

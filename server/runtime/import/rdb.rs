@@ -6,7 +6,7 @@ use std::path::Path;
 
 use redoubt_persistence::rdb::file::{FileReader, KeyRecord, ReadOptions, Record};
 use redoubt_persistence::rdb::primitive::put_raw_string;
-use redoubt_persistence::rdb::{Limits, Object, RdbError};
+use redoubt_persistence::rdb::{Limits, RdbError};
 
 use super::super::recovery::restore_libraries;
 use super::{Progress, Summary};
@@ -135,10 +135,6 @@ impl Loader {
         if expired && self.without_expired {
             summary.expired += 1;
             return Ok(());
-        }
-        if let Object::Hash(fields) = &object {
-            let expiring = fields.iter().filter(|field| field.2.is_some());
-            summary.field_expiries += expiring.count() as u64;
         }
         let stripes = StripeSet::one(KeyRef::new(record.key).stripe());
         let mut db = Db::open(&self.server.keyspace, stripes, record.db, self.now_ms);
