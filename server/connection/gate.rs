@@ -85,7 +85,8 @@ pub fn check_writes(
     memory(server, session, command, &[])?;
     storage(server, session, command, &[])?;
     replicas(server, session, command, &[])?;
-    read_only(server, session, command, &[])
+    read_only(server, session, command, &[])?;
+    stale(server, session, command, &[])
 }
 
 /// What passes all checks but `arity`, whatever its arguments.

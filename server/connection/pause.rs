@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::session::Session;
 use crate::commands::command::{Command, flag};
 use crate::commands::table::Found;
+use crate::scripting::cache::{Script, parse_sha};
 use crate::state::Server;
 
 /// Whether a pause is on, of writes at least.
@@ -19,7 +20,9 @@ pub fn holds(server: &Server, session: &Session, found: Option<Found>, args: &[&
     let Some(Found { command, .. }) = found else {
         return false;
     };
-    if server.pause_writes_only.load(Ordering::Relaxed) && !may_write(session, command) {
+    if server.pause_writes_only.load(Ordering::Relaxed)
+        && !may_write(server, session, command, args)
+    {
         return false;
     }
     // In a failover the refusals of now are not those of the time after it.
@@ -28,16 +31,40 @@ pub fn holds(server: &Server, session: &Session, found: Option<Found>, args: &[&
 }
 
 /// Whether a command can change something or be passed on to replicas.
-fn may_write(session: &Session, command: &Command) -> bool {
-    let writes = |command: &Command| {
-        command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
-            || matches!(command.name, "publish" | "spublish" | "pfcount")
+fn may_write(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) -> bool {
+    let writes = |command: &Command, name: Option<&[u8]>| {
+        has_effects(command) || name.is_some_and(|name| script_may_write(server, command, name))
     };
     let queued = || {
         let transaction = session.transaction.as_ref();
-        transaction.is_some_and(|t| t.queued.iter().any(|queued| writes(queued.command)))
+        let mut queued = transaction.into_iter().flat_map(|t| &t.queued);
+        queued.any(|queued| writes(queued.command, queued.args.get(1).map(Vec::as_slice)))
     };
-    writes(command) || (command.name == "exec" && queued())
+    writes(command, args.get(1).copied()) || (command.name == "exec" && queued())
+}
+
+/// Whether a command by itself changes something or is passed on to replicas.
+pub fn has_effects(command: &Command) -> bool {
+    command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
+        || matches!(command.name, "publish" | "spublish" | "pfcount")
+}
+
+/// Whether a call of a script, given by its text, its SHA-1 or the name of a
+/// function, may change something: only one that says so may not.
+fn script_may_write(server: &Server, command: &Command, name: &[u8]) -> bool {
+    let scripting = &server.scripting;
+    let flags = match command.name {
+        "eval" => Script::parse([0; 40], name).ok().and_then(|s| s.flags),
+        "evalsha" => parse_sha(name)
+            .and_then(|sha| scripting.scripts.lock().get(&sha))
+            .and_then(|script| script.flags),
+        "fcall" => {
+            let found = scripting.libraries.read().function(name);
+            found.map(|(library, number)| library.functions[number].flags)
+        }
+        _ => return false,
+    };
+    !flags.is_some_and(|flags| flags.no_writes)
 }
 
 /// Begins a pause or makes it longer. One that is on is neither shortened nor

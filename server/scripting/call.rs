@@ -14,7 +14,7 @@ use crate::commands::context::Context;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::connection::dispatch::{self, Request, reply_error};
-use crate::connection::gate;
+use crate::connection::{gate, pause};
 use crate::number;
 use crate::resp::Protocol;
 use crate::stats::add;
@@ -154,12 +154,11 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
         let text = "This Valkey command is not allowed from script";
         return Err(CommandError::err(text));
     }
-    if run.read_only && command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
+    if run.read_only && pause::has_effects(command) {
         let text = "Write commands are not allowed from read-only scripts.";
         return Err(CommandError::err(text));
     }
     gate::permission_in_script(server, ctx.session, command, words)?;
-    gate::read_only(server, ctx.session, command, words)?;
     // What has begun to write is not stopped half way.
     if !run.wrote {
         gate::read_only(server, ctx.session, command, words)?;
