@@ -12,6 +12,8 @@ const FIELDS_PER_EFFECT: usize = 1000;
 pub struct Effects {
     /// RESP of explicit effects.
     explicit: Vec<u8>,
+    /// How many.
+    count: usize,
     mode: Mode,
 }
 
@@ -28,18 +30,29 @@ impl Effects {
         self.mode = Mode::Explicit;
         self.explicit.reserve(encoded_len(args));
         encode(&mut self.explicit, args);
+        self.count += 1;
     }
 
-    /// Adds effects that are encoded already.
-    pub fn add_encoded(&mut self, effects: &[u8]) {
+    /// Adds `count` effects that are encoded already.
+    pub fn add_encoded(&mut self, effects: &[u8], count: usize) {
         self.mode = Mode::Explicit;
         self.explicit.extend_from_slice(effects);
+        self.count += count;
+    }
+
+    /// How many effects there are if the command has any.
+    pub fn count(&self) -> usize {
+        match self.mode {
+            Mode::Verbatim => 1,
+            Mode::Explicit => self.count,
+        }
     }
 
     /// Forgets all, for the next command.
     #[inline]
     pub fn clear(&mut self) {
         self.explicit.clear();
+        self.count = 0;
         self.mode = Mode::Verbatim;
     }
 

@@ -58,12 +58,13 @@ impl EffectsLog {
         }
     }
 
-    /// The effects, ending in the database where they began.
-    pub fn finish(&mut self) -> Vec<u8> {
+    /// The effects, ending in the database where they began, and how many there
+    /// are (or more: what matters is whether it is just one).
+    pub fn finish(&mut self) -> (Vec<u8>, usize) {
         if !self.bytes.is_empty() {
             self.select(self.first_db);
         }
-        std::mem::take(&mut self.bytes)
+        (std::mem::take(&mut self.bytes), self.commands)
     }
 
     /// Appends everything to the log, as one transaction if there are several

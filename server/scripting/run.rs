@@ -387,7 +387,8 @@ fn nested(
     ctx.db.select(index);
     ctx.db.recorder.dirty = run.dirty;
     ctx.effects = Effects::default();
-    ctx.effects.add_encoded(&run.log.finish());
+    let (effects, count) = run.log.finish();
+    ctx.effects.add_encoded(&effects, count);
     if let Some(long) = &run.long {
         server.scripting.running.remove(long);
         server.unpaused.notify_waiters();

@@ -141,7 +141,7 @@ fn execute(
         if server.log().is_some() {
             add(&server.stats.expired, expired_keys(expired));
         }
-        log.append(server, queued.len() + expired.len());
+        log.append(server);
     }
     if server.watches.any() {
         break_watches(server, &recorder);
@@ -224,12 +224,15 @@ struct Effect {
     first_db: u32,
     /// The database that it has selected by now.
     db: u32,
+    /// How many commands.
+    commands: usize,
 }
 
 impl Effect {
     /// What one command did in database `index`.
     fn add(&mut self, index: u32, effects: &Effects, args: &[&[u8]]) {
         self.select(index);
+        self.commands += effects.count();
         match effects.explicit() {
             Some(explicit) => self.bytes.extend_from_slice(explicit),
             None => encode(&mut self.bytes, args),
@@ -255,14 +258,15 @@ impl Effect {
         for expired in expired {
             self.select(expired.db);
             encode_expired(&mut self.bytes, word, expired);
+            self.commands += 1;
         }
     }
 
     /// Appends it to the log, in one piece.
-    fn append(&self, server: &Server, commands: usize) {
+    fn append(&self, server: &Server) {
         let Some(log) = server.own_log() else { return };
         if self.bytes.is_empty() {
-        } else if commands == 1 && self.first_db == self.db {
+        } else if self.commands == 1 && self.first_db == self.db {
             log.append(self.first_db, &self.bytes, self.db);
         } else {
             log.append_transaction(self.first_db, &self.bytes, self.db);
