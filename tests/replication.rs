@@ -535,7 +535,24 @@ struct Sentinel {
 }
 
 impl Sentinel {
+    /// A port that was free a moment ago may be somebody's by the time the sentinel binds it; then
+    /// another is tried.
     fn watch(primary: &Server) -> Sentinel {
+        for _ in 0..10 {
+            let mut sentinel = Sentinel::spawn(primary);
+            let mut there = false;
+            in_time("the sentinel answers or ends", || {
+                there = Client::connect(sentinel.port).is_ok();
+                there || !matches!(sentinel.process.try_wait(), Ok(None))
+            });
+            if matches!(sentinel.process.try_wait(), Ok(None)) {
+                return sentinel;
+            }
+        }
+        panic!("no sentinel stays");
+    }
+
+    fn spawn(primary: &Server) -> Sentinel {
         let dir = tempfile::tempdir().expect("a directory");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
@@ -603,8 +620,10 @@ impl Drop for Sentinel {
 
 #[test]
 fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
-    let mut old = Server::start(&[]);
-    let replicas = [Server::start(&[]), Server::start(&[])];
+    // Nothing but the test's writes and the sentinel's messages enters the stream.
+    let quiet = ["--repl-ping-replica-period", "3600"];
+    let mut old = Server::start(&quiet);
+    let replicas = [Server::start(&quiet), Server::start(&quiet)];
     for replica in &replicas {
         follow(replica, &old);
         await_sync(replica, &old);
@@ -618,6 +637,9 @@ fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
             _ => false,
         }
     });
+    // What the sentinel publishes enters the stream too: a message that only one of them has would
+    // make a full sync of the next partial one.
+    ok(&mut old.client(), "CLIENT PAUSE 60000 WRITE");
     for replica in &replicas {
         await_sync(replica, &old);
     }
@@ -645,5 +667,6 @@ fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
     });
     await_sync(&old, new);
     assert_same(new, &old);
-    assert_eq!(partial_and_full(new), (2, 0));
+    let (partial, full) = partial_and_full(new);
+    assert!(partial >= 2 && full == 0, "{partial} partial, {full} full");
 }

@@ -56,12 +56,14 @@ pub fn peak_above(baseline: usize) -> usize {
     PEAK.load(Relaxed).saturating_sub(baseline)
 }
 
+/// Other threads of the test program give memory back meanwhile, though less than this.
 #[test]
 fn the_peak_is_seen_after_the_memory_is_gone() {
+    const BLOCK: usize = 1 << 30;
     let _alone = super::campaign::alone();
     let baseline = start();
-    drop(std::hint::black_box(vec![1u8; 1 << 20]));
-    assert!(peak_above(baseline) >= 1 << 20);
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
+    assert!(peak_above(baseline) >= BLOCK / 2);
     let baseline = start();
-    assert!(peak_above(baseline) < 1 << 20);
+    assert!(peak_above(baseline) < BLOCK / 2);
 }
