@@ -167,12 +167,12 @@ impl<E: Element> Table<E> {
         let tag = tag_of(hash);
         // SAFETY: the home bucket is the table's own.
         let bucket = unsafe { &*self.home(position_of(hash)) };
-        for &word in &bucket.words {
-            if word >> 48 == tag {
-                let element = (word & ADDRESS_MASK) as *const u8;
-                prefetch(element);
-                prefetch(element.wrapping_add(64));
-            }
+        let found = bucket.tagged(tag);
+        if found != 0 {
+            let word = bucket.words[found.trailing_zeros() as usize];
+            let element = (word & ADDRESS_MASK) as *const u8;
+            prefetch(element);
+            prefetch(element.wrapping_add(64));
         }
     }
 
@@ -187,11 +187,14 @@ impl<E: Element> Table<E> {
             // SAFETY: buckets and chains are the table's own. Words are
             // handed out as raw pointers, used under the table's borrow.
             unsafe {
-                for place in 0..WORDS {
+                let mut found = (*bucket).tagged(tag);
+                while found != 0 {
+                    let place = found.trailing_zeros() as usize;
                     let word = &raw mut (*bucket).words[place];
-                    if *word >> 48 == tag && same_bytes(Borrowed::<E>::of(*word).key(), key) {
+                    if same_bytes(Borrowed::<E>::of(*word).key(), key) {
                         return Some(word);
                     }
+                    found &= found - 1;
                 }
                 bucket = (*bucket).next;
             }
