@@ -363,7 +363,7 @@ fn an_unknown_format_version_is_refused() {
     let error = Tree::open(dir.path(), TreeOptions::default());
     assert!(matches!(
         error,
-        Err(TreeError::FormatVersion { found: 9, known: 1 })
+        Err(TreeError::FormatVersion { found: 9, known: 2 })
     ));
 }
 

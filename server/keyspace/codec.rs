@@ -20,7 +20,7 @@ use super::zset::ZSet;
 /// Container byte of a quicklist node that is one plain element.
 const PLAIN_NODE: u64 = 1;
 /// The expiry of a field that has none.
-const NO_EXPIRY: i64 = -1;
+pub(super) const NO_EXPIRY: i64 = -1;
 /// Container byte of a quicklist node that is a listpack.
 const PACKED_NODE: u64 = 2;
 

@@ -19,9 +19,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::element::{Scored, estimate_total};
 use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle};
+use super::pieces::Tracked;
 use super::rank_tree::{self, Cut, Item, RankTree};
 use super::score::{ScoreBuffer, parse_score, score_entry};
-use super::table::{Table, hash_bytes};
+use super::table::hash_bytes;
 
 /// A range of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,7 +58,7 @@ pub enum Change {
 pub struct Large {
     /// Pointers into `table`; declared first, so dropped first.
     tree: RankTree,
-    table: Table<Scored>,
+    table: Tracked<Scored>,
 }
 
 /// A sorted set value.
@@ -100,6 +101,14 @@ impl ZSet {
         match self {
             Self::Packed(listpack) => Some(listpack.as_bytes()),
             Self::Large(_) => None,
+        }
+    }
+
+    /// The table of a large set.
+    pub(super) fn tracked(&self) -> Option<&Tracked<Scored>> {
+        match self {
+            Self::Large(large) => Some(&large.table),
+            Self::Packed(_) => None,
         }
     }
 
@@ -173,7 +182,7 @@ impl ZSet {
         if let Self::Packed(listpack) = self {
             let mut large = Large {
                 tree: RankTree::new(),
-                table: Table::new(),
+                table: Tracked::default(),
             };
             let mut buffer = IntBuffer::new();
             for (member, score) in pairs(listpack.iter()) {

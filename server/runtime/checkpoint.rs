@@ -359,14 +359,7 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
 fn put_rows(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<u64, TreeError> {
     let mut written = 0;
     for row in rows.iter() {
-        match row.payload {
-            Some(payload) => {
-                batch.put(db, row.slot, row.key, row.expire_at_ms, payload)?;
-            }
-            None => {
-                batch.delete(db, row.slot, row.key)?;
-            }
-        }
+        row.put(batch, db)?;
         written += 1;
     }
     Ok(written)
