@@ -177,11 +177,6 @@ impl<'r> PieceWriter<'r> {
         span.1 - span.0
     }
 
-    /// Pieces so far.
-    pub fn count(&self) -> usize {
-        self.rows.pieces.len() - self.first
-    }
-
     /// Takes back all that was written.
     pub fn undo(self) {
         self.rows.pieces.truncate(self.first);

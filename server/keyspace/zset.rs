@@ -19,10 +19,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::element::{Scored, estimate_total};
 use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle};
-use super::pieces::Tracked;
 use super::rank_tree::{self, Cut, Item, RankTree};
 use super::score::{ScoreBuffer, parse_score, score_entry};
-use super::table::hash_bytes;
+use super::{pieces::Tracked, table::hash_bytes};
 
 /// A range of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +57,7 @@ pub enum Change {
 pub struct Large {
     /// Pointers into `table`; declared first, so dropped first.
     tree: RankTree,
-    table: Tracked<Scored>,
+    pub(super) table: Tracked<Scored>,
 }
 
 /// A sorted set value.
@@ -101,14 +100,6 @@ impl ZSet {
         match self {
             Self::Packed(listpack) => Some(listpack.as_bytes()),
             Self::Large(_) => None,
-        }
-    }
-
-    /// The table of a large set.
-    pub(super) fn tracked(&self) -> Option<&Tracked<Scored>> {
-        match self {
-            Self::Large(large) => Some(&large.table),
-            Self::Packed(_) => None,
         }
     }
 

@@ -5,6 +5,8 @@
 //! | 127…64 | a number that is given once |
 //! | 63…8 | a hash of a constant: where a piece's elements are depends on the hash's key |
 //! | 7…0 | n of the 2^n pieces of a table |
+//!
+//! Of a list's or a stream's only the first part matters.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +22,7 @@ fn fingerprint() -> u64 {
 }
 
 /// A layout that no value has had yet.
-fn new_layout(bits: u32) -> u128 {
+pub fn new_layout(bits: u32) -> u128 {
     static NEXT: OnceLock<AtomicU64> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU64::new(fastrand::u64(..)));
     let number = next.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,8 @@
 //! | type | its pieces |
 //! |---|---|
 //! | hash, set, sorted set | what lies in one of 2^n equal ranges of the table's positions |
+//! | list | a node |
+//! | stream | a node; the counts; the groups |
 //!
 //! What the tree has of a value is noted in the value itself, from the moment
 //! when it is first written in pieces. The note says under which *layout* that
@@ -19,15 +21,25 @@
 //! (and then goes).
 
 mod layout;
+mod nodes;
+mod noted;
 mod tables;
 
+use redoubt_persistence::rdb::value_type;
 use redoubt_persistence::tree::Batch;
 
 use super::element::{Field, Member, Scored};
 use super::entry::{Entry, ValueRef};
+use super::list::QuickList;
 use super::rows::{InPieces, Rows};
-use layout::Touched;
+use super::stream::Stream;
+use super::zset::ZSet;
+use layout::{Touched, new_layout};
+pub use noted::{Note, Noted};
 pub use tables::Tracked;
+
+#[cfg(test)]
+mod tests;
 
 /// A collection is kept in pieces when its payload is longer than this.
 pub const LARGE_BYTES: usize = 32 << 10;
@@ -43,6 +55,8 @@ enum Divisible<'a> {
     Hash(&'a Tracked<Field>, bool),
     Set(&'a Tracked<Member>),
     ZSet(&'a Tracked<Scored>),
+    List(&'a QuickList),
+    Stream(&'a Stream),
 }
 
 fn divisible(value: ValueRef<'_>) -> Option<Divisible<'_>> {
@@ -51,8 +65,10 @@ fn divisible(value: ValueRef<'_>) -> Option<Divisible<'_>> {
             .tracked()
             .map(|fields| Divisible::Hash(fields, hash.has_expiries())),
         ValueRef::Set(set) => set.tracked().map(Divisible::Set),
-        ValueRef::ZSet(zset) => zset.tracked().map(Divisible::ZSet),
-        ValueRef::List(_) | ValueRef::Stream(_) | ValueRef::Int(_) | ValueRef::Bytes(_) => None,
+        ValueRef::ZSet(ZSet::Large(large)) => Some(Divisible::ZSet(&large.table)),
+        ValueRef::List(list) => list.quick().map(Divisible::List),
+        ValueRef::Stream(stream) => Some(Divisible::Stream(stream)),
+        ValueRef::ZSet(ZSet::Packed(_)) | ValueRef::Int(_) | ValueRef::Bytes(_) => None,
     }
 }
 
@@ -67,6 +83,8 @@ pub(super) fn collect(entry: &Entry, rows: &mut Rows) -> Option<InPieces> {
         Divisible::Hash(fields, expiring) => tables::collect_hash(fields, expiring, rows),
         Divisible::Set(members) => tables::collect(members, &tables::SET, rows),
         Divisible::ZSet(members) => tables::collect(members, &tables::ZSET, rows),
+        Divisible::List(list) => nodes::collect_list(list, rows),
+        Divisible::Stream(stream) => nodes::collect_stream(stream, rows),
     }
 }
 
@@ -76,6 +94,8 @@ pub fn forget(entry: &Entry) {
         Some(Divisible::Hash(fields, _)) => fields.forget(),
         Some(Divisible::Set(members)) => members.forget(),
         Some(Divisible::ZSet(members)) => members.forget(),
+        Some(Divisible::List(list)) => drop(list.note.take()),
+        Some(Divisible::Stream(stream)) => drop(stream.entries.note().take()),
         None => {}
     }
 }
@@ -96,6 +116,10 @@ pub fn note(entry: &Entry, layout: Option<u128>, payload_type: u8) {
         Some(Divisible::ZSet(members)) if payload_type == tables::ZSET.payload_type => {
             members.note(layout)
         }
+        Some(Divisible::Stream(stream)) if payload_type == value_type::STREAM_LISTPACKS_3 => {
+            nodes::note_stream(stream, layout)
+        }
+        // Which node of a list was which piece is not known.
         _ => {}
     }
 }
