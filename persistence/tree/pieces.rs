@@ -264,6 +264,7 @@ impl Snapshot {
         into: &mut Vec<u8>,
     ) -> Result<(), TreeError> {
         let corrupt = |what| Err(row::corrupt_row(row_key, what));
+        into.reserve(head.len() + body.len as usize);
         into.extend_from_slice(head);
         let (mut len, mut sum) = (0u64, 0u64);
         let prefix = body.value_id.to_be_bytes();
