@@ -26,6 +26,7 @@
 
 mod bucket;
 mod place;
+pub mod secret;
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -483,13 +484,12 @@ pub fn prefetch(address: *const u8) {
     let _ = address;
 }
 
-/// The hash that tables use: keyed anew in each process, so that a client
-/// can't choose keys that collide.
+/// The hash that tables use: its key is a secret, so that a client can't choose
+/// keys that collide.
 #[inline]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    static STATE: std::sync::OnceLock<ahash::RandomState> = std::sync::OnceLock::new();
-    let mut hasher = STATE.get_or_init(ahash::RandomState::new).build_hasher();
+    let mut hasher = secret::state().build_hasher();
     hasher.write(bytes);
     hasher.finish()
 }

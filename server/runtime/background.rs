@@ -146,10 +146,10 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
         let snapshot = tree.snapshot().map_err(|e| e.to_string())?;
         let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
-        for (key, value, expire_at_ms) in rows {
+        for (key, read, expire_at_ms) in rows {
             match crate::eviction::spills_at_once(server) {
-                true => held.offer_key_from_tree(&key, value.value_type(), expire_at_ms),
-                false => held.offer_from_tree(&key, value, expire_at_ms),
+                true => held.offer_key_from_tree(&key, read.value.value_type(), expire_at_ms),
+                false => held.offer_from_tree(&key, read, expire_at_ms),
             }
         }
         if cursor.is_done() {

@@ -21,6 +21,7 @@ use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
 use crate::connection::session::Session;
 use crate::keyspace::DbMap;
+use crate::keyspace::table::secret;
 use crate::replication::identity::{Identity, TREE, settle_tree};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
@@ -65,6 +66,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let meta = tree
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
+    adopt_hash_key(&meta);
     let log_dir = dir.join("log");
     let mut options = LogOptions {
         policy: sync_policy(config),
@@ -106,6 +108,31 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
 
 /// Names under which the databases' numbers are kept in the tree.
 const DB_MAP: &str = "databases";
+
+/// The name under which the key of the tables' hash is kept in the tree.
+const HASH_KEY: &str = "hash-key";
+
+/// The key of the tables' hash as a blob for the tree. Large collections lie
+/// there in the order of their tables: under another key all of one would have
+/// to be written again with its first change.
+pub fn encode_hash_key() -> (String, Vec<u8>) {
+    let words = secret::key().map(u64::to_le_bytes);
+    (HASH_KEY.into(), words.concat())
+}
+
+fn adopt_hash_key(meta: &Meta) {
+    let Some((_, bytes)) = meta.extra.iter().find(|(name, _)| name == HASH_KEY) else {
+        return;
+    };
+    let mut words = bytes.chunks_exact(8);
+    let key = std::array::from_fn(|_| {
+        let word = words.next().and_then(|word| word.try_into().ok());
+        word.map_or(0, u64::from_le_bytes)
+    });
+    if bytes.len() == 32 && !secret::adopt(key) {
+        tracing::debug!("the key of the tables' hash is in use, another than the tree's");
+    }
+}
 
 /// The name under which the libraries of functions are kept in the tree.
 pub const LIBRARIES: &str = "functions";
