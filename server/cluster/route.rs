@@ -140,6 +140,8 @@ fn look_closer(
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let table = bus.table();
+    let v6 = session.client.is_v6();
+    let to = |word, node| redirect(word, (cluster, bus), v6, slot, node);
     let Some(owner) = table.owner(slot) else {
         return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
     };
@@ -164,7 +166,7 @@ fn look_closer(
         && missing != 0
     {
         return Err(match existing {
-            0 => redirect("ASK", cluster, bus, slot, *target),
+            0 => to("ASK", *target),
             _ => try_again(),
         });
     }
@@ -180,7 +182,7 @@ fn look_closer(
     if owner == bus.myself() || (reads && !primary && mine) {
         return Ok(());
     }
-    Err(redirect("MOVED", cluster, bus, slot, owner))
+    Err(to("MOVED", owner))
 }
 
 fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandError> {
@@ -218,11 +220,17 @@ fn count_keys(db: &mut Db<'_>, keys: &[&[u8]]) -> Result<(usize, usize), Command
     Ok((missing, existing))
 }
 
-fn redirect(word: &str, cluster: &Cluster, bus: &Bus, slot: Slot, to: NodeKey) -> CommandError {
+fn redirect(
+    word: &str,
+    (cluster, bus): (&Cluster, &Bus),
+    v6: bool,
+    slot: Slot,
+    to: NodeKey,
+) -> CommandError {
     let Some(node) = bus.table().get(to) else {
         return CommandError::text("CLUSTERDOWN Hash slot not served");
     };
-    let endpoint = describe::endpoint(cluster, node).unwrap_or_default();
+    let endpoint = describe::endpoint(cluster, node, v6).unwrap_or_default();
     let (slot, port) = (slot.number(), node.address.port);
     CommandError::text(format!("{word} {slot} {endpoint}:{port}"))
 }
