@@ -108,12 +108,13 @@ impl Bus {
         let data_ms = node.data_received_ms;
         let link = node.link;
         let old = |at_ms: u64, limit_ms: u64| now_ms.saturating_sub(at_ms) > limit_ms;
-        // Perhaps only the connection is broken.
+        // Perhaps only the connection is broken. What the node sends over its
+        // own connection speaks against that, but not for ever.
         if let (Some(link), Some(ping_ms)) = (link, ping_ms)
             && let Some(made) = self.links.get(&link)
             && old(made.created_ms, timeout_ms)
             && old(ping_ms, timeout_ms / 2)
-            && old(data_ms, timeout_ms / 2)
+            && (old(data_ms, timeout_ms / 2) || old(ping_ms, timeout_ms))
         {
             self.close(link);
         }
