@@ -4,6 +4,7 @@
 use super::Bus;
 use super::admin::Refusal;
 use crate::identity::NodeId;
+use crate::message::Kind;
 use crate::table::LinkId;
 
 /// Where the type stands in a packet.
@@ -36,7 +37,10 @@ impl Bus {
         let node = self.table.find(&id).and_then(|key| self.node(key));
         let node = node.ok_or_else(unknown)?;
         let chosen = [node.link.filter(|_| to), node.inbound.filter(|_| from)];
-        chosen.into_iter().flatten().for_each(|link| self.close(link));
+        chosen
+            .into_iter()
+            .flatten()
+            .for_each(|link| self.close(link));
         Ok(())
     }
 
@@ -46,6 +50,9 @@ impl Bus {
             return false;
         };
         let lost = packet.get(TYPE_AT) == Some(&kind.to_be_bytes()[..]);
+        if lost && let Some(kind) = Kind::ALL.get(usize::from(kind)) {
+            *self.stats.received.entry(*kind).or_default() += 1;
+        }
         if lost && self.losses.close {
             self.close(link);
         }

@@ -123,7 +123,9 @@ impl Bus {
             0 => timeout_ms / 2,
             explicit => explicit,
         };
-        let watched = self.watch_ms(key).is_some_and(|limit_ms| old(data_ms, limit_ms));
+        let watched = self
+            .watch_ms(key)
+            .is_some_and(|limit_ms| old(data_ms, limit_ms));
         if let (Some(link), None) = (link, ping_ms)
             && (old(pong_ms, interval_ms) || watched)
         {

@@ -144,7 +144,9 @@ impl Cluster {
             "cluster-allow-pubsubshard-when-down",
         );
         let limit = config.integer(options::id("cluster-link-sendbuf-limit"));
-        self.queues.limit.store(limit.max(0) as usize, Ordering::Relaxed);
+        self.queues
+            .limit
+            .store(limit.max(0) as usize, Ordering::Relaxed);
         let endpoint = config.string(options::id("cluster-preferred-endpoint-type"));
         let endpoint = match &*endpoint {
             "hostname" => describe::HOST_NAME,

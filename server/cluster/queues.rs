@@ -59,7 +59,9 @@ impl LinkQueues {
     pub fn memory_bytes(&self) -> usize {
         let open = self.open.lock();
         let queues = open.values().filter_map(Weak::upgrade);
-        queues.map(|queue| LINK_BYTES + LinkQueue(queue).bytes()).sum()
+        queues
+            .map(|queue| LINK_BYTES + LinkQueue(queue).bytes())
+            .sum()
     }
 
     /// Whether more waits than is allowed.

@@ -89,12 +89,12 @@ pub fn check(
     decide(cluster, session, &[(command, args)], db)
 }
 
-/// The same for a transaction as a whole, with its keys locked.
+/// The same for a transaction as a whole, with its keys locked if there is `db`.
 pub fn check_transaction(
     server: &Server,
     session: &Session,
     queued: &[Queued],
-    db: &mut Db<'_>,
+    db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let Some(cluster) = &server.cluster else {
         return Ok(());
@@ -111,7 +111,39 @@ pub fn check_transaction(
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
-    decide(cluster, session, &asked, Some(db))
+    decide(cluster, session, &asked, db)
+}
+
+/// What a script may touch: keys that this node serves, and unless `several`
+/// only those of one slot, `slot` once it is known.
+pub fn check_in_script(
+    server: &Server,
+    session: &Session,
+    (command, words): Asked<'_>,
+    several: bool,
+    slot: &mut Option<Slot>,
+) -> Result<(), CommandError> {
+    if server.cluster.is_none() || session.routing.internal || session.replaying {
+        return Ok(());
+    }
+    let crosses = || {
+        let text = "Script attempted to access keys that do not hash to the same slot";
+        Err(CommandError::err(text))
+    };
+    let Ok(keys) = keys_of(&[(command, words)]) else {
+        return crosses();
+    };
+    let Some(this) = keys.slot else { return Ok(()) };
+    if !several && *slot.get_or_insert(this) != this {
+        return crosses();
+    }
+    check(server, session, command, words, None).map_err(|error| {
+        let down = error.to_string().starts_with("CLUSTERDOWN");
+        CommandError::err(match down {
+            true => "Script attempted to execute a command while the cluster is down",
+            false => "Script attempted to access a non local key in a cluster node",
+        })
+    })
 }
 
 fn decide(

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{config, help};
-use crate::commands::cluster::cluster_of;
 use crate::commands::args as arguments;
+use crate::commands::cluster::cluster_of;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
