@@ -49,6 +49,11 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         ));
     }
     let queued = &transaction.queued;
+    let (server, session) = (ctx.server, &mut *ctx.session);
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, None) {
+        super::abandon(server, session);
+        return Err(error);
+    }
     let refused = queued
         .iter()
         .find_map(|queued| gate::check_writes(ctx.server, ctx.session, queued.command).err());
@@ -158,7 +163,7 @@ fn still_allowed(
     queued: &[Queued],
     db: &mut Db<'_>,
 ) -> CommandResult {
-    crate::cluster::route::check_transaction(server, session, queued, db)?;
+    crate::cluster::route::check_transaction(server, session, queued, Some(db))?;
     if session.replaying || !server.replication.is_replica() {
         return Ok(());
     }
