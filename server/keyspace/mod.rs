@@ -20,6 +20,7 @@ pub mod intset;
 pub mod limits;
 pub mod list;
 pub mod listpack;
+pub mod own_expiries;
 pub mod pieces;
 mod rank_tree;
 pub mod recorder;
@@ -118,6 +119,8 @@ pub struct Keyspace {
     field_expiries: AtomicBool,
     /// Fields of hashes that expired, since the start.
     expired_fields: AtomicU64,
+    /// Keys that clients of a writable replica gave an expiry.
+    pub own_expiries: own_expiries::OwnExpiries,
 }
 
 impl Keyspace {
@@ -145,6 +148,7 @@ impl Keyspace {
             stalled_reads: AtomicU64::new(0),
             field_expiries: AtomicBool::new(false),
             expired_fields: AtomicU64::new(0),
+            own_expiries: Default::default(),
         }
     }
 

@@ -10,7 +10,8 @@ use redoubt_persistence::tree::ScanCursor;
 use crate::connection::conclusion::{after, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
-use crate::keyspace::db::rows_of;
+use crate::keyspace::KeyRef;
+use crate::keyspace::db::{ExpiryMode, rows_of};
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::state::{Server, unix_ms};
 
@@ -39,12 +40,44 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
             }
         }
         if server.replication.is_replica() {
+            expire_own(server, &mut session);
             continue;
         }
         crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }
+    }
+}
+
+/// Removes what a writable replica's own clients wrote and is due.
+fn expire_own(server: &'static Server, session: &mut Session) {
+    if !server.settings.active_expire.load(Ordering::Relaxed) {
+        return;
+    }
+    for (index, key) in server.keyspace.own_expiries.take() {
+        session.db = index;
+        let mut db = open_db(
+            server,
+            session,
+            StripeSet::one(KeyRef::new(&key).stripe()),
+            unix_ms(),
+        );
+        if !server.replication.is_replica() {
+            return;
+        }
+        db.expiry_mode = ExpiryMode::Remove;
+        // Looking at it removes it if it is due.
+        let waits = db.expiry(&key).ok().flatten().flatten().is_some();
+        let recorder = std::mem::take(&mut db.recorder);
+        if server.watches.any() {
+            break_watches(server, &recorder);
+        }
+        drop(db);
+        if waits {
+            server.keyspace.own_expiries.note(index, &key);
+        }
+        after(server, session, recorder);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
@@ -23,6 +24,7 @@ use crate::connection::session::Session;
 use crate::keyspace::DbMap;
 use crate::keyspace::table::secret;
 use crate::replication::identity::{Identity, TREE, settle_tree};
+use crate::replication::new_id;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
@@ -222,6 +224,8 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         .reader(Offset(meta.offset))
         .map_err(|e| format!("can't read the log from offset {}: {e}", meta.offset))?;
     let mut replayer = Replayer::new(server, meta.selected_db);
+    replayer.forgives =
+        server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
     let (mut buffer, mut start) = (Vec::new(), 0);
     while reader.offset() < end {
         let read = reader
@@ -240,6 +244,9 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
             buffer.len()
         ));
     }
+    if replayer.forgave {
+        diverge(server)?;
+    }
     if server.replication.is_replica() {
         // The primary goes on from here, with this database selected.
         storage.log.append_raw_selected(b"", replayer.session.db);
@@ -247,6 +254,14 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         storage.log.force_select_next();
     }
     Ok(replayer.commands)
+}
+
+/// What is here is no state of the primary's history: a full sync is to follow.
+fn diverge(server: &Server) -> Result<(), String> {
+    let own = server.replication.change_identity(|identity| {
+        identity.history = History::new(new_id());
+    });
+    own.map_err(|error| format!("can't write the replication state: {error}"))
 }
 
 /// Refuses a number of databases under which keys of the tree would be out of
@@ -276,6 +291,11 @@ pub(super) struct Replayer {
     parser: RequestParser,
     unfinished: Vec<std::ops::Range<usize>>,
     commands: u64,
+    /// A writable replica's own writes are not in the log, so that what came
+    /// from its primary meanwhile may fail without them.
+    forgives: bool,
+    /// A command failed and was left out.
+    forgave: bool,
 }
 
 impl Replayer {
@@ -293,6 +313,8 @@ impl Replayer {
             parser: RequestParser::new(),
             unfinished: Vec::new(),
             commands: 0,
+            forgives: false,
+            forgave: false,
         }
     }
 
@@ -353,6 +375,12 @@ impl Replayer {
         let changed = self.session.tally.dirty != dirty;
         if !changed && self.reply.buf.first() == Some(&b'-') {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
+            self.reply.truncate(0);
+            if self.forgives {
+                tracing::warn!("a writable replica can't replay {}: {error}", name());
+                self.forgave = true;
+                return Ok(());
+            }
             return Err(format!("replaying {} failed: {error}", name()));
         }
         self.reply.truncate(0);

@@ -115,6 +115,10 @@ fn execute(
             .find(&args)
             .unwrap_or_else(|| Found::new(command, 0));
         let index = session.db;
+        if changes_role(command) {
+            // What was done so far was done in the role of before (I1).
+            std::mem::take(&mut log).append(server);
+        }
         db.select(index);
         let mut ctx = Context {
             server,
@@ -153,6 +157,14 @@ fn execute(
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// Whether a command may make a primary a replica, which logs nothing itself.
+fn changes_role(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "replicaof" | "slaveof" | "cluster|replicate" | "cluster|reset"
+    )
 }
 
 /// Keys may have moved to another node, and the server may have become a

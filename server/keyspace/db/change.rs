@@ -96,6 +96,14 @@ impl Db<'_> {
         }
     }
 
+    /// A replica's own client gave a key an expiry: no primary will remove it.
+    #[inline]
+    fn note_own_expiry(&self, key: &[u8], expire_at_ms: Option<i64>) {
+        if expire_at_ms.is_some() && self.expiry_mode == ExpiryMode::Hide {
+            self.keyspace.own_expiries.note(self.index, key);
+        }
+    }
+
     fn move_expiry(&mut self, key: &KeyRef, old: Option<i64>, new: Option<i64>) {
         if old == new {
             return;
@@ -127,6 +135,7 @@ impl Db<'_> {
             return Ok(());
         }
         self.prepare_key(&key, false)?;
+        self.note_own_expiry(key.bytes, expire_at_ms);
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -173,6 +182,7 @@ impl Db<'_> {
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
         self.prepare_key(&key, false)?;
+        self.note_own_expiry(key.bytes, expire_at_ms);
         self.store(&key, Entry::new(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -243,6 +253,7 @@ impl Db<'_> {
             return Ok(false);
         }
         self.before_change(&key);
+        self.note_own_expiry(key.bytes, expire_at_ms);
         let Some(mut place) = self.place(&key) else {
             return Ok(false);
         };
