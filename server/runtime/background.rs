@@ -38,10 +38,11 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
                 server.keyspace.free_retired(&retired);
             }
         }
+        // A replica's values may leave its RAM too.
+        crate::eviction::make_room(server);
         if server.replication.is_replica() {
             continue;
         }
-        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }
