@@ -59,3 +59,71 @@ impl Log {
         self.shared.hurry_writer();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::disk::SimulatedDisk;
+    use crate::log::{LogOptions, Offset};
+
+    fn open() -> Log {
+        let disk = Arc::new(SimulatedDisk::new());
+        let options = LogOptions {
+            policy: SyncPolicy::Always,
+            ..LogOptions::default()
+        };
+        let opened = Log::open(disk, Path::new("/log"), Offset(0), options);
+        opened.unwrap().0
+    }
+
+    fn wait_for(log: &Log, end: Offset) {
+        while log.synced() < end {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_round_is_made_durable_by_one_sync() {
+        let log = open();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                Log::begin_rounds();
+                for _ in 0..10 {
+                    let before = log.stats().syncs;
+                    let ends = (0..20).map(|_| log.append(0, b"*1\r\n$4\r\nPING\r\n", 0));
+                    let end = ends.last().unwrap();
+                    log.end_round();
+                    wait_for(&log, end);
+                    assert_eq!(log.stats().syncs, before + 1);
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn whoever_waits_and_whoever_has_no_rounds_is_served_at_once() {
+        let log = open();
+        thread::scope(|scope| {
+            let deferred = scope.spawn(|| {
+                Log::begin_rounds();
+                log.append(0, b"*1\r\n$4\r\nPING\r\n", 0)
+            });
+            let end = deferred.join().unwrap();
+            let log = &log;
+            scope.spawn(move || {
+                Log::begin_rounds();
+                log.wait_in_round();
+                log.end_round();
+                wait_for(log, end);
+                let large = vec![b'x'; LARGE_BYTES];
+                wait_for(log, log.append(0, &large, 0));
+            });
+        });
+        let log = open();
+        wait_for(&log, log.append(0, b"*1\r\n$4\r\nPING\r\n", 0));
+    }
+}

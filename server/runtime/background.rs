@@ -100,14 +100,22 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
     if !server.keyspace.is_warming() {
         return;
     }
-    for db in 0..server.keyspace.databases() {
-        for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
-            if stop.load(Ordering::Relaxed) {
-                return;
+    loop {
+        let before = server.keyspace.cold_slot_count();
+        for db in 0..server.keyspace.databases() {
+            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Err(error) = warm_slot(server, db, slot) {
+                    tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                }
             }
-            if let Err(error) = warm_slot(server, db, slot) {
-                tracing::error!("slot {slot} of database {db} could not be read: {error}");
-            }
+        }
+        // SWAPDB may have put a cold database behind this one.
+        let left = server.keyspace.cold_slot_count();
+        if left == 0 || left >= before {
+            break;
         }
     }
     tracing::info!(
