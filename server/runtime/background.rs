@@ -39,11 +39,12 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
                 server.keyspace.free_retired(&retired);
             }
         }
+        // A replica's values may leave its RAM too.
+        crate::eviction::make_room(server);
         if server.replication.is_replica() {
             expire_own(server, &mut session);
             continue;
         }
-        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }
@@ -132,14 +133,22 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
     if !server.keyspace.is_warming() {
         return;
     }
-    for db in 0..server.keyspace.databases() {
-        for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
-            if stop.load(Ordering::Relaxed) {
-                return;
+    loop {
+        let before = server.keyspace.cold_slot_count();
+        for db in 0..server.keyspace.databases() {
+            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Err(error) = warm_slot(server, db, slot) {
+                    tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                }
             }
-            if let Err(error) = warm_slot(server, db, slot) {
-                tracing::error!("slot {slot} of database {db} could not be read: {error}");
-            }
+        }
+        // SWAPDB may have put a cold database behind this one.
+        let left = server.keyspace.cold_slot_count();
+        if left == 0 || left >= before {
+            break;
         }
     }
     tracing::info!(
