@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Bus, Dirty};
+use super::Bus;
 use crate::flags::Flags;
 use crate::identity::NodeId;
 use crate::slot_set::SlotSet;

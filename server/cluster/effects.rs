@@ -101,6 +101,38 @@ fn pause_writes(server: &'static Server, until_ms: u64) {
     }
 }
 
+/// Deletes the keys of slots that have left, on a thread of its own: there may
+/// be millions.
+fn delete_keys(server: &'static Server, slots: Vec<Slot>) {
+    let delete = move || {
+        keys::delete_foreign(server, &slots);
+        if let Some(cluster) = &server.cluster {
+            cluster.migrations.has_deleted(&slots);
+        }
+    };
+    let thread = std::thread::Builder::new().name("slot-delete".into());
+    if let Err(error) = thread.spawn(delete) {
+        tracing::error!("The keys of slots that have left stay for now: {error}");
+    }
+}
+
+/// How long a new primary waits before it drops what its predecessor was
+/// importing: it may yet hear that those slots had become its own.
+const AFTER_PROMOTION: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Leads the shard; what the primary before was importing is of no use.
+fn lead(server: &'static Server) {
+    replicate::lead(server);
+    let thread = std::thread::Builder::new().name("slot-delete".into());
+    let spawned = thread.spawn(move || {
+        std::thread::sleep(AFTER_PROMOTION);
+        keys::drop_unclaimed(server);
+    });
+    if let Err(error) = spawned {
+        tracing::error!("Keys of others' slots may be left: {error}");
+    }
+}
+
 /// Carries out effects until the server ends.
 pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
     while let Ok(effect) = effects.recv() {
@@ -114,10 +146,10 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 tracing::info!("Following {id} at {ip}:{port}");
                 replicate::follow(server, ip, port, full_sync);
             }
-            Effect::BecomePrimary => replicate::lead(server),
+            Effect::BecomePrimary => lead(server),
             Effect::PauseWrites(Some(until_ms)) => pause_writes(server, until_ms),
             Effect::PauseWrites(None) => pause::end(server),
-            Effect::DeleteKeys(slots) => keys::delete(server, &slots),
+            Effect::DeleteKeys(slots) => delete_keys(server, slots),
             Effect::DeleteAll => keys::delete_all(server),
             Effect::Deliver {
                 sharded,

@@ -124,6 +124,7 @@ fn walk_some(
         return Ok(0);
     }
     slots.start = (cursor >> 32) as u32;
+    let server = ctx.server;
     let (mut visited, mut next) = (0, 0);
     for stripe in walk::stripes_of_slots(&slots) {
         walk::remove_due(ctx, stripe, |entry| options.want(entry));
@@ -131,7 +132,7 @@ fn walk_some(
             if !db.stripe_may_have_keys(stripe) {
                 return Ok(true);
             }
-            for slot in walk::slots_within(&slots, stripe) {
+            for slot in walk::shown_slots(server, &slots, stripe) {
                 let begin = u64::from(slot) << 32;
                 let mut at = Some(cursor.max(begin));
                 while let Some(position) = at {
