@@ -116,6 +116,20 @@ fn delete_keys(server: &'static Server, slots: Vec<Slot>) {
     }
 }
 
+/// Clients that wait for keys, or listen to shard channels, of slots that are
+/// another node's now are told so.
+fn follow_slots(server: &'static Server) {
+    route::redirect_waiting(server);
+    if let Some(cluster) = &server.cluster
+        && server.pubsub.len(Kind::Shard) != 0
+    {
+        let gone = |channel: &[u8]| cluster.is_foreign(Slot::of_key(channel).number());
+        server
+            .pubsub
+            .revoke(gone, &server.settings.pubsub_output_limit);
+    }
+}
+
 /// How long a new primary waits before it drops what its predecessor was
 /// importing: it may yet hear that those slots had become its own.
 const AFTER_PROMOTION: std::time::Duration = std::time::Duration::from_secs(2);
@@ -163,7 +177,7 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 let limit = &server.settings.pubsub_output_limit;
                 server.pubsub.publish(kind, &channel, &payload, limit);
             }
-            Effect::Changed => route::redirect_waiting(server),
+            Effect::Changed => follow_slots(server),
         }
     }
 }

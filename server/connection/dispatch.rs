@@ -66,6 +66,9 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     server.acl.keep_current(session);
+    if session.client.any_revoked.load(Ordering::Acquire) {
+        crate::commands::pubsub::forget_revoked(session);
+    }
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
         if server.tracking.any() && session.reply_mode == ReplyMode::On {

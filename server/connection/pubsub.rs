@@ -60,6 +60,30 @@ impl PubSub {
         }
     }
 
+    /// Ends the subscriptions to shard channels that are `gone` to another node,
+    /// and tells their clients; a client's own worker forgets them later.
+    pub fn revoke(&self, gone: impl Fn(&[u8]) -> bool, limit: &OutputLimit) {
+        let mut listeners = self.by_kind[Kind::Shard as usize].write();
+        listeners.retain(|channel, clients| {
+            if !gone(channel) {
+                return true;
+            }
+            for client in clients.values() {
+                let count = &client.subscriptions[Kind::Shard as usize];
+                let left = count.fetch_sub(1, Ordering::AcqRel) - 1;
+                client.revoked.lock().push(channel.clone());
+                client.any_revoked.store(true, Ordering::Release);
+                client.send(limit, |reply| {
+                    reply.push(3);
+                    reply.bulk(b"sunsubscribe");
+                    reply.bulk(channel);
+                    reply.integer(i64::from(left));
+                });
+            }
+            false
+        });
+    }
+
     /// Sends a message; returns how many got it. `limit` bounds each
     /// receiver's output.
     pub fn publish(

@@ -5,6 +5,7 @@ mod migrate;
 mod migration;
 mod nodes;
 mod routing;
+mod scan;
 mod show;
 mod slots;
 
@@ -22,6 +23,7 @@ pub const COMMANDS: &[&Command] = &[
     &routing::READONLY,
     &routing::READWRITE,
     &migrate::COMMAND,
+    &scan::COMMAND,
 ];
 
 /// CLUSTER subcommand

@@ -80,7 +80,8 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
     Ok(options)
 }
 
-fn type_named(name: &[u8]) -> Result<Option<ValueType>, CommandError> {
+/// The type that a client names.
+pub fn type_named(name: &[u8]) -> Result<Option<ValueType>, CommandError> {
     use ValueType::{Hash, List, Set, Stream, String, ZSet};
     let known = [String, List, Set, Hash, ZSet, Stream];
     match known.into_iter().find(|t| args::is(name, t.name())) {

@@ -100,6 +100,21 @@ fn send_if_no_replies(ctx: &mut Context<'_>, mark: usize) {
     }
 }
 
+/// Forgets shard channels whose slots have left: others have ended these
+/// subscriptions.
+#[cold]
+pub fn forget_revoked(session: &mut Session) {
+    let client = session.client.clone();
+    client.any_revoked.store(false, Ordering::Release);
+    for name in client.revoked.lock().drain(..) {
+        if session.subscriptions[Kind::Shard as usize].remove(&*name) {
+            let bytes = listed_bytes(&name);
+            client.held.subscribed.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+    publish_count(session, Kind::Shard);
+}
+
 /// Ends all subscriptions of a session without a word.
 pub fn leave_all(server: &Server, session: &mut Session) {
     for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {

@@ -491,7 +491,7 @@ impl Export {
         let mut changes = Vec::new();
         for client in self.server.clients.all() {
             let waiter = client.waiter.lock().clone();
-            for waiter in waiter {
+            if let Some(waiter) = waiter {
                 changes.extend(
                     waiter
                         .keys
