@@ -66,6 +66,9 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     server.acl.keep_current(session);
+    if session.client.any_revoked.load(Ordering::Acquire) {
+        crate::commands::pubsub::forget_revoked(session);
+    }
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
         if server.tracking.any() && session.reply_mode == ReplyMode::On {
@@ -74,6 +77,10 @@ pub fn dispatch(
         }
     }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
+        if error == CommandError::Paused {
+            session.postponed = true;
+            return Dispatched::NotRun;
+        }
         let place = match session.transaction {
             Some(_) => Place::Multi,
             None => Place::TopLevel,
@@ -101,6 +108,9 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     let waiting = call(server, session, reply, request);
+    if session.postponed {
+        return Dispatched::NotRun;
+    }
     // ASKING is for one command.
     session.routing.asking &= !asked;
     if server.tracking.any()
@@ -226,7 +236,7 @@ pub fn open_db(
     db.access = touches.then(|| server.settings.stamp(now_ms));
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
-    if session.replaying {
+    if session.replaying || session.routing.importing {
         db.expiry_mode = ExpiryMode::Ignore;
     } else if super::pause::is_on(server, now_ms) || server.replication.is_replica() {
         // Nothing changes during CLIENT PAUSE, not by expiry either; and what
@@ -319,6 +329,10 @@ fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let here = crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
     match here {
         Ok(()) => run(ctx, found, args),
+        Err(CommandError::Paused) => {
+            ctx.session.postponed = true;
+            true
+        }
         Err(error) => {
             reply_error(server, ctx.reply, &error);
             add(&server.stats.commands_of(found.number).rejected, 1);

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use redoubt_persistence::tree::ScanCursor;
 
+use crate::cluster::Cluster;
 use crate::connection::conclusion::{after, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{ExpiryMode, rows_of};
+
+use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::state::{Server, unix_ms};
 
@@ -104,12 +107,30 @@ fn expire_round(server: &'static Server, session: &mut Session, first: usize) ->
     first
 }
 
+/// Whether keys of others' slots may be coming into a stripe.
+fn importing(server: &'static Server, stripe: usize) -> Option<&'static Cluster> {
+    let cluster = server.cluster.as_ref()?;
+    let first = (stripe * SLOTS_PER_STRIPE) as u16;
+    let mut slots = first..first + SLOTS_PER_STRIPE as u16;
+    let foreign = cluster.migrations.has_foreign() && slots.any(|slot| cluster.is_foreign(slot));
+    foreign.then_some(cluster)
+}
+
 fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) -> usize {
     let mut set = StripeSet::default();
     set.add(stripe);
     let mut db = open_db(server, session, set, unix_ms());
-    let keys = db.remove_due(stripe, REMOVED_PER_HOLD);
-    let fields = db.remove_due_fields(stripe, FIELDS_PER_HOLD);
+    let (keys, fields) = match importing(server, stripe) {
+        None => (
+            db.remove_due(stripe, REMOVED_PER_HOLD),
+            db.remove_due_fields(stripe, FIELDS_PER_HOLD),
+        ),
+        Some(cluster) => {
+            // Until these slots are ours, their keys expire where they come from.
+            let ours = |entry: &Entry| !cluster.is_foreign(KeyRef::new(entry.key()).slot);
+            (db.remove_due_where(stripe, REMOVED_PER_HOLD, ours), 0)
+        }
+    };
     let removed = match fields {
         FIELDS_PER_HOLD => REMOVED_PER_HOLD,
         _ => keys.max(usize::from(fields > 0)),

@@ -93,6 +93,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     });
     let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
+    let fresh = meta.is_some() && identity.is_none();
     replication::prepare(server, &dir, identity)?;
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -105,6 +106,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     import::at_start(server)?;
     if let Some((listeners, queues)) = bus {
         crate::cluster::replicate::at_start(server);
+        if fresh {
+            crate::cluster::replicate::give_way(server);
+        }
         crate::cluster::keys::check_at_start(server);
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }

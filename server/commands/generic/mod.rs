@@ -21,6 +21,8 @@ mod type_of;
 mod walk;
 
 pub use object::is_lfu;
+pub use scan::type_named;
+pub use walk::Pattern;
 
 use super::command::Command;
 

@@ -65,6 +65,13 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     }
     let now_ms = ctx.now_ms();
     execute(ctx.server, ctx.session, ctx.reply, queued, now_ms);
+    if ctx.session.postponed {
+        // Tried again as a whole.
+        let count = queued.len() as i64;
+        ctx.session.client.queued.store(count, Ordering::Relaxed);
+        ctx.session.transaction = Some(transaction);
+        return Ok(());
+    }
     super::unwatch_all(ctx.server, ctx.session);
     Ok(())
 }
@@ -102,6 +109,10 @@ fn execute(
         return reply.null_array();
     }
     if let Err(error) = still_allowed(server, session, queued, &mut db) {
+        if error == CommandError::Paused {
+            session.postponed = true;
+            return;
+        }
         return reply_error(server, reply, &error);
     }
     reply.array(queued.len());

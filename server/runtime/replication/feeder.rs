@@ -38,6 +38,10 @@ const NEWLINES: Duration = Duration::from_millis(500);
 /// what it sent besides. The descriptor is duplicated, so that the caller can
 /// drop its own. False if the client has not asked, or can't be served.
 pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) -> bool {
+    if session.slot_import.is_some() {
+        session.client.closing.store(false, Ordering::Relaxed);
+        return crate::runtime::migration::import::take_over(server, session, rest);
+    }
     let Some(request) = session.stream_request.take() else {
         return false;
     };
@@ -54,13 +58,9 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
     given.is_ok()
 }
 
-fn start(
-    server: &'static Server,
-    client: Arc<Client>,
-    peer: Peer,
-    request: StreamRequest,
-    rest: Vec<u8>,
-) -> io::Result<()> {
+/// A connection's socket for a thread of its own, which may block on it. The
+/// caller's can be dropped.
+pub fn duplicate(client: &Client) -> io::Result<Socket> {
     // SAFETY: the connection still has the descriptor open; the duplicate is
     // a new one and owned here alone.
     let socket = unsafe {
@@ -71,6 +71,17 @@ fn start(
         Socket::from(OwnedFd::from_raw_fd(fd))
     };
     socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+fn start(
+    server: &'static Server,
+    client: Arc<Client>,
+    peer: Peer,
+    request: StreamRequest,
+    rest: Vec<u8>,
+) -> io::Result<()> {
+    let socket = duplicate(&client)?;
     socket.set_read_timeout(Some(LOOK))?;
     socket.set_write_timeout(Some(LOOK))?;
     client.replica.store(true, Ordering::Relaxed);

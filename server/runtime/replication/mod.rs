@@ -80,7 +80,7 @@ pub fn start(server: &'static Server) -> std::io::Result<()> {
 }
 
 /// Log and tree; a pure cache gets some for the purpose.
-fn storage(server: &'static Server) -> Result<&'static Storage, String> {
+pub(super) fn storage(server: &'static Server) -> Result<&'static Storage, String> {
     match server.any_storage() {
         Some(storage) => Ok(storage),
         None => scratch::enable(server),
