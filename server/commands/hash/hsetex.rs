@@ -166,6 +166,9 @@ fn set_and_expire(ctx: &mut Context<'_>, key: &[u8], data: &[&[u8]]) -> CommandR
         let fields = data.iter().step_by(2);
         effect.extend(fields.filter(|field| hash.remove(field)));
     }
+    if !was_there {
+        ctx.db.event(class::NEW, "new", key);
+    }
     for event in ["hset", "hexpire", "hexpired"] {
         ctx.db.event(class::HASH, event, key);
     }
