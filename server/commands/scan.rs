@@ -79,7 +79,11 @@ pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
         [] if zeros > 0 => 0,
         significant => number::parse_u64(significant).ok_or_else(invalid)?,
     };
-    Ok(if negative { value.wrapping_neg() } else { value })
+    Ok(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 /// Replies to a scan of a key that isn't there.

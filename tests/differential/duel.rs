@@ -69,6 +69,7 @@ impl Duel {
         self.theirs.send(&bytes);
         self.ours.send(&bytes);
         let mut replies = Vec::with_capacity(batch.len());
+        let (mut slowest, mut before) = ((0, 0), Instant::now());
         for at in 0..batch.len() {
             let reply = self.ours.try_read().map_err(|error| Mismatch {
                 what: What::Reply(first + at),
@@ -76,6 +77,8 @@ impl Duel {
                 theirs: String::new(),
             })?;
             replies.push(reply);
+            slowest = slowest.max((before.elapsed().as_millis(), at));
+            before = Instant::now();
         }
         let ours_ms = began.elapsed().as_millis();
         let theirs = batch.iter().map(|_| self.theirs.read());
@@ -83,7 +86,9 @@ impl Duel {
         let took_ms = began.elapsed().as_millis() as i64 + 1;
         self.drift_ms = self.drift_ms.max(took_ms);
         if took_ms > 2000 {
-            println!("a batch took {took_ms} ms; of these, up to our last reply {ours_ms}");
+            let culprit = batch[slowest.1].args.iter();
+            let culprit: Vec<_> = culprit.map(|arg| String::from_utf8_lossy(arg)).collect();
+            println!("a batch took {took_ms} ms, ours {ours_ms}, most of it {culprit:?}");
         }
         let mut before = None;
         for (at, ((ours, theirs), command)) in replies.iter().zip(batch).enumerate() {
@@ -226,11 +231,17 @@ pub fn show(reply: &Reply) -> String {
         Reply::Bulk(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
         Reply::Array(elements) | Reply::Set(elements) => {
             let shown: Vec<String> = elements.iter().map(show).collect();
-            let kind = if matches!(reply, Reply::Set(_)) { "~" } else { "" };
+            let kind = if matches!(reply, Reply::Set(_)) {
+                "~"
+            } else {
+                ""
+            };
             format!("{kind}[{}]", shown.join(", "))
         }
         Reply::Map(pairs) => {
-            let shown = pairs.iter().map(|(name, value)| show(name) + ": " + &show(value));
+            let shown = pairs
+                .iter()
+                .map(|(name, value)| show(name) + ": " + &show(value));
             format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
         }
         other => format!("{other:?}"),

@@ -54,7 +54,9 @@ impl Generator {
         };
         let families = FAMILIES.iter();
         Generator {
-            families: families.map(|(weight, list)| (*weight, parse(list))).collect(),
+            families: families
+                .map(|(weight, list)| (*weight, parse(list)))
+                .collect(),
             blocking: parse(BLOCKING),
         }
     }
@@ -74,12 +76,18 @@ impl Generator {
                 let subcommand = *random.choose(&["GETKEYS", "GETKEYSANDFLAGS"]);
                 let mut args = vec![b"COMMAND".to_vec(), subcommand.into()];
                 args.extend(inner);
-                out.push(Command { args, rule: Rule::Exact });
+                out.push(Command {
+                    args,
+                    rule: Rule::Exact,
+                });
             }
             8 => {
                 let mut args: Vec<Vec<u8>> = vec!["ACL".into(), "DRYRUN".into(), "default".into()];
                 args.extend(self.any(random).args);
-                out.push(Command { args, rule: Rule::Exact });
+                out.push(Command {
+                    args,
+                    rule: Rule::Exact,
+                });
             }
             _ => {
                 let command = self.any(random);
@@ -105,7 +113,10 @@ impl Generator {
 
     fn transaction(&self, random: &mut Random, out: &mut Vec<Command>) {
         if random.percent(30) {
-            out.push(Command::exact(&[b"WATCH", &values::draw("k", random)[..]]));
+            out.push(Command::exact(&[
+                b"WATCH",
+                &values::draw("watched", random)[..],
+            ]));
         }
         if random.percent(20) {
             out.push(self.any(random));
@@ -118,7 +129,11 @@ impl Generator {
             };
             out.push(command);
         }
-        out.push(Command::exact(&[if random.percent(93) { "EXEC" } else { "DISCARD" }]));
+        out.push(Command::exact(&[if random.percent(93) {
+            "EXEC"
+        } else {
+            "DISCARD"
+        }]));
     }
 }
 

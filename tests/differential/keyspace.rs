@@ -102,7 +102,12 @@ fn ask(client: &mut Client, questions: &[&[&[u8]]]) -> Vec<Reply> {
 /// What XINFO tells of a stream without the figures of its representation, and without when
 /// consumers were active, which a restart may not know.
 fn unsized_stream(reply: &Reply) -> Reply {
-    const OWN: [&str; 4] = ["radix-tree-keys", "radix-tree-nodes", "seen-time", "active-time"];
+    const OWN: [&str; 4] = [
+        "radix-tree-keys",
+        "radix-tree-nodes",
+        "seen-time",
+        "active-time",
+    ];
     match reply {
         Reply::Map(pairs) => Reply::Map(
             pairs

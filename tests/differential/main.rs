@@ -93,7 +93,11 @@ fn signature(arena: &Arena, mismatch: &Mismatch) -> String {
     match &mismatch.what {
         What::Reply(at) => {
             let name = String::from_utf8_lossy(&arena.duel.history[*at].args[0]).to_uppercase();
-            format!("{name} {} {}", start(&mismatch.ours), start(&mismatch.theirs))
+            format!(
+                "{name} {} {}",
+                start(&mismatch.ours),
+                start(&mismatch.theirs)
+            )
         }
         _ => format!("{:?}", mismatch.what),
     }
@@ -104,8 +108,14 @@ fn report(arena: &mut Arena, mismatch: &Mismatch, seed: u64, epoch: usize) {
     println!("  ours:   {}\n  theirs: {}", mismatch.ours, mismatch.theirs);
     println!("  repeat: scripts/differential --seed {seed} --commands {epoch} --epoch {epoch}");
     match shrink::shrink(arena, mismatch) {
-        Some(commands) => println!("  fewest commands:\n{}", shrink::script(&commands)),
-        None => println!("  (not shown by the same commands again: it depends on time, or on a step)"),
+        Some(commands) => println!(
+            "  fewest commands found, the last of {}:\n{}",
+            commands.len(),
+            shrink::script(&commands[commands.len().saturating_sub(40)..])
+        ),
+        None => {
+            println!("  (not shown by the same commands again: it depends on time, or on a step)")
+        }
     }
 }
 

@@ -39,7 +39,11 @@ impl Settings {
         for name in names {
             directives.push((name, random.choose(&["3", "8", "128"]).to_string()));
         }
-        for name in ["hash-max-listpack-value", "set-max-listpack-value", "zset-max-listpack-value"] {
+        for name in [
+            "hash-max-listpack-value",
+            "set-max-listpack-value",
+            "zset-max-listpack-value",
+        ] {
             directives.push((name, random.choose(&["8", "64"]).to_string()));
         }
         let lists = random.choose(&["-2", "4", "128"]).to_string();
@@ -63,7 +67,10 @@ impl Arena {
     /// Starts the servers.
     pub fn start(with_replica: bool) -> Arena {
         let ours = Server::start(&["--enable-debug-command", "yes"]);
-        let theirs = Server::start_peer(Peer::Valkey, &["--save", "", "--enable-debug-command", "yes"]);
+        let theirs = Server::start_peer(
+            Peer::Valkey,
+            &["--save", "", "--enable-debug-command", "yes"],
+        );
         let port = ours.port().to_string();
         let follow = ["--replicaof", "127.0.0.1", &port];
         Arena {
@@ -81,7 +88,12 @@ impl Arena {
         self.duel = Duel::new(self.ours.client(), self.theirs.client());
         self.duel.drift_ms = drift_ms;
         for client in [&mut self.duel.ours, &mut self.duel.theirs] {
-            for command in ["FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", "CONFIG RESETSTAT"] {
+            for command in [
+                "FLUSHALL",
+                "SCRIPT FLUSH",
+                "FUNCTION FLUSH",
+                "CONFIG RESETSTAT",
+            ] {
                 let words: Vec<&str> = command.split(' ').collect();
                 client.command(&words);
             }

@@ -19,7 +19,7 @@ pub enum Rule {
     ScanPairs,
     /// A cursor and pairs with a number each, in any order.
     ScanScores,
-    /// The name of an encoding. What makes a short string "raw" is not followed in all cases.
+    /// The name of an encoding. Which of its three a string has is not followed in all cases.
     Encoding,
     /// Integers may differ by what the clocks drifted.
     Drift,
@@ -51,9 +51,10 @@ pub fn same(rule: Rule, ours: &Reply, theirs: &Reply, drift_ms: i64) -> bool {
         Rule::Scan => same_scan(ours, theirs, 1),
         Rule::ScanPairs => same_scan(ours, theirs, 2),
         Rule::ScanScores => same_scan(&numbers(ours), &numbers(theirs), 2),
-        Rule::Encoding => [ours, theirs]
-            .into_iter()
-            .all(|reply| [Reply::bulk("raw"), Reply::bulk("embstr")].contains(reply)),
+        Rule::Encoding => {
+            let strings = ["int", "raw", "embstr"].map(Reply::bulk);
+            strings.contains(ours) && strings.contains(theirs)
+        }
         Rule::Drift => drifted(ours, theirs, drift_ms),
         Rule::Shape => same_type(ours, theirs),
         Rule::Member => match (elements(ours), elements(theirs)) {
@@ -134,7 +135,9 @@ fn nested(reply: &Reply) -> Reply {
         }
         Reply::Set(elements) => Reply::Set(sorted_elements(elements, 1)),
         Reply::Map(pairs) => {
-            let pairs = pairs.iter().map(|(name, value)| (name.clone(), nested(value)));
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (name.clone(), nested(value)));
             sorted(&Reply::Map(pairs.collect()), 1)
         }
         other => other.clone(),
@@ -150,11 +153,13 @@ fn sorted_elements(elements: &[Reply], width: usize) -> Vec<Reply> {
 fn drifted(ours: &Reply, theirs: &Reply, drift_ms: i64) -> bool {
     match (ours, theirs) {
         (Reply::Integer(ours), Reply::Integer(theirs)) => {
-            ours == theirs || (*ours >= 0 && *theirs >= 0 && ours.abs_diff(*theirs) <= drift_ms as u64)
+            ours == theirs
+                || (*ours >= 0 && *theirs >= 0 && ours.abs_diff(*theirs) <= drift_ms as u64)
         }
         (Reply::Array(ours), Reply::Array(theirs)) => {
             let pairs = ours.iter().zip(theirs);
-            ours.len() == theirs.len() && pairs.fold(true, |all, (a, b)| all && drifted(a, b, drift_ms))
+            ours.len() == theirs.len()
+                && pairs.fold(true, |all, (a, b)| all && drifted(a, b, drift_ms))
         }
         (ours, theirs) => ours == theirs,
     }
@@ -163,7 +168,8 @@ fn drifted(ours: &Reply, theirs: &Reply, drift_ms: i64) -> bool {
 /// The reply of XPENDING or XINFO without what depends on when something was seen.
 pub fn masked(reply: &Reply) -> Reply {
     const TIMES: [&str; 4] = ["idle", "inactive", "seen-time", "active-time"];
-    let is_time = |name: &Reply| matches!(name, Reply::Bulk(text) if TIMES.iter().any(|time| is(text, time)));
+    let is_time =
+        |name: &Reply| matches!(name, Reply::Bulk(text) if TIMES.iter().any(|time| is(text, time)));
     let mask = |value: &Reply| match value {
         Reply::Integer(number) if *number >= 0 => Reply::Integer(0),
         other => other.clone(),
@@ -181,7 +187,12 @@ pub fn masked(reply: &Reply) -> Reply {
         Reply::Array(elements) => {
             // An entry that is pending: [id, consumer, time, count] or [id, time, count].
             let pending = match &elements[..] {
-                [Reply::Bulk(_), Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => Some(2),
+                [
+                    Reply::Bulk(_),
+                    Reply::Bulk(_),
+                    Reply::Integer(_),
+                    Reply::Integer(_),
+                ] => Some(2),
                 [Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => Some(1),
                 _ => None,
             };

@@ -1,8 +1,13 @@
 //! Finds a short list of commands that shows a difference.
 
+use std::time::{Duration, Instant};
+
 use super::duel::{Mismatch, What};
 use super::generator::Command;
 use super::{keyspace, match_up};
+
+/// How long to look for fewer commands.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Removes commands from the history as long as the difference stays. None if the history,
 /// repeated at once, does not show it: then it depends on time.
@@ -16,10 +21,11 @@ pub fn shrink(arena: &mut match_up::Arena, mismatch: &Mismatch) -> Option<Vec<Co
     if !shows(arena, &commands, mismatch) {
         return None;
     }
+    let deadline = Instant::now() + PATIENCE;
     let mut size = commands.len() / 2;
-    while size > 0 {
+    while size > 0 && Instant::now() < deadline {
         let mut at = 0;
-        while at < commands.len() {
+        while at < commands.len() && Instant::now() < deadline {
             let mut fewer = commands.clone();
             fewer.drain(at..(at + size).min(commands.len()));
             if !fewer.is_empty() && shows(arena, &fewer, mismatch) {
@@ -67,6 +73,16 @@ pub fn script(commands: &[Command]) -> String {
         });
         format!("\"{}\"", escaped.collect::<String>())
     };
-    let line = |command: &Command| command.args.iter().map(quoted).collect::<Vec<_>>().join(" ");
-    commands.iter().map(|command| line(command) + "\n").collect()
+    let line = |command: &Command| {
+        command
+            .args
+            .iter()
+            .map(quoted)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    commands
+        .iter()
+        .map(|command| line(command) + "\n")
+        .collect()
 }

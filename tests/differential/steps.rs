@@ -46,7 +46,9 @@ fn pop_at_random(duel: &mut Duel, random: &mut Random) -> Result<(), Mismatch> {
             bytes.collect()
         }
     };
-    let genuine = popped(&ours).iter().all(|member| all.contains(&Reply::bulk(member)));
+    let genuine = popped(&ours)
+        .iter()
+        .all(|member| all.contains(&Reply::bulk(member)));
     assert!(genuine, "SPOP gave what was not in the set: {ours:?}");
     if popped(&ours).is_empty() {
         return Ok(());
@@ -58,7 +60,8 @@ fn pop_at_random(duel: &mut Duel, random: &mut Random) -> Result<(), Mismatch> {
     };
     duel.ours.command(&with("SADD", popped(&ours)));
     duel.theirs.command(&with("SADD", popped(&theirs)));
-    duel.both(&Command::exact(&with("SREM", popped(&ours)))).map(drop)
+    duel.both(&Command::exact(&with("SREM", popped(&ours))))
+        .map(drop)
 }
 
 /// A key whose time is over is gone, whoever looks.
@@ -82,7 +85,8 @@ fn expire_fields(duel: &mut Duel, random: &mut Random) -> Result<(), Mismatch> {
     let length: [&[u8]; 2] = [b"HLEN", &key];
     let equal = |duel: &mut Duel| duel.ours.command(&length) == duel.theirs.command(&length);
     eventually("expired fields are removed", || equal(duel));
-    duel.both(&Command::of(Rule::Pairs, &[b"HGETALL", &key[..]])).map(drop)
+    duel.both(&Command::of(Rule::Pairs, &[b"HGETALL", &key[..]]))
+        .map(drop)
 }
 
 /// Either server restores the other's dump of a key.

@@ -54,7 +54,7 @@ const STRINGS: &[(Rule, &str)] = &[
     (Exact, "(MSET|MSETNX) {<s> <v>}"),
     (
         Exact,
-        "MSETEX #{<s> <v>} [NX|XX] [EX <ttl>|PX <pttl>|EXAT <at>|PXAT <pat>|KEEPTTL]",
+        "MSETEX #{<s> <v>} [NX|XX] [EX <ttl>|PX <pttl>|KEEPTTL]",
     ),
     (
         Exact,
@@ -106,12 +106,18 @@ const KEYS: &[(Rule, &str)] = &[
         Exact,
         "SORT_RO <sortable> [ALPHA] [LIMIT <n> <n>] [GET <sortby>]",
     ),
-    (Scan, "SCAN 0 COUNT 100000 [MATCH <glob>] [TYPE (string|hash|LIST|zset|none)]"),
+    (
+        Scan,
+        "SCAN 0 COUNT 100000 [MATCH <glob>] [TYPE (string|hash|LIST|zset|none)]",
+    ),
     (Shape, "SCAN <odd> [COUNT <odd>] [MATCH <glob>]"),
     (Exact, "SELECT <db>"),
     (Exact, "SWAPDB <db> <db>"),
     (Exact, "FLUSHDB [ASYNC|SYNC|BAD]"),
-    (Exact, "RESTORE <k> <pttl> <v> [REPLACE] [ABSTTL] [IDLETIME <n>] [FREQ <n>]"),
+    (
+        Exact,
+        "RESTORE <k> <pttl> <v> [REPLACE] [ABSTTL] [IDLETIME <n>] [FREQ <n>]",
+    ),
 ];
 
 const HASHES: &[(Rule, &str)] = &[
@@ -203,10 +209,7 @@ const SETS: &[(Rule, &str)] = &[
 ];
 
 const SORTED_SETS: &[(Rule, &str)] = &[
-    (
-        Exact,
-        "ZADD <z> [NX|XX] [GT|LT] [CH] {<score> <m>}",
-    ),
+    (Exact, "ZADD <z> [NX|XX] [GT|LT] [CH] {<score> <m>}"),
     (Exact, "ZADD <z> {<score> <m>}"),
     (Exact, "ZADD <z> [NX|XX|GT|LT] [CH] INCR <score> <m>"),
     (Exact, "ZINCRBY <z> <score> <m>"),
@@ -246,7 +249,10 @@ const SORTED_SETS: &[(Rule, &str)] = &[
         "ZREVRANGEBYSCORE <z> <max> <min> [WITHSCORES] [LIMIT <n> <i>]",
     ),
     (Exact, "ZRANGEBYLEX <y> <lexmin> <lexmax> [LIMIT <n> <i>]"),
-    (Exact, "ZREVRANGEBYLEX <y> <lexmax> <lexmin> [LIMIT <n> <i>]"),
+    (
+        Exact,
+        "ZREVRANGEBYLEX <y> <lexmax> <lexmin> [LIMIT <n> <i>]",
+    ),
     (Exact, "ZREMRANGEBYRANK <z> <i> <i>"),
     (Exact, "ZREMRANGEBYSCORE <z> <min> <max>"),
     (Exact, "ZREMRANGEBYLEX <y> <lexmin> <lexmax>"),
@@ -256,7 +262,10 @@ const SORTED_SETS: &[(Rule, &str)] = &[
         Exact,
         "(ZUNION|ZINTER) #{<z>} [WEIGHTS {<float>}] [AGGREGATE (SUM|MIN|MAX|AVG)] [WITHSCORES]",
     ),
-    (Exact, "(ZUNION|ZINTER) 2 (<z>|<t>) <z> WEIGHTS <float> <float> WITHSCORES"),
+    (
+        Exact,
+        "(ZUNION|ZINTER) 2 (<z>|<t>) <z> WEIGHTS <float> <float> WITHSCORES",
+    ),
     (
         Exact,
         "(ZUNIONSTORE|ZINTERSTORE) <z> #{(<z>|<t>)} [WEIGHTS {<float>}] [AGGREGATE (SUM|MIN|MAX)]",
@@ -280,7 +289,10 @@ const STREAMS: &[(Rule, &str)] = &[
     (Exact, "XTRIM <x> (MAXLEN|MINID) [=|~] <n> [LIMIT <n>]"),
     (Exact, "XREAD [COUNT <n>] STREAMS <x> <id>"),
     (Exact, "XREAD [COUNT <n>] STREAMS <x> <x> <id> <id>"),
-    (Exact, "XSETID <x> <id> [ENTRIESADDED <n>] [MAXDELETEDID <id>]"),
+    (
+        Exact,
+        "XSETID <x> <id> [ENTRIESADDED <n>] [MAXDELETEDID <id>]",
+    ),
     (
         Exact,
         "XGROUP CREATE <x> <group> <id> [MKSTREAM] [ENTRIESREAD <n>]",
@@ -356,7 +368,10 @@ const HYPERLOGLOG: &[(Rule, &str)] = &[
 
 const SCRIPTS: &[(Rule, &str)] = &[
     (Exact, "(EVAL|EVAL_RO) <script> #{<k>} {<v>}"),
-    (Exact, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db #{<k>}"),
+    (
+        Exact,
+        "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db #{<k>}",
+    ),
     (Exact, "SCRIPT (LOAD|EXISTS) <script>"),
     (Exact, "SCRIPT FLUSH [SYNC|ASYNC|BAD]"),
     (Exact, "(FCALL|FCALL_RO) <function> #{<k>} {<v>}"),
@@ -380,7 +395,7 @@ const SERVER: &[(Rule, &str)] = &[
     (Exact, "CLIENT NO-TOUCH (ON|OFF|MAYBE)"),
     (Exact, "CLIENT UNBLOCK <odd> [TIMEOUT|ERROR]"),
     (Exact, "(UNWATCH|DISCARD|EXEC)"),
-    (Exact, "WATCH {<k>}"),
+    (Exact, "WATCH {<watched>}"),
     (Exact, "CONFIG SET nonesuch <v>"),
     (Exact, "OBJECT <odd> <k>"),
     (Exact, "NOSUCHCOMMAND {<v>}"),

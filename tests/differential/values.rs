@@ -81,6 +81,12 @@ pub fn draw(kind: &str, random: &mut Random) -> Vec<u8> {
             2 | 3 => format!("y:{}", random.below(3)),
             _ => format!("l:{}", random.below(KEYS_OF_A_TYPE)),
         }),
+        // No streams: a group's making counts as a change here.
+        "watched" => text(format!(
+            "{}:{}",
+            random.choose(&TYPES[..5]),
+            random.below(4)
+        )),
         "v" => value(random),
         "m" => member(random),
         "e" => match random.below(4) {
@@ -183,8 +189,14 @@ fn integer(random: &mut Random) -> Vec<u8> {
 fn float(random: &mut Random) -> Vec<u8> {
     match random.below(20) {
         0 => odd(random),
-        1 => text(*random.choose(&["1e17", "1.7e308", "-1.7e308", "5e-324", "0.1", "3.0", "1e21"])),
-        2..=8 => text(format!("{}.{}", random.between(-20, 20), random.below(1000))),
+        1 => text(*random.choose(&[
+            "1e17", "1.7e308", "-1.7e308", "5e-324", "0.1", "3.0", "1e21",
+        ])),
+        2..=8 => text(format!(
+            "{}.{}",
+            random.between(-20, 20),
+            random.below(1000)
+        )),
         _ => text(random.between(-10, 20).to_string()),
     }
 }

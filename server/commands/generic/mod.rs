@@ -20,6 +20,8 @@ mod ttl;
 mod type_of;
 mod walk;
 
+pub use access::database;
+
 pub use object::is_lfu;
 
 use super::command::Command;

@@ -140,7 +140,8 @@ fn set(
 ) -> CommandResult {
     let hash = ctx.db.hash_or_new(key)?;
     let longest = data.iter().map(|word| word.len()).max().unwrap_or(0);
-    hash.prepare(data.len() / 2, longest);
+    // A field that comes twice must not count twice here.
+    hash.prepare(0, longest);
     for pair in data.chunks_exact(2) {
         match expiration {
             Expiration::Word => hash.set_keeping_expiry(pair[0], pair[1]),
