@@ -86,6 +86,7 @@ pub fn dispatch(
             None => Place::TopLevel,
         };
         super::gate::note_refusal(server, session, command, request.args, (&error, place));
+        let error = refused_exec(server, session, command, error);
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
         }
@@ -140,13 +141,7 @@ fn gives_way(
         Verdict::Free => return false,
         Verdict::Wait => session.postponed = true,
         Verdict::Busy(error) => {
-            let mut error = error;
-            if command.name == "exec" && session.transaction.is_some() {
-                crate::commands::transaction::abandon(server, session);
-                error = CommandError::text(format!(
-                    "EXECABORT Transaction discarded because of: {error}"
-                ));
-            }
+            let error = refused_exec(server, session, command, error);
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
@@ -155,6 +150,26 @@ fn gives_way(
         }
     }
     true
+}
+
+/// An EXEC that is refused gives its transaction up.
+fn refused_exec(
+    server: &Server,
+    session: &mut Session,
+    command: &Command,
+    error: CommandError,
+) -> CommandError {
+    if command.name != "exec" {
+        return error;
+    }
+    if session.transaction.is_some() {
+        crate::commands::transaction::abandon(server, session);
+    }
+    let text = error.to_string();
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    CommandError::text(format!(
+        "EXECABORT Transaction discarded because of: {reason}"
+    ))
 }
 
 /// The commands that MULTI doesn't queue.
@@ -233,7 +248,8 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then(|| server.settings.stamp(now_ms));
+    db.birth = Some(server.settings.stamp(now_ms));
+    db.access = db.birth.filter(|_| touches);
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
     if session.replaying || session.routing.importing {

@@ -6,8 +6,8 @@ use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::scan::cursor;
 use crate::keyspace::entry::{Entry, ValueType};
-use crate::number::parse_u64;
 use crate::resp::reply::ReplyBuffer;
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
@@ -52,7 +52,7 @@ impl Options<'_> {
 }
 
 fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-    let cursor = parse_u64(args[1]).ok_or_else(|| CommandError::err("invalid cursor"))?;
+    let cursor = cursor(args[1])?;
     let mut options = Options {
         cursor,
         pattern: Pattern::new(None),

@@ -54,8 +54,9 @@ impl Db<'_> {
         match share.tables[slot].find_place(key.hash, key.bytes) {
             Some(mut place) => {
                 let old = place.get();
-                if let Some(access) = access {
-                    entry.touch_as(&old, access);
+                match access {
+                    Some(access) => entry.touch_as(&old, access),
+                    None => entry.set_access(old.access()),
                 }
                 old_expiry = old.expire_at_ms();
                 let frozen = old.is_dirty(1 - parity);
@@ -78,7 +79,7 @@ impl Db<'_> {
                 }
             }
             None => {
-                if let Some(access) = access {
+                if let Some(access) = access.or(self.birth) {
                     entry.touch(access);
                 }
                 if tracking {
