@@ -50,8 +50,11 @@ impl fmt::Display for Corrupt {
 /// Which fields a line shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum For {
-    /// CLUSTER NODES.
-    Client,
+    /// CLUSTER NODES, to a client that is connected over IPv6 or not.
+    Client {
+        /// Over IPv6.
+        v6: bool,
+    },
     /// The file.
     File,
 }
@@ -65,13 +68,17 @@ pub fn line(table: &Table, myself: NodeKey, key: NodeKey, reader: For) -> String
     let Address {
         ip, port, bus_port, ..
     } = &node.address;
+    let ip = match reader {
+        For::Client { v6 } => node.client_ip(v6),
+        For::File => ip,
+    };
     let _ = write!(out, "{} {ip}:{port}@{bus_port}", node.id);
     match reader {
         For::File => put_fields(&mut out, node),
-        For::Client if !node.host_name.is_empty() => {
+        For::Client { .. } if !node.host_name.is_empty() => {
             let _ = write!(out, ",{}", node.host_name);
         }
-        For::Client => {}
+        For::Client { .. } => {}
     }
     let primary = node.primary.and_then(|key| table.get(key));
     let epoch = primary.unwrap_or(node).config_epoch;

@@ -128,6 +128,18 @@ impl Node {
         self.flags.any(flags)
     }
 
+    /// The address that clients are told, by the family that they use.
+    pub fn client_ip(&self, v6: bool) -> &str {
+        let announced = match v6 {
+            true => &self.client_ipv6,
+            false => &self.client_ipv4,
+        };
+        match announced.is_empty() {
+            true => &self.address.ip,
+            false => announced,
+        }
+    }
+
     /// Whether it is a primary that serves slots: those vote.
     pub fn votes(&self) -> bool {
         self.is(Flags::PRIMARY) && self.slot_count > 0

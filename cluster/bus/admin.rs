@@ -363,7 +363,11 @@ impl Bus {
         let key = self.known(id).ok_or(Refusal::UnknownNode(id.into()))?;
         match self.node_is(key, Flags::REPLICA) {
             true => Err(Refusal::NotPrimary),
-            false => Ok(self.table.replicas(key).map(|(key, _)| key).collect()),
+            false => {
+                let mut found: Vec<_> = self.table.replicas(key).collect();
+                found.sort_by_key(|(_, node)| node.id);
+                Ok(found.into_iter().map(|(key, _)| key).collect())
+            }
         }
     }
 

@@ -141,8 +141,9 @@ impl Bus {
             ..Election::default()
         };
         let delay_ms = at_ms - self.now_ms;
+        let offset = self.my_offset();
         self.note(format!(
-            "An election begins in {delay_ms} ms (replica rank {rank}, failed-primary rank {failed_rank})"
+            "Start of election in {delay_ms} ms (rank #{rank}, failed-primary rank #{failed_rank}, offset {offset})"
         ));
         self.tell_siblings(primary);
         if self.manual.is_on() {

@@ -26,11 +26,24 @@ impl Bus {
             return;
         };
         if failing {
-            node.reports.insert(reporter, now_ms);
+            if node.reports.insert(reporter, now_ms).is_none() {
+                let (reporter, node) = (self.name(reporter), self.name(key));
+                self.note(format!(
+                    "Node {reporter} reported node {node} as not reachable"
+                ));
+            }
             self.conclude_failure(key);
         } else {
             node.reports.remove(&reporter);
         }
+    }
+
+    /// A node's id and its name for people, for notes.
+    fn name(&self, key: NodeKey) -> String {
+        let node = self.node(key);
+        node.map_or_else(String::new, |node| {
+            format!("{} ({})", node.id, node.human_name)
+        })
     }
 
     /// How many voting primaries report a node as failing.

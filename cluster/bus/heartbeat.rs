@@ -11,7 +11,7 @@ use crate::table::{LinkId, Node, NodeKey};
 
 impl Bus {
     pub(super) fn received(&mut self, link: LinkId, packet: &[u8]) {
-        if !self.links.contains_key(&link) {
+        if !self.links.contains_key(&link) || self.is_lost(link, packet) {
             return;
         }
         let message = match decode(packet) {

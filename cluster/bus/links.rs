@@ -260,12 +260,12 @@ impl Bus {
         self.finish();
     }
 
-    /// Connections as CLUSTER LINKS lists them: whether this node opened it,
-    /// the other node, and since when (Unix milliseconds).
-    pub fn links(&self) -> Vec<(bool, NodeKey, u64)> {
+    /// Connections as CLUSTER LINKS lists them: with the other node, and since
+    /// when (Unix milliseconds).
+    pub fn links(&self) -> Vec<(LinkId, NodeKey, u64)> {
         self.links
             .iter()
-            .filter_map(|(id, link)| Some((!id.is_inbound(), link.node?, link.created_ms)))
+            .filter_map(|(id, link)| Some((*id, link.node?, link.created_ms)))
             .filter(|(_, key, _)| self.node(*key).is_some())
             .collect()
     }

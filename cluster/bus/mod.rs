@@ -21,6 +21,7 @@
 
 mod admin;
 mod claims;
+mod debug;
 mod election;
 mod failure;
 mod gossip;
@@ -215,6 +216,7 @@ pub struct Bus {
     version: u64,
     stats: Stats,
     denials: BTreeMap<Denial, u64>,
+    losses: debug::Losses,
 }
 
 impl Bus {
@@ -255,6 +257,7 @@ impl Bus {
             version: 0,
             stats: Stats::default(),
             denials: BTreeMap::new(),
+            losses: debug::Losses::default(),
         };
         bus.announce_myself();
         bus.follow_primary(false);

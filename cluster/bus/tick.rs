@@ -12,6 +12,10 @@ pub(super) const PERIOD_MS: u64 = 100;
 const HANDSHAKE_MIN_MS: u64 = 1000;
 /// Ticks between two PINGs to a node drawn at random.
 const RANDOM_PING_TICKS: u64 = 10;
+/// Voting primaries PING each other after this part of the node timeout, ...
+const WATCH_PART: u64 = 10;
+/// ... or after so long for each of them, whichever is longer.
+const WATCH_MS_PER_VOTER: u64 = 20;
 /// Nodes drawn, of which the one that was silent the longest gets the PING.
 const RANDOM_PING_CHOICES: usize = 5;
 
@@ -83,6 +87,17 @@ impl Bus {
         self.links.get(&link).is_some_and(|link| link.connected)
     }
 
+    /// How long a node may be silent before it is sent a PING, if that is
+    /// shorter than the usual time: voting primaries look after each other
+    /// more often, so that the node timeout begins soon after a failure. The
+    /// more there are, the less often.
+    fn watch_ms(&self, key: NodeKey) -> Option<u64> {
+        let watched = self.me().votes() && self.node(key).is_some_and(Node::votes);
+        let of_timeout_ms = self.options.node_timeout_ms / WATCH_PART;
+        let of_size_ms = self.size() as u64 * WATCH_MS_PER_VOTER;
+        watched.then_some(of_timeout_ms.max(of_size_ms))
+    }
+
     fn tend_node(&mut self, key: NodeKey) {
         let (now_ms, timeout_ms) = (self.now_ms, self.options.node_timeout_ms);
         let Some(node) = self.node(key) else { return };
@@ -93,12 +108,13 @@ impl Bus {
         let data_ms = node.data_received_ms;
         let link = node.link;
         let old = |at_ms: u64, limit_ms: u64| now_ms.saturating_sub(at_ms) > limit_ms;
-        // Perhaps only the connection is broken.
+        // Perhaps only the connection is broken. What the node sends over its
+        // own connection speaks against that, but not for ever.
         if let (Some(link), Some(ping_ms)) = (link, ping_ms)
             && let Some(made) = self.links.get(&link)
             && old(made.created_ms, timeout_ms)
             && old(ping_ms, timeout_ms / 2)
-            && old(data_ms, timeout_ms / 2)
+            && (old(data_ms, timeout_ms / 2) || old(ping_ms, timeout_ms))
         {
             self.close(link);
         }
@@ -107,8 +123,11 @@ impl Bus {
             0 => timeout_ms / 2,
             explicit => explicit,
         };
+        let watched = self
+            .watch_ms(key)
+            .is_some_and(|limit_ms| old(data_ms, limit_ms));
         if let (Some(link), None) = (link, ping_ms)
-            && old(pong_ms, interval_ms)
+            && (old(pong_ms, interval_ms) || watched)
         {
             return self.send_heartbeat(link, Kind::Ping);
         }

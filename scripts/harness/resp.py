@@ -20,8 +20,8 @@ def encode(*arguments):
 class Client:
     """One connection. Bulk strings come as bytes, errors inside arrays as ReplyError values."""
 
-    def __init__(self, port, timeout_s=30.0):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+    def __init__(self, port, timeout_s=30.0, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = self.socket.makefile("rb")
 

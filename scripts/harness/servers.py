@@ -144,11 +144,54 @@ class Server:
         return total * TICK_US
 
     def rss_anon_bytes(self):
-        with open("/proc/%d/status" % self.process.pid) as status:
-            for line in status:
-                if line.startswith("RssAnon:"):
-                    return int(line.split()[1]) * 1024
-        raise RuntimeError("no RssAnon in /proc/PID/status")
+        return _kilobytes("/proc/%d/status" % self.process.pid, "RssAnon:")
+
+    def anonymous_bytes_with_children(self):
+        """Anonymous memory of the process and its children; what they share counts once."""
+        pids = [self.process.pid]
+        for listing in glob.glob("/proc/%d/task/*/children" % self.process.pid):
+            with open(listing) as file:
+                pids += map(int, file.read().split())
+        total = 0
+        for pid in pids:
+            try:
+                total += _kilobytes("/proc/%d/smaps_rollup" % pid, "Pss_Anon:")
+            except (OSError, RuntimeError):
+                pass  # ended meanwhile
+        return total
+
+
+class Parked:
+    """Runs one of two servers at a time, so that the other takes nothing off the core."""
+
+    def __init__(self, servers):
+        self.servers = servers
+
+    def __enter__(self):
+        for server in self.servers:
+            server.start()
+            server.process.send_signal(signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.remove()
+
+    def on(self, server, action):
+        server.process.send_signal(signal.SIGCONT)
+        try:
+            return action(server)
+        finally:
+            server.process.send_signal(signal.SIGSTOP)
+
+
+def _kilobytes(path, name):
+    """A figure of a file in /proc, in bytes."""
+    with open(path) as file:
+        for line in file:
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("no %s in %s" % (name, path))
 
 
 def _stat(pid):

@@ -23,19 +23,12 @@ pub const HOST_NAME: u8 = 1;
 pub const UNKNOWN: u8 = 2;
 
 /// The address that clients are told; None for "the one you know".
-pub fn endpoint<'a>(cluster: &Cluster, node: &'a Node) -> Option<&'a str> {
+pub fn endpoint<'a>(cluster: &Cluster, node: &'a Node, v6: bool) -> Option<&'a str> {
     match cluster.endpoint.load(Ordering::Relaxed) {
         HOST_NAME if node.host_name.is_empty() => Some("?"),
         HOST_NAME => Some(&node.host_name),
         UNKNOWN => None,
-        _ => Some(client_ip(node)),
-    }
-}
-
-fn client_ip(node: &Node) -> &str {
-    match node.client_ipv4.is_empty() {
-        true => &node.address.ip,
-        false => &node.client_ipv4,
+        _ => Some(node.client_ip(v6)),
     }
 }
 
@@ -88,7 +81,11 @@ pub fn info(cluster: &Cluster, bus: &Bus) -> String {
     field("stats_pubsub_bytes_received", &0);
     field("stats_module_bytes_sent", &0);
     field("stats_module_bytes_received", &0);
-    text.push_str("total_cluster_links_buffer_limit_exceeded:0\r\n");
+    let exceeded = cluster.queues.exceeded();
+    let _ = write!(
+        text,
+        "total_cluster_links_buffer_limit_exceeded:{exceeded}\r\n"
+    );
     text
 }
 
@@ -105,26 +102,26 @@ fn messages(
 }
 
 /// CLUSTER NODES.
-pub fn nodes(bus: &Bus) -> String {
+pub fn nodes(bus: &Bus, v6: bool) -> String {
     let mut text = String::new();
     for (key, _) in bus.table().iter() {
-        text.push_str(&line(bus.table(), bus.myself(), key, For::Client));
+        text.push_str(&line(bus.table(), bus.myself(), key, For::Client { v6 }));
         text.push('\n');
     }
     text
 }
 
 /// CLUSTER REPLICAS.
-pub fn replicas(bus: &Bus, keys: &[NodeKey], reply: &mut ReplyBuffer) {
+pub fn replicas(bus: &Bus, keys: &[NodeKey], v6: bool, reply: &mut ReplyBuffer) {
     reply.array(keys.len());
     for key in keys {
-        let text = line(bus.table(), bus.myself(), *key, For::Client);
+        let text = line(bus.table(), bus.myself(), *key, For::Client { v6 });
         reply.bulk(text.as_bytes());
     }
 }
 
 /// CLUSTER SLOTS.
-pub fn slots(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
+pub fn slots(cluster: &Cluster, bus: &Bus, v6: bool, reply: &mut ReplyBuffer) {
     let table = bus.table();
     let mut runs: Vec<(u16, u16, NodeKey)> = Vec::new();
     for slot in all_slots() {
@@ -143,24 +140,26 @@ pub fn slots(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
             true => bus.my_offset(),
             false => node.offset,
         };
-        let replicas: Vec<&Node> = table
+        // In the same order on all nodes: clients compare the replies.
+        let mut replicas: Vec<&Node> = table
             .replicas(owner)
             .filter(|(key, node)| !node.is(Flags::FAIL) && offset(*key, node) != 0)
             .map(|(_, node)| node)
             .collect();
+        replicas.sort_by_key(|node| node.id);
         reply.array(3 + replicas.len());
         reply.integer(i64::from(first));
         reply.integer(i64::from(last));
         let owner = table.get(owner);
         for node in owner.into_iter().chain(replicas) {
-            node_of_slots(cluster, node, reply);
+            node_of_slots(cluster, node, v6, reply);
         }
     }
 }
 
-fn node_of_slots(cluster: &Cluster, node: &Node, reply: &mut ReplyBuffer) {
+fn node_of_slots(cluster: &Cluster, node: &Node, v6: bool, reply: &mut ReplyBuffer) {
     reply.array(4);
-    match endpoint(cluster, node) {
+    match endpoint(cluster, node, v6) {
         Some(endpoint) => reply.bulk(endpoint.as_bytes()),
         None => reply.null(),
     }
@@ -172,7 +171,7 @@ fn node_of_slots(cluster: &Cluster, node: &Node, reply: &mut ReplyBuffer) {
     reply.map(usize::from(with_ip) + usize::from(with_host));
     if with_ip {
         reply.bulk(b"ip");
-        reply.bulk(client_ip(node).as_bytes());
+        reply.bulk(node.client_ip(v6).as_bytes());
     }
     if with_host {
         reply.bulk(b"hostname");
@@ -181,7 +180,7 @@ fn node_of_slots(cluster: &Cluster, node: &Node, reply: &mut ReplyBuffer) {
 }
 
 /// CLUSTER SHARDS.
-pub fn shards(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
+pub fn shards(cluster: &Cluster, bus: &Bus, v6: bool, reply: &mut ReplyBuffer) {
     let table = bus.table();
     let mut shards: BTreeMap<NodeId, Vec<NodeKey>> = BTreeMap::new();
     for (key, node) in table.iter() {
@@ -204,7 +203,7 @@ pub fn shards(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
         reply.array(keys.len());
         for key in keys {
             if let Some(node) = table.get(key) {
-                node_of_shard(cluster, bus, key, node, reply);
+                node_of_shard(cluster, bus, (key, node), v6, reply);
             }
         }
         reply.bulk(b"id");
@@ -212,7 +211,13 @@ pub fn shards(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
     }
 }
 
-fn node_of_shard(cluster: &Cluster, bus: &Bus, key: NodeKey, node: &Node, reply: &mut ReplyBuffer) {
+fn node_of_shard(
+    cluster: &Cluster,
+    bus: &Bus,
+    (key, node): (NodeKey, &Node),
+    v6: bool,
+    reply: &mut ReplyBuffer,
+) {
     let offset = match key == bus.myself() {
         true => bus.my_offset(),
         false => node.offset,
@@ -229,8 +234,8 @@ fn node_of_shard(cluster: &Cluster, bus: &Bus, key: NodeKey, node: &Node, reply:
         reply.bulk(value.as_bytes());
     };
     text("id", node.id.as_str());
-    text("ip", client_ip(node));
-    text("endpoint", endpoint(cluster, node).unwrap_or_default());
+    text("ip", node.client_ip(v6));
+    text("endpoint", endpoint(cluster, node, v6).unwrap_or_default());
     if !node.host_name.is_empty() {
         text("hostname", &node.host_name);
     }
@@ -243,10 +248,12 @@ fn node_of_shard(cluster: &Cluster, bus: &Bus, key: NodeKey, node: &Node, reply:
 }
 
 /// CLUSTER LINKS.
-pub fn links(bus: &Bus, reply: &mut ReplyBuffer) {
+pub fn links(cluster: &Cluster, bus: &Bus, reply: &mut ReplyBuffer) {
     let links = bus.links();
     reply.array(links.len());
-    for (outbound, key, created_ms) in links {
+    for (link, key, created_ms) in links {
+        let outbound = !link.is_inbound();
+        let waiting = cluster.queues.bytes(link) as i64;
         let id = bus.table().get(key).map(|node| node.id);
         reply.map(6);
         reply.bulk(b"direction");
@@ -258,8 +265,8 @@ pub fn links(bus: &Bus, reply: &mut ReplyBuffer) {
         reply.bulk(b"events");
         reply.bulk(if outbound { b"rw" } else { b"r" });
         reply.bulk(b"send-buffer-allocated");
-        reply.integer(0);
+        reply.integer(waiting);
         reply.bulk(b"send-buffer-used");
-        reply.integer(0);
+        reply.integer(waiting);
     }
 }

@@ -101,6 +101,23 @@ fn pause_writes(server: &'static Server, until_ms: u64) {
     }
 }
 
+/// Ends subscriptions to shard channels of slots that this shard lost.
+fn drop_foreign_channels(server: &Server) {
+    let Some(cluster) = server.cluster.as_ref() else {
+        return;
+    };
+    if server.pubsub.len(Kind::Shard) == 0 {
+        return;
+    }
+    let mine = cluster.read(|bus| {
+        let shard = bus.table().get(bus.shard_primary());
+        shard.map(|node| node.slots.clone()).unwrap_or_default()
+    });
+    server
+        .pubsub
+        .drop_shard_channels(|name| !mine.contains(Slot::of_key(name)));
+}
+
 /// Carries out effects until the server ends.
 pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
     while let Ok(effect) = effects.recv() {
@@ -131,7 +148,10 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 let limit = &server.settings.pubsub_output_limit;
                 server.pubsub.publish(kind, &channel, &payload, limit);
             }
-            Effect::Changed => route::redirect_waiting(server),
+            Effect::Changed => {
+                route::redirect_waiting(server);
+                drop_foreign_channels(server);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod file;
 pub mod keys;
 pub mod options;
+pub mod queues;
 pub mod replicate;
 pub mod route;
 
@@ -75,6 +76,8 @@ pub struct Cluster {
     pub bytes_received: AtomicU64,
     /// As a replica: whether there is a whole copy of the primary's data.
     copy_is_whole: AtomicBool,
+    /// What waits to be sent on the bus.
+    pub queues: queues::LinkQueues,
 }
 
 /// The ends of the channels that the threads of the cluster read.
@@ -116,6 +119,7 @@ impl Cluster {
             began,
             bytes_received: AtomicU64::new(0),
             copy_is_whole: AtomicBool::new(false),
+            queues: queues::LinkQueues::default(),
         };
         cluster.configure(config);
         let queues = Queues {
@@ -139,6 +143,10 @@ impl Cluster {
             &self.pubsub_when_down,
             "cluster-allow-pubsubshard-when-down",
         );
+        let limit = config.integer(options::id("cluster-link-sendbuf-limit"));
+        self.queues
+            .limit
+            .store(limit.max(0) as usize, Ordering::Relaxed);
         let endpoint = config.string(options::id("cluster-preferred-endpoint-type"));
         let endpoint = match &*endpoint {
             "hostname" => describe::HOST_NAME,

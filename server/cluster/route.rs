@@ -89,12 +89,12 @@ pub fn check(
     decide(cluster, session, &[(command, args)], db)
 }
 
-/// The same for a transaction as a whole, with its keys locked.
+/// The same for a transaction as a whole, with its keys locked if there is `db`.
 pub fn check_transaction(
     server: &Server,
     session: &Session,
     queued: &[Queued],
-    db: &mut Db<'_>,
+    db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let Some(cluster) = &server.cluster else {
         return Ok(());
@@ -111,7 +111,39 @@ pub fn check_transaction(
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
-    decide(cluster, session, &asked, Some(db))
+    decide(cluster, session, &asked, db)
+}
+
+/// What a script may touch: keys that this node serves, and unless `several`
+/// only those of one slot, `slot` once it is known.
+pub fn check_in_script(
+    server: &Server,
+    session: &Session,
+    (command, words): Asked<'_>,
+    several: bool,
+    slot: &mut Option<Slot>,
+) -> Result<(), CommandError> {
+    if server.cluster.is_none() || session.routing.internal || session.replaying {
+        return Ok(());
+    }
+    let crosses = || {
+        let text = "Script attempted to access keys that do not hash to the same slot";
+        Err(CommandError::err(text))
+    };
+    let Ok(keys) = keys_of(&[(command, words)]) else {
+        return crosses();
+    };
+    let Some(this) = keys.slot else { return Ok(()) };
+    if !several && *slot.get_or_insert(this) != this {
+        return crosses();
+    }
+    check(server, session, command, words, None).map_err(|error| {
+        let down = error.to_string().starts_with("CLUSTERDOWN");
+        CommandError::err(match down {
+            true => "Script attempted to execute a command while the cluster is down",
+            false => "Script attempted to access a non local key in a cluster node",
+        })
+    })
 }
 
 fn decide(
@@ -140,6 +172,8 @@ fn look_closer(
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let table = bus.table();
+    let v6 = session.client.is_v6();
+    let to = |word, node| redirect(word, (cluster, bus), v6, slot, node);
     let Some(owner) = table.owner(slot) else {
         return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
     };
@@ -164,7 +198,7 @@ fn look_closer(
         && missing != 0
     {
         return Err(match existing {
-            0 => redirect("ASK", cluster, bus, slot, *target),
+            0 => to("ASK", *target),
             _ => try_again(),
         });
     }
@@ -180,7 +214,7 @@ fn look_closer(
     if owner == bus.myself() || (reads && !primary && mine) {
         return Ok(());
     }
-    Err(redirect("MOVED", cluster, bus, slot, owner))
+    Err(to("MOVED", owner))
 }
 
 fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandError> {
@@ -218,11 +252,17 @@ fn count_keys(db: &mut Db<'_>, keys: &[&[u8]]) -> Result<(usize, usize), Command
     Ok((missing, existing))
 }
 
-fn redirect(word: &str, cluster: &Cluster, bus: &Bus, slot: Slot, to: NodeKey) -> CommandError {
+fn redirect(
+    word: &str,
+    (cluster, bus): (&Cluster, &Bus),
+    v6: bool,
+    slot: Slot,
+    to: NodeKey,
+) -> CommandError {
     let Some(node) = bus.table().get(to) else {
         return CommandError::text("CLUSTERDOWN Hash slot not served");
     };
-    let endpoint = describe::endpoint(cluster, node).unwrap_or_default();
+    let endpoint = describe::endpoint(cluster, node, v6).unwrap_or_default();
     let (slot, port) = (slot.number(), node.address.port);
     CommandError::text(format!("{word} {slot} {endpoint}:{port}"))
 }

@@ -113,6 +113,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether it is connected over IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.local_address.matches(':').count() > 1
+    }
+
     /// A new client; give it a fresh id through [`Clients::add`].
     pub fn new(address: String, local_address: String, fd: i32, now_ms: i64) -> Client {
         Client {

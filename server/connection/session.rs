@@ -146,6 +146,7 @@ impl Session {
 
     /// Whether it listens to anything, shard channels included.
     pub fn is_subscriber(&self) -> bool {
-        self.subscriptions.iter().any(|names| !names.is_empty())
+        // As others see it: shard channels may have been dropped.
+        self.client.is_subscriber()
     }
 }

@@ -21,7 +21,7 @@ use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
 pub use cold::{LoadedRow, rows_of};
-pub use spill::read_value;
+pub use spill::{ReadValue, read_value};
 pub use typed::StringRef;
 
 /// Why a look-up failed.

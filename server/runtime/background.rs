@@ -10,7 +10,8 @@ use redoubt_persistence::tree::ScanCursor;
 use crate::connection::conclusion::{after, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
-use crate::keyspace::db::rows_of;
+use crate::keyspace::KeyRef;
+use crate::keyspace::db::{ExpiryMode, rows_of};
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::state::{Server, unix_ms};
 
@@ -38,13 +39,46 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
                 server.keyspace.free_retired(&retired);
             }
         }
+        // A replica's values may leave its RAM too.
+        crate::eviction::make_room(server);
         if server.replication.is_replica() {
+            expire_own(server, &mut session);
             continue;
         }
-        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }
+    }
+}
+
+/// Removes what a writable replica's own clients wrote and is due.
+fn expire_own(server: &'static Server, session: &mut Session) {
+    if !server.settings.active_expire.load(Ordering::Relaxed) {
+        return;
+    }
+    for (index, key) in server.keyspace.own_expiries.take() {
+        session.db = index;
+        let mut db = open_db(
+            server,
+            session,
+            StripeSet::one(KeyRef::new(&key).stripe()),
+            unix_ms(),
+        );
+        if !server.replication.is_replica() {
+            return;
+        }
+        db.expiry_mode = ExpiryMode::Remove;
+        // Looking at it removes it if it is due.
+        let waits = db.expiry(&key).ok().flatten().flatten().is_some();
+        let recorder = std::mem::take(&mut db.recorder);
+        if server.watches.any() {
+            break_watches(server, &recorder);
+        }
+        drop(db);
+        if waits {
+            server.keyspace.own_expiries.note(index, &key);
+        }
+        after(server, session, recorder);
     }
 }
 
@@ -99,14 +133,22 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
     if !server.keyspace.is_warming() {
         return;
     }
-    for db in 0..server.keyspace.databases() {
-        for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
-            if stop.load(Ordering::Relaxed) {
-                return;
+    loop {
+        let before = server.keyspace.cold_slot_count();
+        for db in 0..server.keyspace.databases() {
+            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Err(error) = warm_slot(server, db, slot) {
+                    tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                }
             }
-            if let Err(error) = warm_slot(server, db, slot) {
-                tracing::error!("slot {slot} of database {db} could not be read: {error}");
-            }
+        }
+        // SWAPDB may have put a cold database behind this one.
+        let left = server.keyspace.cold_slot_count();
+        if left == 0 || left >= before {
+            break;
         }
     }
     tracing::info!(
@@ -146,10 +188,10 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
         let snapshot = tree.snapshot().map_err(|e| e.to_string())?;
         let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
-        for (key, value, expire_at_ms) in rows {
+        for (key, read, expire_at_ms) in rows {
             match crate::eviction::spills_at_once(server) {
-                true => held.offer_key_from_tree(&key, value.value_type(), expire_at_ms),
-                false => held.offer_from_tree(&key, value, expire_at_ms),
+                true => held.offer_key_from_tree(&key, read.value.value_type(), expire_at_ms),
+                false => held.offer_from_tree(&key, read, expire_at_ms),
             }
         }
         if cursor.is_done() {

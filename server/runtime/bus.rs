@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, LocalSet};
 
+use crate::cluster::queues::LinkQueue;
 use crate::cluster::{Cluster, Queues, Wire, effects};
 use crate::state::Server;
 
@@ -61,15 +62,29 @@ struct Links {
     accepted: std::cell::Cell<u64>,
 }
 
+/// What a connection's task sends, and the count of what waits.
+type Outgoing = (UnboundedReceiver<Arc<[u8]>>, LinkQueue);
+
 /// One of them; dropping it closes it.
 struct Link {
-    packets: Option<UnboundedSender<Arc<[u8]>>>,
+    packets: UnboundedSender<Arc<[u8]>>,
+    queue: LinkQueue,
     task: AbortHandle,
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Links {
+    /// Connections on which more waits to be sent than the limit allows.
+    fn overfull(&self, cluster: &Cluster) -> Vec<LinkId> {
+        let over = |link: &Link| cluster.queues.exceeds_limit(&link.queue);
+        let links = self.links.borrow();
+        let overfull = links.iter().filter(|(_, link)| over(link));
+        overfull.map(|(id, _)| *id).collect()
     }
 }
 
@@ -95,6 +110,13 @@ async fn drive(
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {
                 cluster.set_replication(crate::cluster::replicate::status(server));
                 cluster.tick();
+                for link in links.overfull(cluster) {
+                    links.links.borrow_mut().remove(&link);
+                    cluster.queues.count_exceeded();
+                    tracing::warn!("closing a connection of the cluster bus: too much waits to be sent");
+                    let refused = false;
+                    cluster.handle(Input::Closed { link, refused });
+                }
             }
         }
     }
@@ -104,15 +126,18 @@ fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
     match order {
         Wire::Connect { link, ip, port } => {
             let (sender, receiver) = unbounded_channel();
+            let queue = cluster.queues.open(link);
+            let outgoing = (receiver, queue.clone());
             let theirs = links.clone();
             let task = tokio::task::spawn_local(async move {
-                let refused = connect(cluster, link, &ip, port, receiver).await;
+                let refused = connect(cluster, link, &ip, port, outgoing).await;
                 if theirs.links.borrow_mut().remove(&link).is_some() {
                     cluster.handle(Input::Closed { link, refused });
                 }
             });
             let made = Link {
-                packets: Some(sender),
+                packets: sender,
+                queue,
                 task: task.abort_handle(),
             };
             links.links.borrow_mut().insert(link, made);
@@ -121,11 +146,10 @@ fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
             links.links.borrow_mut().remove(&link);
         }
         Wire::Send(link, packet) => {
-            if let Some(link) = links.links.borrow().get(&link)
-                && let Some(packets) = &link.packets
-            {
+            if let Some(link) = links.links.borrow().get(&link) {
+                link.queue.add(packet.len());
                 // A task that has ended tells so itself.
-                let _ = packets.send(packet);
+                let _ = link.packets.send(packet);
             }
         }
     }
@@ -137,7 +161,7 @@ async fn connect(
     link: LinkId,
     ip: &str,
     port: u16,
-    packets: UnboundedReceiver<Arc<[u8]>>,
+    outgoing: Outgoing,
 ) -> bool {
     let Ok(ip) = ip.parse::<IpAddr>() else {
         return false;
@@ -148,7 +172,7 @@ async fn connect(
     match tokio::time::timeout(patience, connecting).await {
         Ok(Ok(stream)) => {
             cluster.handle(Input::Connected(link));
-            serve(cluster, link, stream, packets).await;
+            serve(cluster, link, stream, outgoing).await;
             false
         }
         Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
@@ -174,6 +198,8 @@ async fn accept(cluster: &'static Cluster, links: Rc<Links>, listener: TcpListen
         links.accepted.set(links.accepted.get() + 1);
         let link = LinkId::inbound(links.accepted.get());
         let (sender, receiver) = unbounded_channel();
+        let queue = cluster.queues.open(link);
+        let outgoing = (receiver, queue.clone());
         let theirs = links.clone();
         let task = tokio::task::spawn_local(async move {
             cluster.handle(Input::Accepted {
@@ -181,14 +207,15 @@ async fn accept(cluster: &'static Cluster, links: Rc<Links>, listener: TcpListen
                 peer: peer.ip().to_string(),
                 local: local.unwrap_or_default(),
             });
-            serve(cluster, link, stream, receiver).await;
+            serve(cluster, link, stream, outgoing).await;
             if theirs.links.borrow_mut().remove(&link).is_some() {
                 let refused = false;
                 cluster.handle(Input::Closed { link, refused });
             }
         });
         let made = Link {
-            packets: Some(sender),
+            packets: sender,
+            queue,
             task: task.abort_handle(),
         };
         links.links.borrow_mut().insert(link, made);
@@ -200,7 +227,7 @@ async fn serve(
     cluster: &'static Cluster,
     link: LinkId,
     stream: TcpStream,
-    mut packets: UnboundedReceiver<Arc<[u8]>>,
+    (mut packets, queue): Outgoing,
 ) {
     let _ = stream.set_nodelay(true);
     let (mut reader, mut writer) = stream.into_split();
@@ -209,6 +236,7 @@ async fn serve(
             if writer.write_all(&packet).await.is_err() {
                 break;
             }
+            queue.take(packet.len());
         }
     };
     let receive = async {

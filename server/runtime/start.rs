@@ -24,7 +24,7 @@ pub fn is_persistent(config: &Config) -> bool {
 fn choose_policy(config: &mut Config) {
     let policy = id("maxmemory-policy");
     let limited = config.integer(id("maxmemory")) > 0;
-    if !limited || !is_persistent(config) || !config.is_default(policy) {
+    if !limited || !is_persistent(config) || config.is_given(policy) {
         return;
     }
     if let Kind::Choice(names) = policy.directive().kind {
@@ -35,9 +35,9 @@ fn choose_policy(config: &mut Config) {
 
 fn worker_count(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    match config.is_default(id("io-threads")) {
-        true => cores,
-        false => config.integer(id("io-threads")).max(1) as usize,
+    match config.is_given(id("io-threads")) {
+        false => cores,
+        true => config.integer(id("io-threads")).max(1) as usize,
     }
 }
 

@@ -9,6 +9,7 @@ use super::engine::{owner, run_of};
 use super::lua::{Lua, Native, Raise, kind};
 use super::run::{Invocation, Run, What, has_effects};
 use crate::clock::Ticks;
+use crate::cluster::route;
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::error::CommandError;
@@ -159,6 +160,11 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
         return Err(CommandError::err(text));
     }
     gate::permission_in_script(server, ctx.session, command, words)?;
+    if server.cluster.is_some() {
+        let several = run.several_slots;
+        let slot = &mut run.slot;
+        route::check_in_script(server, ctx.session, (command, words), several, slot)?;
+    }
     // What has begun to write is not stopped half way.
     if !run.wrote {
         gate::read_only(server, ctx.session, command, words)?;
@@ -215,6 +221,10 @@ pub fn check_before(ctx: &Context<'_>, invocation: &Invocation<'_>) -> Result<()
     // A script without a first line of its own is checked as it goes.
     let Some(flags) = flags else { return Ok(()) };
     let server = ctx.server;
+    if flags.no_cluster && server.cluster.is_some() {
+        let text = "Can not run script on cluster, 'no-cluster' flag is set.";
+        return Err(CommandError::err(text));
+    }
     if !flags.no_writes {
         if invocation.read_only {
             let text = "Can not execute a script with write flag using *_ro command.";

@@ -26,6 +26,7 @@ use crate::keyspace::stripe::StripeSet;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
+use redoubt_cluster::slots::Slot;
 
 /// A script that runs for longer is set aside.
 const SLICE: Duration = Duration::from_millis(5);
@@ -37,6 +38,10 @@ pub struct Run {
     pub read_only: bool,
     /// It may go on when memory is full.
     pub allow_oom: bool,
+    /// It may use keys of several slots, in a cluster.
+    pub several_slots: bool,
+    /// The slot of its keys, once it is known and needed.
+    pub slot: Option<Slot>,
     /// Called by EVAL, not FCALL.
     pub is_eval: bool,
     /// It has called a command that writes, or tells others something.
@@ -344,6 +349,9 @@ impl Run {
             ctx: std::ptr::null_mut(),
             read_only: invocation.read_only || no_writes,
             allow_oom: flags.is_some_and(|flags| flags.allow_oom),
+            // One without a first line of its own is as old scripts were.
+            several_slots: flags.is_none_or(|flags| flags.allow_cross_slot_keys),
+            slot: invocation.keys.first().map(|key| Slot::of_key(key)),
             is_eval: matches!(invocation.what, What::Script(_)),
             wrote: false,
             log: EffectsLog::new(db_index),

@@ -79,7 +79,7 @@ const BASE: Command = Command {
 const ORDER: u32 = flag::ADMIN | flag::STALE | flag::NO_ASYNC_LOADING;
 
 /// The node of a cluster that this server is.
-fn cluster_of(ctx: &Context<'_>) -> Result<&'static Cluster, CommandError> {
+pub(in crate::commands) fn cluster_of(ctx: &Context<'_>) -> Result<&'static Cluster, CommandError> {
     let cluster = ctx.server.cluster.as_ref();
     cluster.ok_or_else(|| CommandError::err("This instance has cluster support disabled"))
 }

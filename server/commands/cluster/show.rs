@@ -33,7 +33,8 @@ pub const NODES: Command = Command {
     arity: 2,
     flags: ALWAYS,
     run: |ctx, _| {
-        let nodes = cluster_of(ctx)?.read(describe::nodes);
+        let v6 = ctx.session.client.is_v6();
+        let nodes = cluster_of(ctx)?.read(|bus| describe::nodes(bus, v6));
         ctx.reply.verbatim("txt", nodes.as_bytes());
         Ok(())
     },
@@ -48,8 +49,9 @@ pub const SLOTS: Command = Command {
     arity: 2,
     flags: ALWAYS,
     run: |ctx, _| {
+        let v6 = ctx.session.client.is_v6();
         let cluster = cluster_of(ctx)?;
-        cluster.read(|bus| describe::slots(cluster, bus, ctx.reply));
+        cluster.read(|bus| describe::slots(cluster, bus, v6, ctx.reply));
         Ok(())
     },
     ..BASE
@@ -64,8 +66,9 @@ pub const SHARDS: Command = Command {
     arity: 2,
     flags: ALWAYS,
     run: |ctx, _| {
+        let v6 = ctx.session.client.is_v6();
         let cluster = cluster_of(ctx)?;
-        cluster.read(|bus| describe::shards(cluster, bus, ctx.reply));
+        cluster.read(|bus| describe::shards(cluster, bus, v6, ctx.reply));
         Ok(())
     },
     ..BASE
@@ -110,7 +113,7 @@ pub const LINKS: Command = Command {
     flags: flag::STALE,
     run: |ctx, _| {
         let cluster = cluster_of(ctx)?;
-        cluster.read(|bus| describe::links(bus, ctx.reply));
+        cluster.read(|bus| describe::links(cluster, bus, ctx.reply));
         Ok(())
     },
     ..BASE
@@ -137,10 +140,11 @@ pub const SLAVES: Command = Command {
 };
 
 fn replicas(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    let v6 = ctx.session.client.is_v6();
     let cluster = cluster_of(ctx)?;
     cluster.read(|bus| {
         let keys = bus.replicas_of(&text(args[2])).map_err(CommandError::err)?;
-        describe::replicas(bus, &keys, ctx.reply);
+        describe::replicas(bus, &keys, v6, ctx.reply);
         Ok(())
     })
 }

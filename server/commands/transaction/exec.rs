@@ -49,6 +49,11 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         ));
     }
     let queued = &transaction.queued;
+    let (server, session) = (ctx.server, &mut *ctx.session);
+    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, None) {
+        super::abandon(server, session);
+        return Err(error);
+    }
     let refused = queued
         .iter()
         .find_map(|queued| gate::check_writes(ctx.server, ctx.session, queued.command).err());
@@ -110,6 +115,10 @@ fn execute(
             .find(&args)
             .unwrap_or_else(|| Found::new(command, 0));
         let index = session.db;
+        if changes_role(command) {
+            // What was done so far was done in the role of before (I1).
+            std::mem::take(&mut log).append(server);
+        }
         db.select(index);
         let mut ctx = Context {
             server,
@@ -150,6 +159,14 @@ fn execute(
     after(server, session, recorder);
 }
 
+/// Whether a command may make a primary a replica, which logs nothing itself.
+fn changes_role(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "replicaof" | "slaveof" | "cluster|replicate" | "cluster|reset"
+    )
+}
+
 /// Keys may have moved to another node, and the server may have become a
 /// replica, before the locks were had.
 fn still_allowed(
@@ -158,7 +175,7 @@ fn still_allowed(
     queued: &[Queued],
     db: &mut Db<'_>,
 ) -> CommandResult {
-    crate::cluster::route::check_transaction(server, session, queued, db)?;
+    crate::cluster::route::check_transaction(server, session, queued, Some(db))?;
     if session.replaying || !server.replication.is_replica() {
         return Ok(());
     }

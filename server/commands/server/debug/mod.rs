@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::{config, help};
 use crate::commands::args as arguments;
+use crate::commands::cluster::cluster_of;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
@@ -35,13 +36,35 @@ pub const COMMAND: Command = Command {
     ..Command::BASE
 };
 
+/// DEBUG CLUSTERLINK KILL.
+fn close_links(ctx: &Context<'_>, ways: &[u8], id: &[u8]) -> CommandResult {
+    let (to, from) = match ways.to_ascii_lowercase().as_slice() {
+        b"to" => (true, false),
+        b"from" => (false, true),
+        b"all" => (true, true),
+        _ => {
+            let ways = String::from_utf8_lossy(ways);
+            return Err(CommandError::err(format!("Unknown direction {ways}")));
+        }
+    };
+    let id = String::from_utf8_lossy(id);
+    let closed = cluster_of(ctx)?.order(|bus| bus.close_links(&id, to, from));
+    closed.map_err(CommandError::err)
+}
+
 const HELP: &[&str] = &[
     "CHANGE-REPL-ID",
     "    Take a fresh replication id.",
+    "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
+    "    Whether a lost packet's connection is closed.",
+    "CLUSTERLINK KILL <TO|FROM|ALL> <node-id>",
+    "    Close the connections to or from a node.",
     "DIGEST",
     "    Show a hash of the whole dataset.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Show a hash of each key's value.",
+    "DROP-CLUSTER-PACKET-FILTER <type>",
+    "    Lose packets of this type that come in on the bus; -1 is none.",
     "ERROR <text>",
     "    Reply this error.",
     "HTSTATS <db> [full]",
@@ -135,6 +158,17 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
             });
             renamed.map_err(|error| CommandError::Storage(error.to_string()))?;
         }
+        (b"drop-cluster-packet-filter", [kind]) => {
+            let kind = u16::try_from(arguments::integer(kind)?).ok();
+            cluster_of(ctx)?.order(|bus| bus.lose_packets(kind));
+        }
+        (b"close-cluster-link-on-packet-drop", [on]) => {
+            let on = arguments::integer(on)? != 0;
+            cluster_of(ctx)?.order(|bus| bus.close_on_loss(on));
+        }
+        (b"clusterlink", [kill, ways, id]) if kill.eq_ignore_ascii_case(b"kill") => {
+            close_links(ctx, ways, id)?;
+        }
         (b"log", [text]) => tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text)),
         (b"jmap", []) => {}
         (b"set-disable-deny-scripts", [on]) => {
@@ -147,8 +181,6 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
             | b"pause-cron"
             | b"client-enforce-reply-list"
             | b"delay-rdb-client-free-seconds"
-            | b"close-cluster-link-on-packet-drop"
-            | b"drop-cluster-packet-filter"
             | b"oom-score"
             | b"stringmatch-len"
             | b"replybuffer"

@@ -180,7 +180,9 @@ pub fn memory(server: &Server, text: &mut Text) {
     let clients = server.clients.all();
     let buffers: u64 = clients.iter().map(|client| client.memory_bytes()).sum();
     text.field("mem_clients_normal", buffers);
-    text.field("mem_cluster_links", 0);
+    let cluster = server.cluster.as_ref();
+    let links = cluster.map_or(0, |cluster| cluster.queues.memory_bytes());
+    text.field("mem_cluster_links", links);
     let log = server.log().map_or(0, |log| log.buffered_bytes());
     text.field("mem_aof_buffer", log);
     text.field("mem_allocator", "mimalloc");
