@@ -51,15 +51,22 @@ def persistence_directives(mode):
     return ["--appendonly", "yes", "--appendfsync", mode, "--save", ""]
 
 
-class Server:
-    """One server on a free port. `cores` is a taskset list such as "0" or "0,1", or None."""
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, name, command, directives=(), cores=None):
+
+class Server:
+    """One server, on a free port if none is given.
+
+    `cores` is a taskset list such as "0" or "0,1", or None.
+    """
+
+    def __init__(self, name, command, directives=(), cores=None, port=None):
         self.name = name
         self.dir = tempfile.mkdtemp(prefix="redoubt-%s-" % name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port or free_port()
         own = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir]
         pin = ["taskset", "-c", cores] if cores else []
         self.command_line = pin + list(command) + own + list(directives)
@@ -75,14 +82,17 @@ class Server:
             self.wait_for("PONG", "PING")
         return self
 
-    def wait_for(self, expected, *command, timeout_s=300.0):
-        """Asks again and again until the reply is as expected; gives the seconds it took."""
+    def wait_for(self, expected, *command, timeout_s=300.0, check=None):
+        """Asks again and again until the reply is as expected; gives the seconds it took.
+
+        With `check`, what that gives for a client is taken instead of a command's reply.
+        """
         began = time.monotonic()
         while True:
             try:
                 client = Client(self.port)
                 try:
-                    if client.command(*command) == expected:
+                    if (check(client) if check else client.command(*command)) == expected:
                         return time.monotonic() - began
                 finally:
                     client.close()
