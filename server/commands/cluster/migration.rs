@@ -74,10 +74,11 @@ fn parse<'a>(mut words: &[&'a [u8]]) -> Result<Vec<Group<'a>>, CommandError> {
     Ok(groups)
 }
 
+/// First and last slot of ranges, and the words behind them.
+type RangesAndRest<'w, 'a> = (Vec<(u16, u16)>, &'w [&'a [u8]]);
+
 /// The ranges that words begin with, and the words behind them.
-fn ranges<'w, 'a>(
-    mut words: &'w [&'a [u8]],
-) -> Result<(Vec<(u16, u16)>, &'w [&'a [u8]]), CommandError> {
+fn ranges<'w, 'a>(mut words: &'w [&'a [u8]]) -> Result<RangesAndRest<'w, 'a>, CommandError> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     while let Some((first, rest)) = words.split_first()
         && args::integer(first).is_ok()
