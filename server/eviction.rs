@@ -143,6 +143,8 @@ pub struct Eviction {
     exceeded_since: Mutex<Option<Instant>>,
     /// What resident memory allows, where values leave RAM for the tree.
     pub resident: Resident,
+    /// No value was found just now that the tree has and RAM still holds.
+    pub nothing_to_spill: AtomicBool,
 }
 
 impl Eviction {
@@ -260,6 +262,9 @@ fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
         return Room::None;
     };
     let began = Instant::now();
+    if policy.to_tree && server.eviction.nothing_to_spill.load(Relaxed) {
+        return wait_for_tree(server);
+    }
     let evictor = &server.eviction.evictor;
     // Whoever reads values back makes all the room there has to be.
     let Some(mut evictor) = (match policy.to_tree {
@@ -272,7 +277,10 @@ fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
     while left > 0 {
         match evictor.evict_one(server, policy) {
             Some(freed) => left = left.saturating_sub(freed as u64),
-            None if policy.to_tree => return wait_for_tree(server),
+            None if policy.to_tree => {
+                server.eviction.nothing_to_spill.store(true, Relaxed);
+                return wait_for_tree(server);
+            }
             None => {
                 server.eviction.exhausted.store(true, Relaxed);
                 return Room::None;

@@ -47,6 +47,7 @@ pub fn watch(server: &Server) {
         policy.is_some_and(|policy| policy.to_tree)
     };
     let state = &server.eviction.resident;
+    server.eviction.nothing_to_spill.store(false, Relaxed);
     let active = limit != 0 && spills();
     if state.active.swap(active, Relaxed) != active {
         allow_huge_pages(!active);

@@ -93,11 +93,12 @@ impl Keyspace {
                 f(share);
             }
         };
-        let mut count = 0;
-        with_share(&mut |share| {
-            share.dirty.collected = std::mem::take(&mut share.dirty.changed[frozen.parity]);
-            count = share.dirty.collected.len();
-        });
+        let mut changed = Vec::new();
+        with_share(&mut |share| changed = std::mem::take(&mut share.dirty.changed[frozen.parity]));
+        // In order, so that `is_collected` is quick.
+        changed.sort_unstable();
+        let count = changed.len();
+        with_share(&mut |share| share.dirty.collected = std::mem::take(&mut changed));
         for from in (0..count).step_by(COLLECTED_PER_HOLD) {
             with_share(&mut |share| {
                 let to = count.min(from + COLLECTED_PER_HOLD);

@@ -50,8 +50,8 @@ pub struct DirtyKeys {
     /// By parity: keys that were removed. They may have been made anew since,
     /// and may never have been in the tree.
     pub removed: [HashSet<Box<[u8]>, ahash::RandomState>; 2],
-    /// Of `changed`, what the checkpoint under way has collected: should it fail,
-    /// the next one has to collect it again.
+    /// Of `changed`, what the checkpoint under way has collected, ascending:
+    /// should it fail, the next one has to collect it again.
     pub collected: Vec<u64>,
     /// Frozen values that were about to be overwritten.
     pub pre_images: Vec<PreImage>,
@@ -66,6 +66,13 @@ impl DirtyKeys {
             && self.pre_images.is_empty()
     }
 
+    /// Whether the checkpoint under way takes over this key's value, or that of
+    /// another that looks the same as a [`packed`] number.
+    pub fn is_collected(&self, slot_in_stripe: usize, hash: u64) -> bool {
+        let number = packed(slot_in_stripe, hash);
+        self.collected.binary_search(&number).is_ok()
+    }
+
     /// Whether `key` was removed since the tree's last commit, so that what
     /// the tree still has under it is no longer true.
     pub fn is_removed(&self, key: &[u8]) -> bool {
@@ -78,6 +85,15 @@ impl DirtyKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_collected_is_known() {
+        let mut dirty = DirtyKeys::default();
+        assert!(!dirty.is_collected(3, 7));
+        dirty.collected = vec![packed(1, 9), packed(3, 7), packed(63, 1)];
+        assert!(dirty.is_collected(3, 7) && dirty.is_collected(63, 1));
+        assert!(!dirty.is_collected(2, 7));
+    }
 
     #[test]
     fn packing_keeps_what_a_table_needs() {

@@ -2,8 +2,8 @@
 //! leaves, and how it comes back.
 //!
 //! A value may leave when the tree's last commit has it: its key is in no set of
-//! changed keys, and none of its stripe's are being collected, since what is
-//! collected is not committed yet. From then on the row does not change until
+//! changed keys, nor in that which a checkpoint under way has collected, since
+//! what is collected is not committed yet. From then on the row does not change until
 //! the value is back, so any later snapshot has it.
 
 use redoubt_persistence::tree::Tree;
@@ -24,7 +24,7 @@ impl Db<'_> {
         let key = self.key_ref(key);
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
-        if !share.dirty.collected.is_empty() {
+        if share.dirty.is_collected(slot, key.hash) {
             return None;
         }
         let mut place = share.tables[slot].find_place(key.hash, key.bytes)?;
