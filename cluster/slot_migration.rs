@@ -199,7 +199,7 @@ fn establish(words: &[&[u8]]) -> Option<Message> {
             name = Some(NodeId::parse(words.next()?)?);
         } else if word.eq_ignore_ascii_case(b"SLOTSRANGE") {
             let rest = words.as_slice();
-            if rest.is_empty() || rest.len() % 2 != 0 {
+            if rest.is_empty() || !rest.len().is_multiple_of(2) {
                 return None;
             }
             for pair in rest.chunks(2) {

@@ -386,10 +386,7 @@ fn a_listener_to_a_shard_channel_is_told_when_its_slot_leaves() {
     ]);
     assert_eq!(listener.read(), told);
     // It is no subscriber any more.
-    assert_eq!(
-        listener.command(&["SET", "hello", "1"]).error_code(),
-        None
-    );
+    assert_eq!(listener.command(&["SET", "hello", "1"]).error_code(), None);
 }
 
 #[test]
