@@ -65,6 +65,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// Where a client's command is at the moment.
+    pub fn of(session: &crate::connection::session::Session) -> Place {
+        match session.transaction {
+            Some(_) => Place::Multi,
+            None => Place::TopLevel,
+        }
+    }
+
     /// The word in ACL LOG.
     pub fn word(self) -> &'static str {
         match self {

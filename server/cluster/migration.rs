@@ -15,6 +15,7 @@ use redoubt_cluster::slots::Slot;
 use super::Cluster;
 use crate::commands::command::Command;
 use crate::connection::pause;
+use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
 
@@ -302,25 +303,44 @@ impl Drop for Pause<'_> {
     }
 }
 
-/// How many keys of a database belong to slots that others serve: they are
+/// Whether keys of slots that others serve may be among a database's: they are
 /// being imported, or deleted since their slots have left.
-pub fn foreign_keys(server: &Server, db: u32) -> u64 {
+pub fn may_have_foreign(server: &Server, db: u32) -> bool {
     let Some(cluster) = &server.cluster else {
-        return 0;
+        return false;
     };
-    if server.keyspace.key_count(db) == 0
-        || !(cluster.migrations.has_foreign() || server.replication.is_replica())
-    {
-        return 0;
-    }
-    let foreign =
-        redoubt_cluster::slot_set::all_slots().filter(|slot| cluster.is_foreign(slot.number()));
-    let counts = foreign.map(|slot| super::keys::count_in(server, slot, db) as u64);
-    counts.sum()
+    server.keyspace.key_count(db) != 0
+        && (cluster.migrations.has_foreign() || server.replication.is_replica())
 }
 
-/// How many keys of a database clients may know of.
+/// About how many keys of a database clients may know of, whatever is locked.
 pub fn visible_keys(server: &Server, db: u32) -> u64 {
     let all = server.keyspace.key_count(db);
-    all.saturating_sub(foreign_keys(server, db))
+    let Some(cluster) = server
+        .cluster
+        .as_ref()
+        .filter(|_| may_have_foreign(server, db))
+    else {
+        return all;
+    };
+    let physical = server.keyspace.physical(db) as usize;
+    let mut patience = std::time::Duration::from_millis(2);
+    let mut foreign = 0;
+    for stripe in 0..STRIPES {
+        let Some(mut held) = server.keyspace.try_lock(StripeSet::one(stripe), patience) else {
+            // Whoever asks may hold it.
+            patience = std::time::Duration::ZERO;
+            continue;
+        };
+        let Some(Some(share)) = held.stripe(stripe).dbs.get(physical) else {
+            continue;
+        };
+        let first = stripe * SLOTS_PER_STRIPE;
+        let tables = share.tables.iter().enumerate();
+        foreign += tables
+            .filter(|(at, _)| cluster.is_foreign((first + at) as u16))
+            .map(|(_, table)| table.len() as u64)
+            .sum::<u64>();
+    }
+    all.saturating_sub(foreign)
 }

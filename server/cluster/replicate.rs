@@ -32,7 +32,11 @@ fn change(server: &'static Server, target: Option<Target>) {
 }
 
 /// A node that was a replica is one again before anything else happens.
-pub fn at_start(server: &'static Server) {
+/// `fresh`: its data directory was empty.
+pub fn at_start(server: &'static Server, fresh: bool) {
+    if fresh {
+        give_way(server);
+    }
     let Some(cluster) = &server.cluster else {
         return;
     };
@@ -48,7 +52,7 @@ pub fn at_start(server: &'static Server) {
 /// A primary that has slots and replicas, and yet begins with an empty data
 /// directory, has lost its data: it says nothing for so long that the others
 /// hold it for dead, so that a replica takes over instead of being wiped.
-pub fn give_way(server: &'static Server) {
+fn give_way(server: &'static Server) {
     let Some(cluster) = &server.cluster else {
         return;
     };

@@ -122,6 +122,23 @@ impl Client {
         self.local_address.matches(':').count() > 1
     }
 
+    /// The connection's socket for a thread of its own, which may block on it.
+    /// The connection still has its own, which can be dropped.
+    pub fn duplicate_socket(&self) -> std::io::Result<socket2::Socket> {
+        use std::os::fd::{FromRawFd, OwnedFd};
+        // SAFETY: the connection still has the descriptor open; the duplicate
+        // is a new one and owned here alone.
+        let socket = unsafe {
+            let fd = libc::dup(self.fd);
+            if fd < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            socket2::Socket::from(OwnedFd::from_raw_fd(fd))
+        };
+        socket.set_nonblocking(false)?;
+        Ok(socket)
+    }
+
     /// A new client; give it a fresh id through [`Clients::add`].
     pub fn new(address: String, local_address: String, fd: i32, now_ms: i64) -> Client {
         Client {

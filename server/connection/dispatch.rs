@@ -81,10 +81,7 @@ pub fn dispatch(
             session.postponed = true;
             return Dispatched::NotRun;
         }
-        let place = match session.transaction {
-            Some(_) => Place::Multi,
-            None => Place::TopLevel,
-        };
+        let place = Place::of(session);
         super::gate::note_refusal(server, session, command, request.args, (&error, place));
         let error = refused_exec(server, session, command, error);
         if let Some(transaction) = &mut session.transaction {

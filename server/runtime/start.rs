@@ -105,10 +105,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     save::remove_leftovers();
     import::at_start(server)?;
     if let Some((listeners, queues)) = bus {
-        crate::cluster::replicate::at_start(server);
-        if fresh {
-            crate::cluster::replicate::give_way(server);
-        }
+        crate::cluster::replicate::at_start(server, fresh);
         crate::cluster::keys::check_at_start(server);
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }

@@ -46,7 +46,6 @@ pub const MIGRATESLOTS: Command = Command {
 /// Slots and the node that they are to go to.
 struct Group<'a> {
     slots: SlotSet,
-    ranges: Vec<(u16, u16)>,
     node: std::borrow::Cow<'a, str>,
 }
 
@@ -66,7 +65,6 @@ fn parse<'a>(mut words: &[&'a [u8]]) -> Result<Vec<Group<'a>>, CommandError> {
         let numbers = ranges.iter().flat_map(|(first, last)| *first..=*last);
         groups.push(Group {
             slots: numbers.filter_map(Slot::new).collect(),
-            ranges,
             node: text(node),
         });
         words = rest;
@@ -74,11 +72,11 @@ fn parse<'a>(mut words: &[&'a [u8]]) -> Result<Vec<Group<'a>>, CommandError> {
     Ok(groups)
 }
 
-/// First and last slot of ranges, and the words behind them.
-type RangesAndRest<'w, 'a> = (Vec<(u16, u16)>, &'w [&'a [u8]]);
+/// First and last slots, and the words behind them.
+type Ranges<'w, 'a> = (Vec<(u16, u16)>, &'w [&'a [u8]]);
 
-/// The ranges that words begin with, and the words behind them.
-fn ranges<'w, 'a>(mut words: &'w [&'a [u8]]) -> Result<RangesAndRest<'w, 'a>, CommandError> {
+/// The ranges that words begin with.
+fn ranges<'w, 'a>(mut words: &'w [&'a [u8]]) -> Result<Ranges<'w, 'a>, CommandError> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     while let Some((first, rest)) = words.split_first()
         && args::integer(first).is_ok()
@@ -127,7 +125,6 @@ fn migrate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         if plans.iter().any(twice) {
             return Err(CommandError::err("Slot ranges in migrations overlap"));
         }
-        debug_assert!(!group.ranges.is_empty());
         plans.push(Plan {
             name: new_name(),
             source,

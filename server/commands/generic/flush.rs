@@ -1,7 +1,8 @@
 //! DBSIZE, FLUSHDB, FLUSHALL, SWAPDB: databases as wholes. Flushing takes no
 //! time; the memory is always freed in the background, SYNC or not.
 
-use super::walk::SLOTS;
+use super::walk::{self, SLOTS};
+use crate::cluster::migration::may_have_foreign;
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
@@ -18,7 +19,7 @@ pub const DBSIZE: Command = Command {
     acl: acl::KEYSPACE,
     locks: Locks::None,
     run: |ctx, _| {
-        let keys = crate::cluster::migration::visible_keys(ctx.server, ctx.db.index());
+        let keys = ctx.db.len() - hidden_keys(ctx)?.min(ctx.db.len());
         ctx.reply.integer(keys as i64);
         Ok(())
     },
@@ -81,6 +82,28 @@ pub const SWAPDB: Command = Command {
 
 /// The class of what breaks WATCHes but is no notification.
 const SILENT: u32 = 0;
+
+/// How many keys belong to slots that are another node's.
+fn hidden_keys(ctx: &mut Context<'_>) -> Result<u64, CommandError> {
+    let server = ctx.server;
+    let mut hidden = 0;
+    if !may_have_foreign(server, ctx.db.index()) {
+        return Ok(hidden);
+    }
+    ctx.each_stripe(Context::all_stripes(), |db, stripe, _| {
+        let foreign = |slot: &u32| {
+            let cluster = server.cluster.as_ref();
+            cluster.is_some_and(|cluster| cluster.is_foreign(*slot as u16))
+        };
+        if db.stripe_may_have_keys(stripe) {
+            for slot in walk::slots_within(&(0..SLOTS), stripe).filter(foreign) {
+                hidden += db.slot_len(slot as u16)? as u64;
+            }
+        }
+        Ok(true)
+    })?;
+    Ok(hidden)
+}
 
 /// Slots that are on the move can't be any more.
 fn stop_migrations(ctx: &Context<'_>) {

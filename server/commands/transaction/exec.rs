@@ -109,11 +109,7 @@ fn execute(
         return reply.null_array();
     }
     if let Err(error) = still_allowed(server, session, queued, &mut db) {
-        if error == CommandError::Paused {
-            session.postponed = true;
-            return;
-        }
-        return reply_error(server, reply, &error);
+        return refuse(server, session, reply, &error);
     }
     reply.array(queued.len());
     let mut log = Effect::default();
@@ -176,6 +172,14 @@ fn changes_role(command: &Command) -> bool {
         command.name,
         "replicaof" | "slaveof" | "cluster|replicate" | "cluster|reset"
     )
+}
+
+/// Refuses a transaction, or puts it off until it is known who serves its slot.
+fn refuse(server: &Server, session: &mut Session, reply: &mut ReplyBuffer, error: &CommandError) {
+    match error {
+        CommandError::Paused => session.postponed = true,
+        error => reply_error(server, reply, error),
+    }
 }
 
 /// Keys may have moved to another node, and the server may have become a

@@ -4,15 +4,14 @@
 //! migration and changes nothing here. Behind the grant writes to the slots
 //! wait until it is known whether the target has claimed them.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redoubt_cluster::slot_migration::{Message, State};
-use redoubt_cluster::slots::Slot;
 use redoubt_persistence::log::{LogReader, Offset};
 use redoubt_persistence::rdb::dump;
 use redoubt_persistence::tree::{Meta, ScanCursor, ScanRow, Snapshot};
@@ -66,10 +65,10 @@ pub fn start(server: &'static Server, job: Arc<Job>) -> std::io::Result<()> {
     Ok(())
 }
 
-struct Export {
-    server: &'static Server,
-    cluster: &'static Cluster,
-    job: Arc<Job>,
+pub(super) struct Export {
+    pub(super) server: &'static Server,
+    pub(super) cluster: &'static Cluster,
+    pub(super) job: Arc<Job>,
 }
 
 /// The log's tail on its way to the target.
@@ -80,11 +79,11 @@ struct Tail {
     said: Instant,
 }
 
-fn failed(why: impl std::fmt::Display) -> Stop {
+pub(super) fn failed(why: impl std::fmt::Display) -> Stop {
     Stop::Failed(why.to_string())
 }
 
-fn lost() -> Stop {
+pub(super) fn lost() -> Stop {
     failed(
         "Connection lost to target. Check CLUSTER GETSLOTMIGRATIONS on the target node for more information.",
     )
@@ -127,7 +126,7 @@ impl Export {
     }
 
     /// How long a hand-over may take.
-    fn hand_over_patience(&self) -> Duration {
+    pub(super) fn hand_over_patience(&self) -> Duration {
         let ms = self
             .cluster
             .read(|bus| bus.options().manual_failover_timeout_ms);
@@ -143,7 +142,7 @@ impl Export {
         })
     }
 
-    fn login(&self) -> Vec<Vec<u8>> {
+    pub(super) fn login(&self) -> Vec<Vec<u8>> {
         let config = self.server.config.read();
         let user = config.string(id("primaryuser")).into_owned();
         let password = config.string(id("primaryauth")).into_owned();
@@ -408,83 +407,6 @@ impl Export {
         }
     }
 
-    /// Waits until it is known whether the target has claimed the slots.
-    fn settle(&self, peer: &mut Peer, address: SocketAddr, broken: bool) -> Result<(), Stop> {
-        let began = Instant::now();
-        let patience = self.hand_over_patience();
-        loop {
-            let left = self.cluster.read(|bus| {
-                let mut slots = self.job.plan.slots.iter();
-                !slots.any(|slot| bus.table().owner(slot) == Some(bus.myself()))
-            });
-            if left {
-                return Ok(());
-            }
-            if self.server.replication.is_replica() {
-                return Err(failed("A failover occurred during slot migration"));
-            }
-            if broken || peer.is_closed() {
-                if self.is_refused(address) {
-                    return Err(lost());
-                }
-                std::thread::sleep(LOOK);
-            } else {
-                let _ = peer.hear(Duration::from_millis(1));
-            }
-            if began.elapsed() > patience {
-                self.cluster.order(|bus| bus.keep_granted());
-                return Err(failed("Slot migration timed out during slot failover"));
-            }
-        }
-    }
-
-    /// Whether the target says that it is not going to claim the slots.
-    fn is_refused(&self, address: SocketAddr) -> bool {
-        let patience = Duration::from_millis(500);
-        let Some(answer) = self.ask(address, patience) else {
-            return false;
-        };
-        let name = self.job.plan.name.as_str();
-        if let Some((_, about)) = answer.split_once(name) {
-            let state = about.split("\r\nstate\r\n").nth(1);
-            let state = state
-                .and_then(|rest| rest.lines().nth(1))
-                .unwrap_or_default();
-            let states = [State::Failed, State::Cancelled];
-            if !states.iter().any(|over| over.name() == state) {
-                return false;
-            }
-        }
-        let myself = answer.lines().find(|line| line.contains("myself"));
-        let Some(myself) = myself else { return false };
-        let has = |slot: Slot| has_slot(myself, slot.number());
-        !self.job.plan.slots.iter().any(has)
-    }
-
-    /// The target's migrations, then its nodes.
-    fn ask(&self, address: SocketAddr, patience: Duration) -> Option<String> {
-        let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
-        stream.set_read_timeout(Some(patience)).ok()?;
-        let mut bytes = Vec::new();
-        let login = self.login();
-        if !login.is_empty() {
-            let words: Vec<&[u8]> = login.iter().map(Vec::as_slice).collect();
-            encode(&mut bytes, &words);
-        }
-        encode(&mut bytes, &[b"CLUSTER", b"GETSLOTMIGRATIONS"]);
-        encode(&mut bytes, &[b"CLUSTER", b"NODES"]);
-        encode(&mut bytes, &[b"PING"]);
-        stream.write_all(&bytes).ok()?;
-        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
-        while !answer.ends_with(b"+PONG\r\n") {
-            match stream.read(&mut chunk) {
-                Ok(count) if count > 0 => answer.extend_from_slice(&chunk[..count]),
-                _ => return None,
-            }
-        }
-        Some(String::from_utf8_lossy(&answer).into_owned())
-    }
-
     /// Those who waited for keys of the slots, which are still here, may have
     /// been passed by meanwhile.
     fn serve_waiting(&self) {
@@ -523,32 +445,4 @@ fn restore(row: &ScanRow<'_>, out: &mut Vec<u8>) {
         b"ABSTTL",
     ];
     encode(out, &words);
-}
-
-/// Whether a line of CLUSTER NODES gives a slot to its node.
-fn has_slot(line: &str, slot: u16) -> bool {
-    line.split(' ').skip(8).any(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        match (first.parse::<u16>(), last.trim_end().parse::<u16>()) {
-            (Ok(first), Ok(last)) => (first..=last).contains(&slot),
-            _ => false,
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_nodes_says_whose_a_slot_is() {
-        let line = "id 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-5 7 9-10 [12->-id]\r";
-        for slot in [0, 3, 5, 7, 9, 10] {
-            assert!(has_slot(line, slot), "{slot}");
-        }
-        for slot in [6, 8, 11, 12] {
-            assert!(!has_slot(line, slot), "{slot}");
-        }
-        assert!(!has_slot("id x myself,master - 0 0 3 connected", 0));
-    }
 }

@@ -30,7 +30,6 @@ use crate::connection::session::Session;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
-use crate::runtime::replication::feeder;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
@@ -47,7 +46,7 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
         return false;
     };
     let client = session.client.clone();
-    let socket = feeder::duplicate(&client);
+    let socket = client.duplicate_socket();
     let started = socket.and_then(|socket| {
         let _ = socket.set_recv_buffer_size(CHUNK_BYTES);
         socket.set_read_timeout(Some(LOOK))?;
@@ -321,6 +320,8 @@ impl Import {
         match (message, self.job.state()) {
             (Message::Ack, _) => {}
             (Message::SnapshotEof, State::ReceivingSnapshot) => {
+                // Durable by now, so that little is left to sync when writes wait.
+                self.sync()?;
                 self.job.enter(State::WaitingForPaused, "");
                 self.say(&Message::RequestPause)?;
             }
@@ -342,12 +343,17 @@ impl Import {
         Ok(false)
     }
 
+    fn sync(&self) -> Result<(), Stop> {
+        match self.server.log() {
+            Some(log) => log.sync_to(log.end()).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
     /// Makes what was stored durable and the slots this node's.
     fn claim(&mut self) -> Result<(), Stop> {
         self.job.enter(State::FailoverGranted, "");
-        if let Some(log) = self.server.log() {
-            log.sync_to(log.end()).map_err(failed)?;
-        }
+        self.sync()?;
         self.check()?;
         let options_ms = |bus: &redoubt_cluster::bus::Bus| bus.options().manual_failover_timeout_ms;
         let patience = Duration::from_millis(self.cluster.read(options_ms) / GRANT_SHARE);

@@ -9,6 +9,7 @@
 
 pub mod export;
 mod filter;
+mod grant;
 pub mod import;
 mod peer;
 

@@ -17,6 +17,9 @@ use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::state::Server;
 use crate::stats::add;
 
+/// What the connection holds that the target has not taken.
+const BUFFER_BYTES: usize = 128 << 10;
+
 /// What the target says.
 pub enum Heard {
     /// A message.
@@ -46,6 +49,8 @@ impl Peer {
     ) -> io::Result<Peer> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
+        // What is on its way when writes are held back is what they wait for.
+        let _ = socket2::SockRef::from(&stream).set_send_buffer_size(BUFFER_BYTES);
         stream.set_write_timeout(Some(LOOK))?;
         let reader = stream.try_clone()?;
         let (sender, heard) = channel();

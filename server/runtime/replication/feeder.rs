@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,22 +57,6 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
     given.is_ok()
 }
 
-/// A connection's socket for a thread of its own, which may block on it. The
-/// caller's can be dropped.
-pub fn duplicate(client: &Client) -> io::Result<Socket> {
-    // SAFETY: the connection still has the descriptor open; the duplicate is
-    // a new one and owned here alone.
-    let socket = unsafe {
-        let fd = libc::dup(client.fd);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Socket::from(OwnedFd::from_raw_fd(fd))
-    };
-    socket.set_nonblocking(false)?;
-    Ok(socket)
-}
-
 fn start(
     server: &'static Server,
     client: Arc<Client>,
@@ -81,7 +64,7 @@ fn start(
     request: StreamRequest,
     rest: Vec<u8>,
 ) -> io::Result<()> {
-    let socket = duplicate(&client)?;
+    let socket = client.duplicate_socket()?;
     socket.set_read_timeout(Some(LOOK))?;
     socket.set_write_timeout(Some(LOOK))?;
     client.replica.store(true, Ordering::Relaxed);

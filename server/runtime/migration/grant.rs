@@ -1,0 +1,127 @@
+//! What a source does once it has granted its slots: it waits until it is known
+//! whether the target has claimed them. Only the target can say, and it may die.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use redoubt_cluster::slot_migration::State;
+use redoubt_cluster::slots::Slot;
+
+use super::LOOK;
+use super::export::{Export, failed, lost};
+use super::peer::Peer;
+use crate::cluster::migration::Stop;
+use crate::commands::effects::encode;
+
+impl Export {
+    /// Waits until it is known whether the target has claimed the slots.
+    pub(super) fn settle(
+        &self,
+        peer: &mut Peer,
+        address: SocketAddr,
+        broken: bool,
+    ) -> Result<(), Stop> {
+        let began = Instant::now();
+        let patience = self.hand_over_patience();
+        loop {
+            let left = self.cluster.read(|bus| {
+                let mut slots = self.job.plan.slots.iter();
+                !slots.any(|slot| bus.table().owner(slot) == Some(bus.myself()))
+            });
+            if left {
+                return Ok(());
+            }
+            if self.server.replication.is_replica() {
+                return Err(failed("A failover occurred during slot migration"));
+            }
+            if broken || peer.is_closed() {
+                if self.is_refused(address) {
+                    return Err(lost());
+                }
+                std::thread::sleep(LOOK);
+            } else {
+                let _ = peer.hear(Duration::from_millis(1));
+            }
+            if began.elapsed() > patience {
+                self.cluster.order(|bus| bus.keep_granted());
+                return Err(failed("Slot migration timed out during slot failover"));
+            }
+        }
+    }
+
+    /// Whether the target says that it is not going to claim the slots.
+    fn is_refused(&self, address: SocketAddr) -> bool {
+        let patience = Duration::from_millis(500);
+        let Some(answer) = self.ask(address, patience) else {
+            return false;
+        };
+        let name = self.job.plan.name.as_str();
+        if let Some((_, about)) = answer.split_once(name) {
+            let state = about.split("\r\nstate\r\n").nth(1);
+            let state = state
+                .and_then(|rest| rest.lines().nth(1))
+                .unwrap_or_default();
+            let states = [State::Failed, State::Cancelled];
+            if !states.iter().any(|over| over.name() == state) {
+                return false;
+            }
+        }
+        let myself = answer.lines().find(|line| line.contains("myself"));
+        let Some(myself) = myself else { return false };
+        let has = |slot: Slot| has_slot(myself, slot.number());
+        !self.job.plan.slots.iter().any(has)
+    }
+
+    /// The target's migrations, then its nodes.
+    fn ask(&self, address: SocketAddr, patience: Duration) -> Option<String> {
+        let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
+        let mut bytes = Vec::new();
+        let login = self.login();
+        if !login.is_empty() {
+            let words: Vec<&[u8]> = login.iter().map(Vec::as_slice).collect();
+            encode(&mut bytes, &words);
+        }
+        encode(&mut bytes, &[b"CLUSTER", b"GETSLOTMIGRATIONS"]);
+        encode(&mut bytes, &[b"CLUSTER", b"NODES"]);
+        encode(&mut bytes, &[b"PING"]);
+        stream.write_all(&bytes).ok()?;
+        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"+PONG\r\n") {
+            match stream.read(&mut chunk) {
+                Ok(count) if count > 0 => answer.extend_from_slice(&chunk[..count]),
+                _ => return None,
+            }
+        }
+        Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+/// Whether a line of CLUSTER NODES gives a slot to its node.
+fn has_slot(line: &str, slot: u16) -> bool {
+    line.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        match (first.parse::<u16>(), last.trim_end().parse::<u16>()) {
+            (Ok(first), Ok(last)) => (first..=last).contains(&slot),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_nodes_says_whose_a_slot_is() {
+        let line = "id 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-5 7 9-10 [12->-id]\r";
+        for slot in [0, 3, 5, 7, 9, 10] {
+            assert!(has_slot(line, slot), "{slot}");
+        }
+        for slot in [6, 8, 11, 12] {
+            assert!(!has_slot(line, slot), "{slot}");
+        }
+        assert!(!has_slot("id x myself,master - 0 0 3 connected", 0));
+    }
+}
