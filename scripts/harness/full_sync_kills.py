@@ -26,33 +26,36 @@ def fill(node, prefix, keys, value_bytes):
 
 
 def wrong_with(replica, keys, value_bytes):
-    """(which data the replica has, what is wrong or None)."""
+    """(which data the replica has, what is wrong or None), as of one moment."""
+    wanted = [
+        (prefix, n) for prefix, total in (("old", OLD_KEYS), ("new", keys))
+        for n in range(0, total, max(1, total // 400))
+    ]
     client = replica.client(60.0)
     try:
-        counts = {}
-        for prefix, total in (("old", OLD_KEYS), ("new", keys)):
-            there = 0
-            numbers = range(0, total, max(1, total // 400))
-            replies = client.pipeline([("GET", "%s:%d" % (prefix, n)) for n in numbers])
-            for number, value in zip(numbers, replies):
-                if value is not None and value != value_of(number, value_bytes):
-                    return prefix, "%s:%d is damaged" % (prefix, number)
-                there += value is not None
-            sizes = client.pipeline(
-                [("HLEN", prefix + ":h"), ("ZCARD", prefix + ":z"), ("LLEN", prefix + ":l")]
-            )
-            whole = there == len(numbers) and sizes == [3000] * 3
-            if not whole and (there or any(sizes)):
-                return prefix, "%d of %d %s keys, collections %r" % (there, len(numbers), prefix, sizes)
-            counts[prefix] = whole
-        total = client.command("DBSIZE")
+        commands = [("GET", "%s:%d" % pair) for pair in wanted]
+        for prefix in ("old", "new"):
+            commands += [("HLEN", prefix + ":h"), ("ZCARD", prefix + ":z"), ("LLEN", prefix + ":l")]
+        # The change from one to the other may come between any two commands.
+        replies = client.pipeline([("MULTI",), *commands, ("DBSIZE",), ("EXEC",)])[-1]
     finally:
         client.close()
-    if counts["old"] == counts["new"]:
-        return "mixture", "old data: %s, new data: %s" % (counts["old"], counts["new"])
-    if counts["old"] and total != OLD_KEYS + 3:
+    sizes, total = {"old": replies[-7:-4], "new": replies[-4:-1]}, replies[-1]
+    whole = {}
+    for prefix in ("old", "new"):
+        values = [(n, value) for (p, n), value in zip(wanted, replies) if p == prefix]
+        there = [(n, value) for n, value in values if value is not None]
+        if any(value != value_of(n, value_bytes) for n, value in there):
+            return prefix, "a value of the %s data is damaged" % prefix
+        whole[prefix] = len(there) == len(values) and sizes[prefix] == [3000] * 3
+        if not whole[prefix] and (there or any(sizes[prefix])):
+            return prefix, "%d of %d %s keys, collections %r" % (
+                len(there), len(values), prefix, sizes[prefix])
+    if whole["old"] == whole["new"]:
+        return "mixture", "old data: %s, new data: %s" % (whole["old"], whole["new"])
+    if whole["old"] and total != OLD_KEYS + 3:
         return "old", "%d keys, not %d" % (total, OLD_KEYS + 3)
-    return "old" if counts["old"] else "new", None
+    return "old" if whole["old"] else "new", None
 
 
 def run(options):

@@ -18,7 +18,7 @@ class PacedWriter(threading.Thread):
     that most of the time of this process is spent waiting.
     """
 
-    def __init__(self, node, writes_per_s, keys=100_000, value_bytes=64, seed=1):
+    def __init__(self, node, writes_per_s, keys=100_000, value_bytes=64, seed=1, name="load:%d"):
         super().__init__(daemon=True)
         self.node, self.rate = node, writes_per_s
         self.written, self.is_over, self.is_paused = 0, False, False
@@ -28,7 +28,7 @@ class PacedWriter(threading.Thread):
         for number in range(64):
             commands = [encode("INCR", "counter:%d" % number)]
             for _ in range(BATCH_COMMANDS - 1):
-                key = "load:%d" % chance.randrange(keys)
+                key = name % chance.randrange(keys)
                 commands.append(encode("SET", key, "%d-%s" % (number, value)))
             self.batches.append(b"".join(commands))
 
@@ -72,12 +72,12 @@ class PacedWriter(threading.Thread):
         self.join(60)
 
 
-def latencies(port, seconds, keys, stop=lambda: False, pause_s=0.0002):
+def latencies(port, seconds, keys, name="load:%d", stop=lambda: False, pause_s=0.0002):
     """Milliseconds of GET and SET by turns, one at a time, for so long or until `stop`."""
     client = Client(port, 60.0)
     requests = [
-        encode(*(("GET", "load:%d" % (n * 7919 % keys)) if n % 2 else ("SET", "probe:%d" % n, "x" * 64)))
-        for n in range(2000)
+        encode(*(("GET", key) if n % 2 else ("SET", key, "x" * 64)))
+        for n, key in enumerate(name % (n * 7919 % keys) for n in range(2000))
     ]
     found, number = [], 0
     receive, send = client.socket.recv, client.socket.sendall

@@ -10,39 +10,48 @@ from .replicas import Node, is_up, wait_until
 # Replicas run on machines of their own; here they get what the primary and its clients leave.
 ASIDE = ("chrt", "-i", "0")
 SAMPLE_S = 0.02
+# As fill_keys names them: the load makes no keys of its own.
+NAME = "key:%012d"
 
 
 def measure(kind, count, options):
     """One server with `count` replicas; prints a line of the table."""
-    primary = Node("primary", kind, ["--save", "", "--appendonly", "yes"])
+    urgently = ("chrt", "-f", "30") if options.urgent else ()
+    primary = Node("primary", kind, ["--save", "", "--appendonly", "yes"], urgently)
+    # Where others keep the machine busy, what is idle would never run.
+    aside = ("nice", "-n", "5") if options.urgent else ASIDE
     replicas = [
-        Node("replica-%d" % n, kind, ["--save", "", "--appendonly", "no"], ASIDE) for n in range(count)
+        Node("replica-%d" % n, kind, ["--save", "", "--appendonly", "no"], aside) for n in range(count)
     ]
     with primary:
         for replica in replicas:
             replica.start()
         fill_keys(primary.port, options.keys, 64)
         wait_until_quiet(primary)
-        load = PacedWriter(primary, options.rate, keys=options.keys)
+        load = PacedWriter(primary, options.rate, keys=options.keys, name=NAME)
         load.start()
         time.sleep(3)
         hurry()
-        alone = latencies(primary.port, options.seconds, options.keys)
-        before, peak = primary.rss_anon_bytes(), [0]
+        # Peaks on both sides: checkpoints come and go in either case.
+        before, peak = [0], [0]
+        watched = threading.Event()
+        _watch_memory(primary, before, watched)
+        alone = latencies(primary.port, options.seconds, options.keys, NAME)
+        watched.set()
         done = threading.Event()
-        threading.Thread(target=_watch_memory, args=(primary, peak, done), daemon=True).start()
+        _watch_memory(primary, peak, done)
         attaching = threading.Thread(target=_attach, args=(replicas, primary.port, done), daemon=True)
         began = time.monotonic()
         attaching.start()
-        during = latencies(primary.port, 600.0, options.keys, stop=done.is_set)
+        during = latencies(primary.port, 600.0, options.keys, NAME, stop=done.is_set)
         took = time.monotonic() - began
         load.end()
         full, partial, _ = primary.resyncs()
-        growth = peak[0] / before - 1
+        growth = peak[0] / before[0] - 1
         figures = [(percentile(found, share)) for found in (alone, during) for share in (0.5, 0.999)]
         print("%-8s %3d replicas  %6.1f s  %d full, %d partial  RssAnon %4d MB %+6.1f %%"
               "   p50 %.3f -> %.3f ms   p99.9 %.2f -> %.2f ms (%.1f x, %d and %d samples)" % (
-                  kind, count, took, full, partial, before >> 20, growth * 100, figures[0],
+                  kind, count, took, full, partial, before[0] >> 20, growth * 100, figures[0],
                   figures[2], figures[1], figures[3], figures[3] / figures[1],
                   len(alone), len(during)), flush=True)
         for replica in replicas:
@@ -60,10 +69,12 @@ def _attach(replicas, port, done):
 
 
 def _watch_memory(primary, peak, done):
-    while not done.is_set():
-        children = 0
-        peak[0] = max(peak[0], primary.rss_anon_bytes() + children)
-        time.sleep(SAMPLE_S)
+    def watch():
+        while not done.is_set():
+            peak[0] = max(peak[0], primary.rss_anon_bytes())
+            time.sleep(SAMPLE_S)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(options):

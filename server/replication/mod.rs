@@ -12,7 +12,7 @@ use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -36,7 +36,10 @@ pub struct Target {
 /// The link to our primary.
 #[derive(Default)]
 pub struct LinkStatus {
-    phase: AtomicU8,
+    /// The phase, and above its eight bits the generation that it is of.
+    phase: AtomicU64,
+    /// The generation that counts: another's link is not up any more.
+    generation: AtomicU64,
     /// Milliseconds of [`Replication::now_ms`] at which bytes last came.
     pub heard_ms: AtomicU64,
     /// Since when the link is down, likewise.
@@ -52,14 +55,19 @@ pub struct LinkStatus {
 }
 
 impl LinkStatus {
-    /// Notes what the link does.
-    pub fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    /// Notes what the link of a generation does.
+    pub fn set_phase(&self, generation: u64, phase: Phase) {
+        let noted = generation << 8 | u64::from(phase as u8);
+        self.phase.store(noted, Ordering::Release);
     }
 
     /// What the link does.
     pub fn phase(&self) -> Phase {
-        let phase = self.phase.load(Ordering::Acquire);
+        let noted = self.phase.load(Ordering::Acquire);
+        if noted >> 8 != self.generation.load(Ordering::Acquire) {
+            return Phase::Waiting;
+        }
+        let phase = noted as u8;
         [
             Phase::Waiting,
             Phase::Connecting,
@@ -243,7 +251,8 @@ impl Replication {
         *self.target.lock() = target;
         let now_ms = self.now_ms();
         self.link.down_since_ms.store(now_ms, Ordering::Relaxed);
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        self.link.generation.store(generation, Ordering::Release);
         self.link.cut();
         self.target_bell.ring();
     }

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::log_aside;
 use crate::clock::{Ticks, account};
@@ -157,10 +158,24 @@ impl Applier {
             // what follows an error is a full sync.
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
             let name = String::from_utf8_lossy(args[0]).into_owned();
+            if !self
+                .server
+                .settings
+                .replica_read_only
+                .load(Ordering::Relaxed)
+            {
+                // What its own clients wrote may be in the way, as is known.
+                tracing::warn!("{name} fails on this writable replica: {error}");
+                return self.log_unlogged(found, args);
+            }
             return Err(format!("{name} fails here: {error}"));
         }
+        self.log_unlogged(found, args)
+    }
+
+    /// Without a lock of its own a command has not been logged.
+    fn log_unlogged(&mut self, found: Found, args: &[&[u8]]) -> Result<(), String> {
         self.reply.truncate(0);
-        // Without a lock of its own it has not been logged.
         if let Some(part) = self.session.stream_part.take() {
             debug_assert!(
                 found.command.name == "exec"

@@ -46,7 +46,7 @@ pub fn run(server: &'static Server) {
                 let mut follower = Follower::new(server, storage, target, generation);
                 follower.follow();
                 follower.disconnect();
-                replication.link.set_phase(Phase::Waiting);
+                replication.link.set_phase(generation, Phase::Waiting);
             }
             Err(error) => {
                 tracing::error!("Can't follow a primary: {error}");
@@ -105,7 +105,7 @@ impl Follower {
             self.note_progress();
             self.link.handle(self.now_ms(), Input::Tick);
             self.obey();
-            self.server.replication.link.set_phase(self.link.phase());
+            self.set_phase(self.link.phase());
             if self
                 .client
                 .as_ref()
@@ -126,6 +126,11 @@ impl Follower {
             }
             self.obey();
         }
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        let status = &self.server.replication.link;
+        status.set_phase(self.generation, phase);
     }
 
     fn note_progress(&mut self) {
@@ -219,7 +224,7 @@ impl Follower {
         if status.is_up() {
             let now_ms = self.server.replication.now_ms();
             status.down_since_ms.store(now_ms, Ordering::Relaxed);
-            status.set_phase(Phase::Waiting);
+            self.set_phase(Phase::Waiting);
         }
         status.set_socket(None);
         *status.client.lock() = None;
@@ -263,7 +268,7 @@ impl Follower {
         };
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
-        self.server.replication.link.set_phase(Phase::Streaming);
+        self.set_phase(Phase::Streaming);
     }
 
     fn apply(&mut self, bytes: &[u8]) {
@@ -319,7 +324,7 @@ impl Follower {
             position.id,
             position.offset
         );
-        replication.link.set_phase(Phase::Syncing);
+        self.set_phase(Phase::Syncing);
         replication.link.loaded_bytes.store(0, Ordering::Relaxed);
         let began = std::time::Instant::now();
         let (server, storage, generation) = (self.server, self.storage, self.generation);

@@ -1,6 +1,7 @@
 //! The sections about server, clients, memory, persistence, replication and
 //! keys.
 
+use redoubt_cluster::replication::link::Phase;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Text;
@@ -198,7 +199,9 @@ pub fn persistence(server: &Server, text: &mut Text) {
     let status = |ok: bool| if ok { "ok" } else { "err" };
     let tree_ok = !server.health.has(crate::health::Trouble::Tree);
     text.field("loading", u8::from(server.loading.load(Relaxed)));
-    text.field("async_loading", 0);
+    // A full sync loads beside the data, which is served meanwhile.
+    let syncing = server.replication.link.phase() == Phase::Syncing;
+    text.field("async_loading", u8::from(syncing));
     text.field("current_cow_peak", 0);
     text.field("current_cow_size", 0);
     text.field("current_cow_size_age", 0);
