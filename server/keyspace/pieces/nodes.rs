@@ -124,7 +124,7 @@ fn numbers_of(nodes: impl Iterator<Item = Option<u64>>) -> Option<Vec<u64>> {
 fn between(before: Option<u64>, next: u64, count: u64, numbers: &mut Vec<u64>) -> Option<()> {
     let step = match before {
         _ if count == 0 => return Some(()),
-        Some(before) => (next - before) / (count + 1) & !1,
+        Some(before) => ((next - before) / (count + 1)) & !1,
         None => STEP,
     };
     let from = match before {
