@@ -17,7 +17,7 @@
 //! one root of two in turn, sync. Effects are no idempotent ones, so that a
 //! replay from the wrong place shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,13 +146,17 @@ impl StandIn {
         Ok(bytes.chunks(9).map(row).collect())
     }
 
-    fn commit(&mut self, rows: &State, offset: u64, beginning: u64) -> io::Result<()> {
+    /// Commits rows that have changed; the others stay as they were committed last, as the
+    /// pieces of a large value do.
+    fn commit(&mut self, changed: &State, offset: u64, beginning: u64) -> io::Result<()> {
         if self.fatal {
             return Err(io::Error::other("no more"));
         }
         let number = self.number + 1;
+        let mut rows = self.rows.clone();
+        rows.extend(changed);
         let mut bytes = Vec::new();
-        for (key, value) in rows {
+        for (key, value) in &rows {
             bytes.push(*key);
             bytes.extend_from_slice(&value.to_le_bytes());
         }
@@ -172,7 +176,7 @@ impl StandIn {
         }
         self.number = number;
         self.offset = offset;
-        self.rows = rows.clone();
+        self.rows = rows;
         Ok(())
     }
 }
@@ -184,6 +188,8 @@ struct Machine {
     policy: SyncPolicy,
     bug: Option<Bug>,
     model: Model,
+    /// Keys that changed since the tree took them over.
+    changed: BTreeSet<u8>,
     counts: Counts,
 }
 
@@ -212,6 +218,7 @@ impl Machine {
             policy,
             bug,
             model: Model::default(),
+            changed: BTreeSet::new(),
             counts: Counts::default(),
         }
     }
@@ -295,6 +302,8 @@ impl Machine {
         }
         self.model.forget_beyond(end);
         self.model.durable = end;
+        let replayed = self.model.effects.iter().filter(|(at, ..)| *at > applied);
+        self.changed = replayed.map(|&(_, key, _)| key).collect();
         Ok(Some((log, tree)))
     }
 
@@ -344,6 +353,7 @@ impl Machine {
             // A log that has failed takes none.
             if end > before {
                 self.model.effects.push((end.0, key, value));
+                self.changed.insert(key);
                 self.counts.effects += 1;
             }
         }
@@ -351,7 +361,7 @@ impl Machine {
 
     fn checkpoint(&mut self, log: &Log, tree: &mut StandIn) {
         let offset = log.end();
-        let rows = self.model.state_at(offset.0).expect("it ends an effect");
+        let rows = self.changed_rows(offset);
         let split = self.bug == Some(Bug::SplitCommit);
         let applied = tree.offset;
         let done = commit(log, offset, || {
@@ -362,22 +372,34 @@ impl Machine {
         });
         if done.is_ok() {
             self.counts.checkpoints += 1;
+            self.changed.clear();
             trim(log, offset, self.random.below(2) * 3000);
         } else if self.bug == Some(Bug::TrimEarly) {
             trim(log, offset, 0);
         } else {
             self.counts.failed_checkpoints += 1;
+            if self.bug == Some(Bug::ForgetFailed) {
+                self.changed.clear();
+            }
         }
+    }
+
+    /// The rows that the tree lacks at an offset, with their values there.
+    fn changed_rows(&self, offset: Offset) -> State {
+        let mut rows = self.model.state_at(offset.0).expect("it ends an effect");
+        rows.retain(|key, _| self.changed.contains(key));
+        rows
     }
 
     /// As the server does after a failure of the log.
     fn mend(&mut self, log: &Log, tree: &mut StandIn) {
         log.end_failed();
         let offset = log.begin_anew();
-        let rows = self.model.state_at(offset.0).expect("it ends an effect");
+        let rows = self.changed_rows(offset);
         let mended = begin_anew(log, offset, |first| tree.commit(&rows, offset.0, first));
         if mended.is_ok() {
             self.counts.begun_anew += 1;
+            self.changed.clear();
             self.model.durable = offset.0;
         }
     }
@@ -451,6 +473,7 @@ fn planted_bugs_are_caught() {
         Bug::RetrySync,
         Bug::TrimEarly,
         Bug::SplitCommit,
+        Bug::ForgetFailed,
     ] {
         match cut_power(20_000, 7, Some(bug)) {
             Err(violation) => eprintln!("{bug:?}: {violation}"),

@@ -11,4 +11,6 @@ pub enum Bug {
     TrimEarly,
     /// Rows and offset are committed one after the other.
     SplitCommit,
+    /// What a checkpoint was to write counts as written though its commit failed.
+    ForgetFailed,
 }

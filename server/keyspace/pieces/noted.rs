@@ -73,10 +73,12 @@ impl<T> Noted<T> {
     }
 }
 
-/// What the tree has of a value, if that is known: the layout, and the numbers
-/// of the pieces, ascending.
+/// A layout, and the numbers of the pieces, ascending.
+type Known<N> = (u128, Vec<N>);
+
+/// What the tree has of a value, if that is known.
 #[derive(Default)]
-pub struct Note<N>(Cell<Option<Box<(u128, Vec<N>)>>>);
+pub struct Note<N>(Cell<Option<Box<Known<N>>>>);
 
 impl<N> fmt::Debug for Note<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +88,7 @@ impl<N> fmt::Debug for Note<N> {
 
 impl<N> Note<N> {
     /// Nothing is known from now on.
-    pub fn take(&self) -> Option<(u128, Vec<N>)> {
+    pub fn take(&self) -> Option<Known<N>> {
         self.0.take().map(|known| *known)
     }
 

@@ -87,7 +87,8 @@ impl World {
 
     fn db(&self) -> Db<'_> {
         let mut stripes = StripeSet::default();
-        KEYS.map(|key| stripes.add(KeyRef::new(key).stripe()));
+        KEYS.iter()
+            .for_each(|key| stripes.add(KeyRef::new(key).stripe()));
         Db::open(&self.keyspace, stripes, 0, NOW_MS)
     }
 
