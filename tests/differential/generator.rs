@@ -127,7 +127,11 @@ impl Generator {
                 0 => from_template(random, &self.blocking),
                 _ => self.any(random),
             };
-            out.push(command);
+            // What ends the transaction early would have the rest wait.
+            let name = command.args[0].to_ascii_uppercase();
+            if name != b"EXEC" && name != b"DISCARD" {
+                out.push(command);
+            }
         }
         out.push(Command::exact(&[if random.percent(93) {
             "EXEC"
@@ -142,6 +146,11 @@ fn from_template(random: &mut Random, templates: &[Template]) -> Command {
     let mut args = syntax.draw(random);
     if random.percent(4) {
         mutate(random, &mut args, syntax.delicate);
+    }
+    if args[0].eq_ignore_ascii_case(b"CLIENT") {
+        // The peer looks at names up to a zero byte only, and lets line ends behind it in.
+        args.iter_mut()
+            .for_each(|arg| arg.retain(|&byte| byte != 0));
     }
     Command { args, rule: *rule }
 }
