@@ -190,7 +190,8 @@ fn mutate(random: &mut Random, args: &mut Vec<Vec<u8>>, delicate: bool) {
     let at = random.below(args.len());
     let odd: &[&[u8]] = if delicate { &ODD_BUT_SAFE } else { &ODD };
     match random.below(8) {
-        0 if args.len() > 1 => drop(args.remove(at)),
+        // Never the name: FLUSHDB SYNC would become another command.
+        0 if args.len() > 1 => drop(args.remove(at.max(1))),
         1 => args.insert(at, args[at].clone()),
         2 | 3 if at > 0 => args[at] = random.choose(odd).to_vec(),
         4 if !delicate => {

@@ -28,7 +28,7 @@ use generator::Generator;
 use match_up::Arena;
 use random::Random;
 
-const SHORT_COMMANDS: usize = 20_000;
+const SHORT_COMMANDS: usize = 5_000;
 const COMMANDS_AN_EPOCH: usize = 50_000;
 
 #[test]
