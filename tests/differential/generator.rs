@@ -127,7 +127,11 @@ impl Generator {
                 0 => from_template(random, &self.blocking),
                 _ => self.any(random),
             };
-            out.push(command);
+            // What ends the transaction early would have the rest wait.
+            let name = command.args[0].to_ascii_uppercase();
+            if name != b"EXEC" && name != b"DISCARD" {
+                out.push(command);
+            }
         }
         out.push(Command::exact(&[if random.percent(93) {
             "EXEC"
@@ -142,6 +146,11 @@ fn from_template(random: &mut Random, templates: &[Template]) -> Command {
     let mut args = syntax.draw(random);
     if random.percent(4) {
         mutate(random, &mut args, syntax.delicate);
+    }
+    if args[0].eq_ignore_ascii_case(b"CLIENT") {
+        // The peer looks at names up to a zero byte only, and lets line ends behind it in.
+        args.iter_mut()
+            .for_each(|arg| arg.retain(|&byte| byte != 0));
     }
     Command { args, rule: *rule }
 }
@@ -181,7 +190,8 @@ fn mutate(random: &mut Random, args: &mut Vec<Vec<u8>>, delicate: bool) {
     let at = random.below(args.len());
     let odd: &[&[u8]] = if delicate { &ODD_BUT_SAFE } else { &ODD };
     match random.below(8) {
-        0 if args.len() > 1 => drop(args.remove(at)),
+        // Never the name: FLUSHDB SYNC would become another command.
+        0 if args.len() > 1 => drop(args.remove(at.max(1))),
         1 => args.insert(at, args[at].clone()),
         2 | 3 if at > 0 => args[at] = random.choose(odd).to_vec(),
         4 if !delicate => {

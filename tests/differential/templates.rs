@@ -367,14 +367,14 @@ const HYPERLOGLOG: &[(Rule, &str)] = &[
 ];
 
 const SCRIPTS: &[(Rule, &str)] = &[
-    (Exact, "(EVAL|EVAL_RO) <script> #{<k>} {<v>}"),
+    (Nested, "(EVAL|EVAL_RO) <script> #{<k>} {<v>}"),
     (
         Exact,
         "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db #{<k>}",
     ),
     (Exact, "SCRIPT (LOAD|EXISTS) <script>"),
     (Exact, "SCRIPT FLUSH [SYNC|ASYNC|BAD]"),
-    (Exact, "(FCALL|FCALL_RO) <function> #{<k>} {<v>}"),
+    (Nested, "(FCALL|FCALL_RO) <function> #{<k>} {<v>}"),
     (Nested, "FUNCTION LIST [LIBRARYNAME (lib*|none)] [WITHCODE]"),
     (Exact, "FUNCTION DELETE (liba|libb|none)"),
     (Exact, "FUNCTION FLUSH"),

@@ -58,8 +58,14 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Wanted<'a>, CommandError> {
     let end = end_of(args.get(behind).ok_or(CommandError::Syntax)?)?;
     let count = match &args[behind + 1..] {
         [] => 1,
-        [word, count] if is(word, "count") => {
-            integer_between(count, 1..=i64::MAX, "count should be greater than 0")?
+        [word, count, more @ ..] if is(word, "count") => {
+            // The number is looked at before what is behind it.
+            let text = "count should be greater than 0";
+            let count = integer_between(count, 1..=i64::MAX, text)?;
+            if !more.is_empty() {
+                return Err(CommandError::Syntax);
+            }
+            count
         }
         _ => return Err(CommandError::Syntax),
     };

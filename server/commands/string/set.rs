@@ -170,7 +170,9 @@ pub(super) fn store(
             let at = itoa::Buffer::new().format(at_ms).to_string();
             ctx.effects
                 .add(&[b"SET", key, value, b"PXAT", at.as_bytes()]);
-            ctx.db.event(class::GENERIC, "expire", key);
+            if !keep_ttl {
+                ctx.db.event(class::GENERIC, "expire", key);
+            }
         }
         None => ctx.effects.add(&[b"SET", key, value]),
     }
