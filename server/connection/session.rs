@@ -92,6 +92,9 @@ pub struct Session {
 impl Session {
     /// A fresh session.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        let mut routing = crate::cluster::route::Routing::default();
+        // One that stands for a client that waits reads where the client may.
+        routing.read_only = client.read_only.load(std::sync::atomic::Ordering::Relaxed);
         Session {
             client,
             db: 0,
@@ -112,7 +115,7 @@ impl Session {
             stream_part: std::cell::Cell::new(None),
             peer: None,
             stream_request: None,
-            routing: Default::default(),
+            routing,
             detached: None,
             in_script: false,
             postponed: false,
@@ -132,6 +135,7 @@ impl Session {
     pub fn for_script(caller: &Session) -> Session {
         let mut session = Session::new(caller.client.clone(), true);
         session.db = caller.db;
+        session.routing = caller.routing;
         session.user = caller.user.clone();
         session.unrestricted = caller.unrestricted;
         session.acl_generation = caller.acl_generation;
