@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::client::Client;
 use crate::acl::user::User;
@@ -92,9 +93,11 @@ pub struct Session {
 impl Session {
     /// A fresh session.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
-        let mut routing = crate::cluster::route::Routing::default();
-        // One that stands for a client that waits reads where the client may.
-        routing.read_only = client.read_only.load(std::sync::atomic::Ordering::Relaxed);
+        let routing = crate::cluster::route::Routing {
+            // One that stands for a client that waits reads where that may.
+            read_only: client.read_only.load(Relaxed),
+            ..Default::default()
+        };
         Session {
             client,
             db: 0,
