@@ -20,6 +20,7 @@ pub mod message;
 pub mod nodes_conf;
 pub mod random;
 pub mod replication;
+pub mod slot_migration;
 pub mod slot_set;
 pub mod slots;
 pub mod table;

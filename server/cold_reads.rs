@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::commands::command::{Command, Locks};
 use crate::commands::keys::each_key;
 use crate::connection::session::Session;
+use crate::eviction::make_all_room;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, read_value};
 use crate::keyspace::stripe::StripeSet;
@@ -156,7 +157,10 @@ fn bring_back(server: &'static Server, index: u32, key: &[u8]) {
         let same_tree = Arc::ptr_eq(&tree, &storage.tree.get());
         if db.physical() == physical && same_tree && tree.commit_seq() == commit {
             db.bring_back(key.bytes, value);
+            drop(db);
             add(&server.cold_reads.reads, 1);
+            // Another value goes for it.
+            make_all_room(server);
             return;
         }
     }

@@ -21,6 +21,7 @@ use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::entry::{Entry, frequency};
 use crate::keyspace::stripe::{STRIPES, StripeSet};
+use crate::resident::Resident;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
@@ -140,6 +141,8 @@ pub struct Eviction {
     exceeded_us: AtomicU64,
     exceeding: AtomicBool,
     exceeded_since: Mutex<Option<Instant>>,
+    /// What resident memory allows, where values leave RAM for the tree.
+    pub resident: Resident,
 }
 
 impl Eviction {
@@ -180,33 +183,46 @@ pub fn uncounted_bytes(server: &Server) -> u64 {
     server.log().map_or(0, |log| log.buffered_bytes())
 }
 
+/// Whether values leave RAM for the tree.
+fn spills(server: &Server) -> bool {
+    let policy = server.settings.policy();
+    policy.is_some_and(|policy| policy.to_tree)
+}
+
 /// Bytes in use beyond the limit.
 fn excess(server: &Server) -> u64 {
     let limit = server.settings.maxmemory.load(Relaxed);
     if limit == 0 {
         return 0;
     }
-    // A replica removes what its primary removes; values may leave its RAM.
-    let spills = || {
-        server
-            .settings
-            .policy()
-            .is_some_and(|policy| policy.to_tree)
-    };
-    if server.replication.is_replica() && !spills() {
+    let used = crate::memory::used_bytes();
+    let allowed = server.eviction.resident.allowed(limit);
+    if used <= allowed {
         return 0;
     }
-    let used = crate::memory::used_bytes();
-    match used > limit {
-        true => (used - limit).saturating_sub(uncounted_bytes(server)),
-        false => 0,
+    match spills(server) {
+        // What the log has to write yet is resident like everything else.
+        true => used - allowed,
+        // A replica removes what its primary removes.
+        false if server.replication.is_replica() => 0,
+        false => (used - allowed).saturating_sub(uncounted_bytes(server)),
     }
+}
+
+/// Whether what is in use is beyond the limit by more than a tenth of it.
+fn is_far_beyond(server: &Server) -> bool {
+    let limit = server.settings.maxmemory.load(Relaxed);
+    crate::memory::used_bytes() > limit.saturating_add(limit / 10)
 }
 
 /// Whether a command that needs memory has to be refused: memory is full, and
 /// the last attempt to make room was in vain. Locks nothing.
 pub fn is_out_of_memory(server: &Server) -> bool {
-    let hopeless = || server.settings.policy().is_none() || server.eviction.exhausted.load(Relaxed);
+    let hopeless = || match server.settings.policy() {
+        None => true,
+        Some(policy) if policy.to_tree && !is_far_beyond(server) => false,
+        Some(_) => server.eviction.exhausted.load(Relaxed),
+    };
     excess(server) != 0 && hopeless()
 }
 
@@ -214,12 +230,24 @@ pub fn is_out_of_memory(server: &Server) -> bool {
 pub fn has_ample_room(server: &Server) -> bool {
     const AMPLE: u64 = 16 << 20;
     let limit = server.settings.maxmemory.load(Relaxed);
-    limit == 0 || crate::memory::used_bytes().saturating_add(AMPLE) < limit
+    let allowed = || server.eviction.resident.allowed(limit);
+    limit == 0 || crate::memory::used_bytes().saturating_add(AMPLE) < allowed()
 }
 
 /// Removes keys until memory is below the limit, for as long as
 /// `maxmemory-eviction-tenacity` allows. The caller holds no stripe.
 pub fn make_room(server: &'static Server) -> Room {
+    let tenacity = server.settings.eviction_tenacity.load(Relaxed);
+    make_room_within(server, budget(tenacity))
+}
+
+/// As [`make_room`], for as long as it takes: for what a value that comes back
+/// displaces.
+pub fn make_all_room(server: &'static Server) -> Room {
+    make_room_within(server, None)
+}
+
+fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
     let mut left = excess(server);
     if left == 0 {
         if server.eviction.exceeding.load(Relaxed) {
@@ -232,8 +260,14 @@ pub fn make_room(server: &'static Server) -> Room {
         return Room::None;
     };
     let began = Instant::now();
-    let budget = budget(server.settings.eviction_tenacity.load(Relaxed));
-    let mut evictor = server.eviction.evictor.lock();
+    let evictor = &server.eviction.evictor;
+    // Whoever reads values back makes all the room there has to be.
+    let Some(mut evictor) = (match policy.to_tree {
+        true => evictor.try_lock(),
+        false => Some(evictor.lock()),
+    }) else {
+        return Room::Soon;
+    };
     let mut keys = 0;
     while left > 0 {
         match evictor.evict_one(server, policy) {
@@ -265,7 +299,7 @@ pub fn make_room(server: &'static Server) -> Room {
 /// meanwhile, and refused beyond a tenth above the limit.
 fn wait_for_tree(server: &Server) -> Room {
     server.health.checkpoint_wanted.store(true, Relaxed);
-    let hopeless = excess(server) > server.settings.maxmemory.load(Relaxed) / 10;
+    let hopeless = is_far_beyond(server);
     server.eviction.exhausted.store(hopeless, Relaxed);
     match hopeless {
         true => Room::None,
@@ -273,15 +307,12 @@ fn wait_for_tree(server: &Server) -> Room {
     }
 }
 
-/// How far memory is towards a tenth above its limit, where the tree is to take
-/// values over and can't keep up: 0 to 1.
-pub fn pressure(server: &Server) -> f64 {
+/// How far memory is towards a tenth above what is allowed, where the tree is
+/// to take values over and can't keep up: 0 to 1. `lag` is how many bytes it is
+/// behind: if few, then it is not what keeps values in RAM.
+pub fn pressure(server: &Server, lag: u64) -> f64 {
     let limit = server.settings.maxmemory.load(Relaxed);
-    let spills = server
-        .settings
-        .policy()
-        .is_some_and(|policy| policy.to_tree);
-    match limit != 0 && spills {
+    match limit != 0 && lag > limit / 16 && spills(server) {
         true => (excess(server) as f64 * 10.0 / limit as f64).min(1.0),
         false => 0.0,
     }
@@ -290,11 +321,8 @@ pub fn pressure(server: &Server) -> f64 {
 /// Whether keys that are read from the tree should come without their values.
 pub fn spills_at_once(server: &Server) -> bool {
     let limit = server.settings.maxmemory.load(Relaxed);
-    let spills = server
-        .settings
-        .policy()
-        .is_some_and(|policy| policy.to_tree);
-    spills && limit != 0 && crate::memory::used_bytes() > limit / 10 * 9
+    let nearly = || server.eviction.resident.allowed(limit) / 10 * 9;
+    limit != 0 && crate::memory::used_bytes() > nearly() && spills(server)
 }
 
 /// How long one command may spend on making room; None is as long as it takes.

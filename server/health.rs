@@ -60,6 +60,10 @@ pub struct Health {
     pub last_checkpoint_ms: AtomicU64,
     /// Keys that the last good one took over.
     pub last_checkpoint_rows: AtomicU64,
+    /// Bytes of rows and pieces that the last good one put into the tree.
+    pub last_checkpoint_bytes: AtomicU64,
+    /// The same of all of them.
+    pub tree_written: AtomicU64,
     /// Times that the log had to begin anew.
     pub log_restarts: AtomicU64,
     /// Times that the log could not begin anew.

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod monitor;
 pub mod number;
 pub mod replication;
+pub mod resident;
 pub mod resp;
 pub mod runtime;
 pub mod saves;

@@ -47,6 +47,18 @@ pub fn used_bytes() -> u64 {
         .max(0) as u64
 }
 
+unsafe extern "C" {
+    /// Source: mimalloc.h.
+    fn mi_collect(force: bool);
+}
+
+/// Gives pages that nothing is in any more back to the system at once; the
+/// allocator does so with a delay of a second.
+pub fn give_back_pages() {
+    // SAFETY: it may be called on any thread at any time.
+    unsafe { mi_collect(true) }
+}
+
 /// Mimalloc, counted.
 ///
 /// Its functions without an alignment are used wherever they give the alignment

@@ -50,19 +50,23 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
 /// `infinity` in any case. Refused are NaN, hexadecimal, white space, and
 /// values that overflow or underflow the type.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(text).ok()?;
-    let value: f64 = text.parse().ok()?;
-    if value.is_nan() {
+    let value = parse_f64_clamped(text)?;
+    let mut mantissa = text.split(|byte| matches!(byte, b'e' | b'E'));
+    let mantissa = mantissa.next().unwrap_or_default();
+    if value.is_infinite() && mantissa.iter().any(u8::is_ascii_digit) {
         return None;
     }
-    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
-    if value.is_infinite() && mantissa.contains(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    if value == 0.0 && mantissa.contains(|c: char| ('1'..='9').contains(&c)) {
+    if value == 0.0 && mantissa.iter().any(|digit| (b'1'..=b'9').contains(digit)) {
         return None;
     }
     Some(value)
+}
+
+/// The same, but what overflows is read as infinite, and what underflows as
+/// zero.
+pub fn parse_f64_clamped(text: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (!value.is_nan()).then_some(value)
 }
 
 /// Appends `value` as replies show doubles: integral values without a point,

@@ -208,3 +208,13 @@ fn flushed_and_exchanged_databases_take_their_values_along() {
     run(&mut client, "SELECT 0");
     assert_eq!(run(&mut client, "GET key:1"), Reply::bulk("other"));
 }
+
+#[test]
+fn noeviction_that_somebody_has_set_stays() {
+    let limit = [LIMIT, &["--maxmemory-policy", "noeviction"]].concat();
+    let server = Server::start(&limit);
+    let mut client = server.client();
+    let policy = run(&mut client, "CONFIG GET maxmemory-policy");
+    let wanted = ["maxmemory-policy", "noeviction"].map(Reply::bulk);
+    assert_eq!(policy, Reply::Array(wanted.to_vec()));
+}

@@ -277,6 +277,23 @@ fn a_key_found_expired_after_swapdb_in_a_transaction_takes_no_other_with_it() {
     assert_eq!(run(&mut client, "GET k"), Reply::bulk("lives"));
 }
 
+/// XAUTOCLAIM names its effects even when there are none.
+#[test]
+fn a_write_pipelined_behind_a_command_without_effects_is_logged() {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    run(&mut client, "XGROUP CREATE stream group 0 MKSTREAM");
+    let claim: &[&str] = &["XAUTOCLAIM", "stream", "group", "consumer", "0", "0"];
+    let bytes: Vec<u8> = [claim, claim, &["SADD", "set", "member"]]
+        .into_iter()
+        .flat_map(encode)
+        .collect();
+    let replies = client.pipeline(&bytes, 3);
+    assert_eq!(replies[2], Reply::Integer(1));
+    let mut client = crash(&mut server);
+    assert_eq!(run(&mut client, "SISMEMBER set member"), Reply::Integer(1));
+}
+
 #[test]
 fn a_key_deleted_while_its_slot_is_cold_stays_deleted() {
     let mut server = Server::start(ALWAYS);

@@ -192,6 +192,20 @@ fn we_follow_real_servers() {
 }
 
 #[test]
+fn a_valkey_with_fields_that_expire_is_followed() {
+    let primary = Server::start_peer(Peer::Valkey, PEER);
+    let mut client = primary.client();
+    ok(&mut client, "HSET hash field value other value");
+    ok(&mut client, "HPEXPIREAT hash 99999999999999 FIELDS 1 field");
+    let replica = Server::start(&[]);
+    follow(&replica, &primary);
+    await_sync(&replica, &primary);
+    let line = "HPEXPIRETIME hash FIELDS 2 field other";
+    let times = run(&mut client, line);
+    assert_eq!(run(&mut replica.client(), line), times);
+}
+
+#[test]
 fn real_servers_follow_us() {
     let primary = Server::start(&[]);
     write(&primary, 0);
@@ -384,6 +398,67 @@ fn stale_data_writes_and_waits_are_refused_where_they_must_be() {
     assert_eq!(run(&mut client, "WAIT 1 10"), Reply::Integer(0));
     let both = Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]);
     assert_eq!(run(&mut client, "WAITAOF 1 0 30000"), both);
+}
+
+#[test]
+fn a_writable_replica_removes_its_own_keys_and_starts_again_after_a_crash() {
+    let primary = Server::start(&[]);
+    let target = primary.port().to_string();
+    let own: &[&str] = &["--replicaof", "127.0.0.1", &target];
+    let writable: &[&str] = &["--replica-read-only", "no", "--appendfsync", "always"];
+    let mut replica = Server::start(&[own, writable].concat());
+    await_sync(&replica, &primary);
+    let mut client = replica.client();
+    ok(&mut client, "SET passing v PX 1");
+    in_time("the replica removes its own key", || {
+        run(&mut client, "DBSIZE") == Reply::Integer(0)
+    });
+    // Its own writes are in no log: after a crash the primary's RPUSH meets a
+    // string that the replica's client had removed.
+    ok(&mut client, "SET key text");
+    ok(&mut client, "BGSAVE");
+    in_time("a checkpoint with the string", || {
+        info(&mut client, "persistence", "rdb_bgsave_in_progress") == "0"
+    });
+    ok(&mut client, "DEL key");
+    ok(&mut primary.client(), "RPUSH key element");
+    await_sync(&replica, &primary);
+    replica.kill();
+    replica.restart();
+    await_sync(&replica, &primary);
+    assert_same(&replica, &primary);
+}
+
+#[test]
+fn what_a_transaction_did_as_a_primary_is_logged_although_it_ends_as_a_replica() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    for line in ["MULTI", "SET before 1", "REPLICAOF 127.0.0.1 1", "EXEC"] {
+        ok(&mut client, line);
+    }
+    server.kill();
+    server.restart();
+    let before = run(&mut server.client(), "GET before");
+    assert_eq!(before, Reply::bulk("1"));
+}
+
+#[test]
+fn replicas_are_waited_for_when_a_delay_is_set() {
+    let primary = Server::start(&["--repl-diskless-sync-delay", "10000"]);
+    let [one, other] = [Server::start(&[]), Server::start(&[])];
+    follow(&one, &primary);
+    let waits = || {
+        let replicas = standing(&primary, "slave0").unwrap_or_default();
+        replicas.contains("state=wait_bgsave")
+    };
+    in_time("the first replica waits", waits);
+    ok(
+        &mut primary.client(),
+        "CONFIG SET repl-diskless-sync-max-replicas 2",
+    );
+    follow(&other, &primary);
+    await_sync(&one, &primary);
+    await_sync(&other, &primary);
 }
 
 /// A primary that gives `payload` for a full sync, then hangs up.

@@ -192,7 +192,7 @@ impl Bus {
         true
     }
 
-    fn draw_epoch(&mut self) {
+    pub(super) fn draw_epoch(&mut self) {
         self.current_epoch = self.current_epoch.max(self.table.max_epoch()).next();
         self.me_mut().config_epoch = self.current_epoch;
         self.note(format!("My config epoch is {} now", self.current_epoch));

@@ -32,6 +32,7 @@ mod manual;
 mod migration;
 mod options;
 mod roles;
+mod slot_move;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -44,6 +45,7 @@ pub use admin::{Failover, Refusal};
 pub use election::Holdup;
 pub use health::Health;
 pub use options::{Announced, Options};
+pub use slot_move::MoveRefusal;
 pub use vote::Denial;
 
 use crate::flags::Flags;

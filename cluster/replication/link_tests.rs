@@ -8,7 +8,7 @@ fn identity() -> Identity {
         password: Vec::new(),
         port: 7000,
         announced_ip: Vec::new(),
-        version: "8.0.0",
+        version: "9.1.0",
         timeout_ms: 60_000,
         retry_ms: 1000,
         ack_ms: 1000,
@@ -82,7 +82,7 @@ fn the_hand_shake_says_all_in_order() {
             "REPLCONF listening-port 7000",
             "REPLCONF ip-address 10.1.1.1",
             "REPLCONF capa eof capa psync2",
-            "REPLCONF version 8.0.0",
+            "REPLCONF version 9.1.0",
             "PSYNC ? -1",
         ]
     );

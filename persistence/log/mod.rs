@@ -30,6 +30,7 @@ mod preparer;
 mod reader;
 mod record;
 mod recovery;
+mod rounds;
 mod segment;
 mod shared;
 mod space;
@@ -226,9 +227,7 @@ impl Log {
         let end = group.end;
         self.shared.end.store(end, Release);
         drop(group);
-        if wake {
-            self.shared.hurry_writer();
-        }
+        self.wake(wake, effects.len());
         Offset(end)
     }
 
@@ -249,9 +248,7 @@ impl Log {
         let end = group.end;
         self.shared.end.store(end, Release);
         drop(group);
-        if wake {
-            self.shared.hurry_writer();
-        }
+        self.wake(wake, effects.len());
         Offset(end)
     }
 
@@ -274,9 +271,7 @@ impl Log {
         let end = group.end;
         self.shared.end.store(end, Release);
         drop(group);
-        if wake {
-            self.shared.hurry_writer();
-        }
+        self.wake(wake, bytes.len());
         Offset(end)
     }
 
@@ -291,9 +286,7 @@ impl Log {
         let end = group.end;
         self.shared.end.store(end, Release);
         drop(group);
-        if wake {
-            self.shared.hurry_writer();
-        }
+        self.wake(wake, bytes.len());
         Offset(end)
     }
 

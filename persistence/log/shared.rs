@@ -150,6 +150,11 @@ impl Shared {
         self.wake_writer();
     }
 
+    /// Whether the writer was told to hurry since it took that.
+    pub fn is_hurried(&self) -> bool {
+        self.hurry.load(Acquire)
+    }
+
     /// Whether the writer was told to hurry since it last asked.
     pub fn take_hurry(&self) -> bool {
         self.hurry.swap(false, Acquire)

@@ -41,9 +41,15 @@ impl Writer {
             let policy = shared.policy();
             // Read before taking: what was appended before the stop is written.
             let stopping = shared.stopping.load(Acquire);
+            // Under `always`, who appends says when (see `rounds`).
+            let hurried = shared.take_hurry();
+            let due = hurried || stopping || policy != SyncPolicy::Always;
             let taken = {
                 let mut group = shared.group.lock();
-                let taken = group.take(spare);
+                let taken = match due || shared.sync_is_wanted() {
+                    true => group.take(spare),
+                    false => Err(spare),
+                };
                 let idle = policy == SyncPolicy::Always || idle_rounds >= IDLE_ROUNDS;
                 group.writer_parked = taken.is_err() && idle && !stopping;
                 taken
@@ -79,7 +85,7 @@ impl Writer {
 
     /// Waits for data, or for the interval in which a group gathers.
     fn rest(&self, policy: SyncPolicy, wrote: bool, idle_rounds: u32) {
-        if self.shared.take_hurry() || (policy == SyncPolicy::Always && wrote) {
+        if self.shared.is_hurried() || (policy == SyncPolicy::Always && wrote) {
             return;
         }
         if policy == SyncPolicy::Always || idle_rounds > IDLE_ROUNDS {

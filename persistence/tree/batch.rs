@@ -15,20 +15,21 @@ use super::{Committed, Meta, Table, Tables, Tree, TreeError, meta};
 ///
 /// Fastest with keys in order of (db, slot, key).
 pub struct Batch<'t> {
-    tree: &'t Tree,
+    pub(super) tree: &'t Tree,
     /// `None` after an error.
     txn: Option<RwTxn<'t>>,
     key_counts: BTreeMap<u32, u64>,
-    next_value_id: u64,
-    scratch: Scratch,
+    pub(super) next_value_id: u64,
+    pub(super) bytes_put: u64,
+    pub(super) scratch: Scratch,
     /// LMDB's write lock belongs to the thread that took it.
     _not_send: PhantomData<*const ()>,
 }
 
 #[derive(Default)]
-struct Scratch {
-    row: Vec<u8>,
-    chunk: Vec<u8>,
+pub(super) struct Scratch {
+    pub(super) row: Vec<u8>,
+    pub(super) chunk: Vec<u8>,
     body: Vec<u8>,
 }
 
@@ -46,6 +47,7 @@ impl<'t> Batch<'t> {
             txn: Some(txn),
             key_counts: committed.meta.key_counts.iter().copied().collect(),
             next_value_id: committed.next_value_id,
+            bytes_put: 0,
             scratch: Scratch::default(),
             _not_send: PhantomData,
         })
@@ -64,18 +66,37 @@ impl<'t> Batch<'t> {
             let row_key = RowKey::new(db, slot, key)?;
             let table = batch.table(&row_key);
             batch.encode(txn, &row_key, key, expire_at_ms, payload)?;
-            let (row_key, row) = (row_key.as_bytes(), &batch.scratch.row);
-            let old = match table.get_or_put(txn, row_key, row)? {
-                None => {
-                    *batch.key_counts.entry(db).or_default() += 1;
-                    return Ok(true);
-                }
-                Some(old) => row::chunked_value_id(row_key, old),
-            };
-            table.put(txn, row_key, row)?;
-            batch.delete_chunks(txn, old)?;
-            Ok(false)
+            batch.put_row(txn, table, db, row_key.as_bytes())
         })
+    }
+
+    /// Puts the row in `scratch.row`, over an older one if there is one, whose chunks go; gives
+    /// whether the key is new.
+    pub(super) fn put_row(
+        &mut self,
+        txn: &mut RwTxn<'t>,
+        table: Table,
+        db: u32,
+        row_key: &[u8],
+    ) -> Result<bool, TreeError> {
+        let row = &self.scratch.row;
+        self.bytes_put += (row_key.len() + row.len()) as u64;
+        let old = match table.get_or_put(txn, row_key, row)? {
+            None => {
+                *self.key_counts.entry(db).or_default() += 1;
+                return Ok(true);
+            }
+            Some(old) => row::value_id_of(row_key, old),
+        };
+        table.put(txn, row_key, row)?;
+        self.delete_chunks(txn, old)?;
+        Ok(false)
+    }
+
+    /// Bytes of rows and chunks, keys included, that were put so far. The pages they lie in are
+    /// written as a whole.
+    pub fn bytes_put(&self) -> u64 {
+        self.bytes_put
     }
 
     /// Deletes a row; gives whether there was one.
@@ -87,7 +108,7 @@ impl<'t> Batch<'t> {
             let Some(old) = table.get(txn, row_key)? else {
                 return Ok(false);
             };
-            let old = row::chunked_value_id(row_key, old);
+            let old = row::value_id_of(row_key, old);
             table.delete(txn, row_key)?;
             batch.delete_chunks(txn, old)?;
             batch.count_deleted(db, 1);
@@ -167,7 +188,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Runs `step` on the transaction, and aborts the transaction if it fails.
-    fn guarded<T>(
+    pub(super) fn guarded<T>(
         &mut self,
         step: impl FnOnce(&mut Self, &mut RwTxn<'t>) -> Result<T, TreeError>,
     ) -> Result<T, TreeError> {
@@ -177,7 +198,7 @@ impl<'t> Batch<'t> {
         Ok(value)
     }
 
-    fn table(&self, row_key: &RowKey) -> Table {
+    pub(super) fn table(&self, row_key: &RowKey) -> Table {
         let tables = &self.tree.store.tables;
         if row_key.long {
             tables.long
@@ -224,6 +245,7 @@ impl<'t> Batch<'t> {
             // Value ids only grow, so that each chunk comes after all others.
             let chunks = self.tree.store.tables.chunks;
             chunks.put_with_flags(txn, PutFlags::APPEND, &chunk_key, chunk)?;
+            self.bytes_put += (chunk_key.len() + chunk.len()) as u64;
         }
         let len = body_len as u64;
         let body = RowBody::Chunked { value_id, len };
@@ -235,9 +257,9 @@ impl<'t> Batch<'t> {
         let Some(value_id) = value_id else {
             return Ok(());
         };
-        let first = row::chunk_key(value_id, 0);
-        let last = row::chunk_key(value_id, u32::MAX);
-        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        let first = value_id.to_be_bytes();
+        let next = value_id.saturating_add(1).to_be_bytes();
+        let range = (Bound::Included(&first[..]), Bound::Excluded(&next[..]));
         self.tree.store.tables.chunks.delete_range(txn, &range)?;
         Ok(())
     }
@@ -256,7 +278,7 @@ impl<'t> Batch<'t> {
             let mut chunked = Vec::new();
             for entry in table.range(txn, &range)? {
                 let (key, row) = entry?;
-                chunked.extend(row::chunked_value_id(key, row));
+                chunked.extend(row::value_id_of(key, row));
             }
             chunked.sort_unstable();
             for value_id in chunked {

@@ -64,6 +64,14 @@ pub enum TreeError {
     /// An earlier operation of this batch failed, which aborted it.
     #[error("tree batch was aborted by an earlier error")]
     BatchAborted,
+    /// Pieces of a value were given that do not belong to what the tree has of it.
+    #[error("the pieces of key {} do not fit what the tree has: {what}", .key.escape_ascii())]
+    Pieces {
+        /// The Redis key.
+        key: Vec<u8>,
+        /// In what way.
+        what: &'static str,
+    },
     /// A batch is open already; there is one writer.
     #[error("tree already has an open batch")]
     WriterBusy,

@@ -6,8 +6,10 @@
 
 use super::TreeError;
 
-/// The version of the format that this build writes, and the only one that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that this build writes. 1 knew no values in pieces.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that it reads.
+const OLDEST_VERSION: u32 = 1;
 /// Key of the row with everything but [`Meta::extra`].
 pub const STATE_KEY: &[u8] = b"state";
 /// Key of the row with [`Meta::extra`].
@@ -91,7 +93,7 @@ pub fn encode_extra(extra: &[(String, Vec<u8>)]) -> Vec<u8> {
 pub fn decode(state: &[u8], extra: Option<&[u8]>) -> Result<(Meta, u64), TreeError> {
     let mut input = Reader::unseal(state)?;
     let format_version = input.u32()?;
-    if format_version != FORMAT_VERSION {
+    if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&format_version) {
         return Err(TreeError::FormatVersion {
             found: format_version,
             known: FORMAT_VERSION,

@@ -16,6 +16,7 @@ mod batch;
 mod error;
 mod length;
 mod meta;
+mod pieces;
 mod row;
 mod snapshot;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use parking_lot::Mutex;
 pub use batch::Batch;
 pub use error::TreeError;
 pub use meta::{FORMAT_VERSION, Meta};
+pub use pieces::{Piece, PieceKey, Pieces};
 pub use row::{CHUNK_BYTES, MAX_SHORT_KEY};
 pub use snapshot::{RowHead, ScanCursor, ScanRow, Snapshot};
 

@@ -5,9 +5,12 @@
 //! | `keys` | `db u16`, `slot u16`, Redis key (at most [`MAX_SHORT_KEY`] bytes) | row; body = payload |
 //! | `long` | `db u16`, `slot u16`, SHA-256 of the Redis key | row; body = `key length u32`, Redis key, payload |
 //! | `chunks` | `value id u64`, `chunk number u32` | `crc u32`, at most [`CHUNK_BYTES`] of a body |
+//! | `chunks` | `value id u64`, piece (`section u8`, `number u128`), `part u32` | `crc u32`, at most [`CHUNK_BYTES`] of a piece |
 //!
 //! A row is `flags u8`, `crc u32`, `expire i64` if [`EXPIRES`], and then the body itself, or
-//! `value id u64`, `body length u64` if [`CHUNKED`]. All integers in keys are big-endian, so that
+//! `value id u64`, `body length u64` if [`CHUNKED`], or if [`PIECED`] `value id u64`,
+//! `length u64`, `sum u64` and `layout u128` of all pieces, and the payload's beginning; the
+//! pieces in the order of their keys are the rest of it (see `pieces.rs`). All integers in keys are big-endian, so that
 //! a slot is one range; those in values are little-endian. A checksum is CRC-32C over the LMDB key
 //! and everything in the value except itself, so that a value under the wrong key is noticed.
 
@@ -26,6 +29,10 @@ const MAX_NODE_BYTES: usize = 2030;
 const EXPIRES: u8 = 1;
 /// Row flag: the body lies in the chunks database.
 const CHUNKED: u8 = 2;
+/// Row flag: what follows the beginning of the payload lies in pieces in the chunks database.
+const PIECED: u8 = 4;
+/// Bytes of [`PiecedBody`] in a row.
+const PIECED_BYTES: usize = 40;
 const PREFIX_BYTES: usize = 4;
 const CRC_AT: usize = 1;
 const HEAD_BYTES: usize = 5;
@@ -106,6 +113,55 @@ pub enum Body<'a> {
         /// Bytes in all chunks together.
         len: u64,
     },
+    /// Its beginning, and the rest in pieces.
+    Pieced(PiecedBody, &'a [u8]),
+}
+
+impl Body<'_> {
+    /// The layout of a value in pieces.
+    pub fn layout(&self) -> Option<u128> {
+        match self {
+            Body::Pieced(pieced, _) => Some(pieced.layout),
+            _ => None,
+        }
+    }
+}
+
+/// What the row of a value in pieces says of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PiecedBody {
+    /// First part of the pieces' keys.
+    pub value_id: u64,
+    /// How the value is cut, and since when; its writer's affair.
+    pub layout: u128,
+    /// Bytes in all pieces together.
+    pub len: u64,
+    /// The wrapping sum of the checksums of all their parts: it tells of a part that is gone or
+    /// is not the last that was written.
+    pub sum: u64,
+}
+
+impl PiecedBody {
+    fn put(&self, out: &mut Vec<u8>) {
+        for field in [self.value_id, self.len, self.sum] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&self.layout.to_le_bytes());
+    }
+
+    fn split(bytes: &[u8]) -> Option<(PiecedBody, &[u8])> {
+        let (value_id, rest) = bytes.split_first_chunk()?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let (sum, rest) = rest.split_first_chunk()?;
+        let (layout, head) = rest.split_first_chunk()?;
+        let pieced = PiecedBody {
+            value_id: u64::from_le_bytes(*value_id),
+            layout: u128::from_le_bytes(*layout),
+            len: u64::from_le_bytes(*len),
+            sum: u64::from_le_bytes(*sum),
+        };
+        Some((pieced, head))
+    }
 }
 
 /// A decoded row.
@@ -137,6 +193,11 @@ pub fn encode_row(out: &mut Vec<u8>, row_key: &[u8], expire_at_ms: Option<i64>, 
             out.extend_from_slice(&value_id.to_le_bytes());
             out.extend_from_slice(&len.to_le_bytes());
         }
+        RowBody::Pieced(pieced, head) => {
+            out[0] |= PIECED;
+            pieced.put(out);
+            out.extend_from_slice(head);
+        }
     }
     let crc = row_crc(row_key, out);
     out[CRC_AT..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
@@ -153,6 +214,13 @@ pub enum RowBody<'a> {
         /// Bytes in all chunks together.
         len: u64,
     },
+    /// As in [`Body::Pieced`].
+    Pieced(PiecedBody, &'a [u8]),
+}
+
+/// Whether a beginning of `head_len` bytes fits in the row of a value in pieces.
+pub fn head_fits(row_key: &[u8], head_len: usize) -> bool {
+    fits_inline(row_key, true, PIECED_BYTES + head_len)
 }
 
 fn row_crc(row_key: &[u8], row: &[u8]) -> u32 {
@@ -178,6 +246,13 @@ pub fn decode_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<Row<'a>, TreeErro
         expire_at_ms = Some(i64::from_le_bytes(*at));
         rest = tail;
     }
+    if head[0] & PIECED != 0 {
+        let Some((pieced, head)) = PiecedBody::split(rest) else {
+            return corrupt("row ends before its pieces");
+        };
+        let body = Body::Pieced(pieced, head);
+        return Ok(Row { expire_at_ms, body });
+    }
     if head[0] & CHUNKED == 0 {
         let body = Body::Inline(rest);
         return Ok(Row { expire_at_ms, body });
@@ -195,14 +270,15 @@ pub fn decode_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<Row<'a>, TreeErro
     Ok(Row { expire_at_ms, body })
 }
 
-/// The value id of a row whose body is chunked. An unreadable row has none: better to leak its
+/// The value id of a row whose body is chunked or in pieces. An unreadable row has none: better to leak its
 /// chunks than to delete those of another.
-pub fn chunked_value_id(row_key: &[u8], row: &[u8]) -> Option<u64> {
-    if row.first()? & CHUNKED == 0 {
+pub fn value_id_of(row_key: &[u8], row: &[u8]) -> Option<u64> {
+    if row.first()? & (CHUNKED | PIECED) == 0 {
         return None;
     }
     match decode_row(row_key, row).ok()?.body {
         Body::Chunked { value_id, .. } => Some(value_id),
+        Body::Pieced(pieced, _) => Some(pieced.value_id),
         Body::Inline(_) => None,
     }
 }

@@ -11,9 +11,9 @@ use super::{Meta, Store, Table, TreeError, read_meta};
 /// A consistent view of one commit. It owns what it needs, so it can outlive the [`super::Tree`]
 /// and move between threads.
 pub struct Snapshot {
-    txn: RoTxn<'static, WithoutTls>,
+    pub(super) txn: RoTxn<'static, WithoutTls>,
     /// Dropped after `txn`.
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
 }
 
 /// What a row says beside its payload.
@@ -21,6 +21,8 @@ pub struct Snapshot {
 pub struct RowHead {
     /// Absolute expiry, in milliseconds since 1970.
     pub expire_at_ms: Option<i64>,
+    /// The layout of a value in pieces.
+    pub layout: Option<u128>,
 }
 
 /// A row as a scan shows it.
@@ -32,6 +34,8 @@ pub struct ScanRow<'a> {
     pub expire_at_ms: Option<i64>,
     /// RDB type byte and body.
     pub payload: &'a [u8],
+    /// The layout of a value in pieces.
+    pub layout: Option<u128>,
 }
 
 /// Where a scan of one slot stands. It stays good across snapshots: a later one shows the rows
@@ -121,6 +125,7 @@ impl Snapshot {
             Body::Chunked { value_id, len } => {
                 self.read_chunks(row_key_bytes, value_id, len, into)?
             }
+            Body::Pieced(pieced, head) => self.read_pieces(row_key_bytes, &pieced, head, into)?,
         }
         if row_key.long {
             let (found, _) = row::split_long_body(row_key_bytes, into)?;
@@ -130,8 +135,10 @@ impl Snapshot {
             }
             into.drain(..4 + key.len());
         }
-        let expire_at_ms = row.expire_at_ms;
-        Ok(Some(RowHead { expire_at_ms }))
+        Ok(Some(RowHead {
+            expire_at_ms: row.expire_at_ms,
+            layout: row.body.layout(),
+        }))
     }
 
     /// Shows up to `limit` rows of a slot to `visit`, from `cursor` on, which moves along: short
@@ -187,9 +194,15 @@ impl Snapshot {
         for long in [false, true] {
             for entry in self.table(long).iter(&self.txn)? {
                 let (row_key, value) = entry?;
-                if let Body::Chunked { value_id, len } = row::decode_row(row_key, value)?.body {
-                    body.clear();
-                    self.read_chunks(row_key, value_id, len, &mut body)?;
+                body.clear();
+                match row::decode_row(row_key, value)?.body {
+                    Body::Inline(_) => {}
+                    Body::Chunked { value_id, len } => {
+                        self.read_chunks(row_key, value_id, len, &mut body)?
+                    }
+                    Body::Pieced(pieced, head) => {
+                        self.read_pieces(row_key, &pieced, head, &mut body)?
+                    }
                 }
                 rows += 1;
             }
@@ -236,11 +249,17 @@ impl Snapshot {
             run.last = Some(row_key);
             run.left -= 1;
             let row = row::decode_row(row_key, value)?;
+            let layout = row.body.layout();
             let body = match row.body {
                 Body::Inline(body) => body,
                 Body::Chunked { value_id, len } => {
                     run.scratch.clear();
                     self.read_chunks(row_key, value_id, len, run.scratch)?;
+                    &run.scratch[..]
+                }
+                Body::Pieced(pieced, head) => {
+                    run.scratch.clear();
+                    self.read_pieces(row_key, &pieced, head, run.scratch)?;
                     &run.scratch[..]
                 }
             };
@@ -254,6 +273,7 @@ impl Snapshot {
                 key,
                 expire_at_ms,
                 payload,
+                layout,
             });
             if shown.is_break() || run.left == 0 {
                 return Ok(shown);

@@ -363,8 +363,41 @@ fn an_unknown_format_version_is_refused() {
     let error = Tree::open(dir.path(), TreeOptions::default());
     assert!(matches!(
         error,
-        Err(TreeError::FormatVersion { found: 9, known: 1 })
+        Err(TreeError::FormatVersion { found: 9, known: 2 })
     ));
+}
+
+#[test]
+fn a_tree_of_the_first_format_opens_and_goes_on_in_this_one() {
+    let (dir, tree) = new_tree();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"a", None, &bytes(50_000, 1)).unwrap();
+        batch.put(0, 7, b"b", None, b"small").unwrap();
+    });
+    let to_version = |tree: &Tree, version: u8| {
+        tamper(tree, tree.store.tables.meta, meta::STATE_KEY, |row| {
+            row[4] = version;
+            let crc = crc32c::crc32c(&row[4..]);
+            row[..4].copy_from_slice(&crc.to_le_bytes());
+        });
+    };
+    to_version(&tree, 1);
+    drop(tree);
+    let tree = open(&dir);
+    assert_eq!(tree.meta().unwrap().format_version, 1);
+    assert_eq!(read(&tree, 0, 7, b"a"), Some((None, bytes(50_000, 1))));
+    write(&tree, |batch| {
+        let value = Pieces {
+            layout: 1,
+            anew: true,
+            head: b"head",
+            changed: &[],
+        };
+        assert!(!batch.put_pieces(0, 7, b"a", None, value).unwrap());
+    });
+    assert_eq!(tree.meta().unwrap().format_version, FORMAT_VERSION);
+    assert_eq!(read(&tree, 0, 7, b"a"), Some((None, b"head".to_vec())));
+    assert_eq!(tree.stats().unwrap().chunks, 0);
 }
 
 #[test]

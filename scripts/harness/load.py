@@ -86,6 +86,23 @@ def wait_until_quiet(server, timeout_s=120.0, step_s=0.1, steps=3):
     return True
 
 
+def rewrite_append_only_file(server, timeout_s=1200.0):
+    """BGREWRITEAOF, and waits for its end."""
+    client = server.client(120.0)
+    try:
+        client.command("BGREWRITEAOF")
+    finally:
+        client.close()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        about = info(server, "persistence")
+        if about["aof_rewrite_in_progress"] == "0" and about["aof_rewrite_scheduled"] == "0":
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError("%s did not end its rewrite" % server.name)
+        time.sleep(0.2)
+
+
 def check_alive(server):
     """A measurement of a server that is no more, or answers nothing, is none."""
     client = server.client(10.0)

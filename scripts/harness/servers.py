@@ -51,15 +51,22 @@ def persistence_directives(mode):
     return ["--appendonly", "yes", "--appendfsync", mode, "--save", ""]
 
 
-class Server:
-    """One server on a free port. `cores` is a taskset list such as "0" or "0,1", or None."""
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, name, command, directives=(), cores=None):
+
+class Server:
+    """One server, on a free port if none is given.
+
+    `cores` is a taskset list such as "0" or "0,1", or None.
+    """
+
+    def __init__(self, name, command, directives=(), cores=None, port=None):
         self.name = name
         self.dir = tempfile.mkdtemp(prefix="redoubt-%s-" % name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port or free_port()
         own = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir]
         pin = ["taskset", "-c", cores] if cores else []
         self.command_line = pin + list(command) + own + list(directives)
@@ -75,14 +82,17 @@ class Server:
             self.wait_for("PONG", "PING")
         return self
 
-    def wait_for(self, expected, *command, timeout_s=300.0):
-        """Asks again and again until the reply is as expected; gives the seconds it took."""
+    def wait_for(self, expected, *command, timeout_s=300.0, check=None):
+        """Asks again and again until the reply is as expected; gives the seconds it took.
+
+        With `check`, what that gives for a client is taken instead of a command's reply.
+        """
         began = time.monotonic()
         while True:
             try:
                 client = Client(self.port)
                 try:
-                    if client.command(*command) == expected:
+                    if (check(client) if check else client.command(*command)) == expected:
                         return time.monotonic() - began
                 finally:
                     client.close()
@@ -134,11 +144,54 @@ class Server:
         return total * TICK_US
 
     def rss_anon_bytes(self):
-        with open("/proc/%d/status" % self.process.pid) as status:
-            for line in status:
-                if line.startswith("RssAnon:"):
-                    return int(line.split()[1]) * 1024
-        raise RuntimeError("no RssAnon in /proc/PID/status")
+        return _kilobytes("/proc/%d/status" % self.process.pid, "RssAnon:")
+
+    def anonymous_bytes_with_children(self):
+        """Anonymous memory of the process and its children; what they share counts once."""
+        pids = [self.process.pid]
+        for listing in glob.glob("/proc/%d/task/*/children" % self.process.pid):
+            with open(listing) as file:
+                pids += map(int, file.read().split())
+        total = 0
+        for pid in pids:
+            try:
+                total += _kilobytes("/proc/%d/smaps_rollup" % pid, "Pss_Anon:")
+            except (OSError, RuntimeError):
+                pass  # ended meanwhile
+        return total
+
+
+class Parked:
+    """Runs one of two servers at a time, so that the other takes nothing off the core."""
+
+    def __init__(self, servers):
+        self.servers = servers
+
+    def __enter__(self):
+        for server in self.servers:
+            server.start()
+            server.process.send_signal(signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.remove()
+
+    def on(self, server, action):
+        server.process.send_signal(signal.SIGCONT)
+        try:
+            return action(server)
+        finally:
+            server.process.send_signal(signal.SIGSTOP)
+
+
+def _kilobytes(path, name):
+    """A figure of a file in /proc, in bytes."""
+    with open(path) as file:
+        for line in file:
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("no %s in %s" % (name, path))
 
 
 def _stat(pid):

@@ -101,21 +101,53 @@ fn pause_writes(server: &'static Server, until_ms: u64) {
     }
 }
 
-/// Ends subscriptions to shard channels of slots that this shard lost.
-fn drop_foreign_channels(server: &Server) {
-    let Some(cluster) = server.cluster.as_ref() else {
-        return;
+/// Deletes the keys of slots that have left, on a thread of its own: there may
+/// be millions.
+fn delete_keys(server: &'static Server, slots: Vec<Slot>) {
+    let delete = move || {
+        keys::delete_foreign(server, &slots);
+        if let Some(cluster) = &server.cluster {
+            cluster.migrations.has_deleted(&slots);
+        }
     };
-    if server.pubsub.len(Kind::Shard) == 0 {
-        return;
+    let thread = std::thread::Builder::new().name("slot-delete".into());
+    if let Err(error) = thread.spawn(delete) {
+        tracing::error!("The keys of slots that have left stay for now: {error}");
     }
-    let mine = cluster.read(|bus| {
-        let shard = bus.table().get(bus.shard_primary());
-        shard.map(|node| node.slots.clone()).unwrap_or_default()
+}
+
+/// Clients that wait for keys, or listen to shard channels, of slots that are
+/// another node's now are told so.
+fn follow_slots(server: &'static Server) {
+    route::redirect_waiting(server);
+    if let Some(cluster) = &server.cluster
+        && server.pubsub.len(Kind::Shard) != 0
+    {
+        let ours = cluster.read(|bus| {
+            let shard = bus.table().get(bus.shard_primary());
+            shard.map(|node| node.slots.clone()).unwrap_or_default()
+        });
+        let gone = |channel: &[u8]| !ours.contains(Slot::of_key(channel));
+        let limit = &server.settings.pubsub_output_limit;
+        server.pubsub.revoke(gone, limit);
+    }
+}
+
+/// How long a new primary waits before it drops what its predecessor was
+/// importing: it may yet hear that those slots had become its own.
+const AFTER_PROMOTION: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Leads the shard; what the primary before was importing is of no use.
+fn lead(server: &'static Server) {
+    replicate::lead(server);
+    let thread = std::thread::Builder::new().name("slot-delete".into());
+    let spawned = thread.spawn(move || {
+        std::thread::sleep(AFTER_PROMOTION);
+        keys::drop_unclaimed(server);
     });
-    server
-        .pubsub
-        .drop_shard_channels(|name| !mine.contains(Slot::of_key(name)));
+    if let Err(error) = spawned {
+        tracing::error!("Keys of others' slots may be left: {error}");
+    }
 }
 
 /// Carries out effects until the server ends.
@@ -131,10 +163,10 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 tracing::info!("Following {id} at {ip}:{port}");
                 replicate::follow(server, ip, port, full_sync);
             }
-            Effect::BecomePrimary => replicate::lead(server),
+            Effect::BecomePrimary => lead(server),
             Effect::PauseWrites(Some(until_ms)) => pause_writes(server, until_ms),
             Effect::PauseWrites(None) => pause::end(server),
-            Effect::DeleteKeys(slots) => keys::delete(server, &slots),
+            Effect::DeleteKeys(slots) => delete_keys(server, slots),
             Effect::DeleteAll => keys::delete_all(server),
             Effect::Deliver {
                 sharded,
@@ -148,10 +180,7 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 let limit = &server.settings.pubsub_output_limit;
                 server.pubsub.publish(kind, &channel, &payload, limit);
             }
-            Effect::Changed => {
-                route::redirect_waiting(server);
-                drop_foreign_channels(server);
-            }
+            Effect::Changed => follow_slots(server),
         }
     }
 }

@@ -120,6 +120,65 @@ pub fn delete(server: &'static Server, slots: &[Slot]) {
     }
 }
 
+/// Deletes the keys of slots as long as they are not this node's: those that
+/// others serve now, or that were never claimed. A replica leaves them to its
+/// primary.
+pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    for slot in slots {
+        let stays = |server: &Server| {
+            let mine = cluster.read(|bus| bus.table().owner(*slot) == Some(bus.myself()));
+            mine || server.replication.is_replica()
+        };
+        while !stays(server) && delete_some(server, *slot) {}
+    }
+}
+
+/// Deletes what a promoted replica has of slots that others serve: its primary
+/// was importing them. Those that their owner no longer claims are left alone.
+pub fn drop_unclaimed(server: &'static Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    if server.replication.is_replica() || !any(server) {
+        return;
+    }
+    let doubtful = |slot: &Slot| cluster.read(|bus| bus.table().unclaimed.contains(*slot));
+    let foreign = redoubt_cluster::slot_set::all_slots()
+        .filter(|slot| cluster.is_foreign(slot.number()) && !doubtful(slot))
+        .filter(|slot| {
+            !cluster
+                .migrations
+                .active()
+                .iter()
+                .any(|job| job.plan.slots.contains(*slot))
+        });
+    let foreign: Vec<Slot> = foreign.collect();
+    let _hidden = cluster.migrations.hide_foreign();
+    delete_foreign(server, &foreign);
+}
+
+/// Deletes some keys of a slot; whether there were any.
+fn delete_some(server: &'static Server, slot: Slot) -> bool {
+    let mut session = internal_session(server);
+    session.routing.importing = true;
+    for db in 0..server.keyspace.databases() {
+        let keys = match server.keyspace.key_count(db) {
+            0 => Vec::new(),
+            _ => list(server, slot, db, DELETED_AT_ONCE),
+        };
+        if !keys.is_empty() {
+            session.db = db;
+            let keys = keys.iter().map(Vec::as_slice);
+            let args: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys).collect();
+            return run(server, &mut session, &args);
+        }
+    }
+    false
+}
+
 /// Brings slots and keys into agreement once the data is loaded: slots with
 /// keys that nobody serves are taken, keys of others' slots deleted.
 pub fn check_at_start(server: &'static Server) {

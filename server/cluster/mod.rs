@@ -10,6 +10,7 @@ pub mod describe;
 pub mod effects;
 pub mod file;
 pub mod keys;
+pub mod migration;
 pub mod options;
 pub mod queues;
 pub mod replicate;
@@ -53,6 +54,8 @@ mod slot {
     pub const LOOK: u8 = 0;
     /// It is this node's, it is not on the move, and the cluster is up.
     pub const MINE: u8 = 1;
+    /// It is another node's, and what this node has of its keys is not shown.
+    pub const FOREIGN: u8 = 2;
 }
 
 /// A node of a cluster.
@@ -78,6 +81,8 @@ pub struct Cluster {
     copy_is_whole: AtomicBool,
     /// What waits to be sent on the bus.
     pub queues: queues::LinkQueues,
+    /// Atomic slot migrations.
+    pub migrations: migration::Migrations,
 }
 
 /// The ends of the channels that the threads of the cluster read.
@@ -120,6 +125,7 @@ impl Cluster {
             bytes_received: AtomicU64::new(0),
             copy_is_whole: AtomicBool::new(false),
             queues: queues::LinkQueues::default(),
+            migrations: migration::Migrations::default(),
         };
         cluster.configure(config);
         let queues = Queues {
@@ -224,6 +230,9 @@ impl Cluster {
             Output::Send(link, packet) => send(Wire::Send(link, packet)),
             Output::Note(text) => tracing::info!("cluster: {text}"),
             other => {
+                if let Output::DeleteKeys(slots) = &other {
+                    self.migrations.will_delete(slots);
+                }
                 if let Some(effect) = Effect::of(other) {
                     let _ = self.effects.send(effect);
                 }
@@ -236,15 +245,36 @@ impl Cluster {
         let mine = bus.is_healthy() && bus.me().is(redoubt_cluster::flags::Flags::PRIMARY);
         let table = bus.table();
         for number in 0..SLOT_COUNT {
-            let stable = Slot::new(number as u16).is_some_and(|at| {
-                mine && table.owner(at) == Some(bus.myself())
-                    && !table.migrating.contains_key(&at)
-                    && !table.importing.contains_key(&at)
-            });
-            let state = if stable { slot::MINE } else { slot::LOOK };
+            let Some(at) = Slot::new(number as u16) else {
+                continue;
+            };
+            let importing = table.importing.contains_key(&at);
+            let owner = table.owner(at);
+            let stable = owner == Some(bus.myself())
+                && !table.migrating.contains_key(&at)
+                && !importing
+                && !self.migrations.is_paused(at);
+            let foreign = !importing && owner.is_some_and(|owner| owner != bus.shard_primary());
+            let state = match (mine && stable, foreign) {
+                (true, _) => slot::MINE,
+                (_, true) => slot::FOREIGN,
+                _ => slot::LOOK,
+            };
             self.slots[number].store(state, Ordering::Release);
         }
         let _ = self.effects.send(Effect::Changed);
+    }
+
+    /// The same without a change of the state machine.
+    fn refresh_slots(&self) {
+        self.refresh(&self.bus.lock());
+    }
+
+    /// Whether a slot is another node's, and not being imported by hand: what
+    /// this node has of its keys is not for clients.
+    #[inline]
+    pub fn is_foreign(&self, number: u16) -> bool {
+        self.slots[usize::from(number)].load(Ordering::Acquire) == slot::FOREIGN
     }
 
     /// Whether a slot is this node's without further questions.

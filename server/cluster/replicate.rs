@@ -45,6 +45,30 @@ pub fn at_start(server: &'static Server) {
     }
 }
 
+/// A primary that has slots and replicas, and yet begins with an empty data
+/// directory, has lost its data: it says nothing for so long that the others
+/// hold it for dead, so that a replica takes over instead of being wiped.
+pub fn give_way(server: &'static Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    let timeout_ms = cluster.read(|bus| {
+        let replicas = bus.table().replicas(bus.myself()).count();
+        let leads = bus.me().votes() && replicas != 0;
+        leads.then_some(bus.options().node_timeout_ms)
+    });
+    if let Some(timeout_ms) = timeout_ms.filter(|_| !super::keys::any(server)) {
+        let silence = std::time::Duration::from_millis(timeout_ms * 2 + TO_ELECT_MS);
+        tracing::warn!(
+            "The data of this primary is gone. It keeps silent for {silence:?}, so that a replica, which has it, can take over"
+        );
+        std::thread::sleep(silence);
+    }
+}
+
+/// Time for an election.
+const TO_ELECT_MS: u64 = 3000;
+
 /// How replication stands, for the bus.
 pub fn status(server: &Server) -> Replication {
     let replication = &server.replication;

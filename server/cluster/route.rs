@@ -12,6 +12,7 @@ use redoubt_cluster::flags::Flags;
 use redoubt_cluster::slots::Slot;
 use redoubt_cluster::table::NodeKey;
 
+use super::migration::Migrations;
 use super::{Cluster, describe};
 use crate::commands::command::{Command, Locks, flag};
 use crate::commands::error::CommandError;
@@ -30,6 +31,8 @@ pub struct Routing {
     pub asking: bool,
     /// It is the server itself: its commands run here.
     pub internal: bool,
+    /// It brings in another node's slots: nothing of them expires here yet.
+    pub importing: bool,
 }
 
 /// One command with its arguments.
@@ -212,7 +215,11 @@ fn look_closer(
     }
     let reads = (routing.read_only || keys.sharded_channels) && !keys.writes;
     if owner == bus.myself() || (reads && !primary && mine) {
-        return Ok(());
+        let waits = |(command, _): &Asked<'_>| Migrations::holds_back(command);
+        return match cluster.migrations.is_paused(slot) && asked.iter().any(waits) {
+            true => Err(CommandError::Paused),
+            false => Ok(()),
+        };
     }
     Err(to("MOVED", owner))
 }
@@ -282,7 +289,7 @@ pub fn redirect_waiting(server: &'static Server) {
         let Err(error) = check(server, &session, waiter.command, &args, None) else {
             continue;
         };
-        if !waiter.take() {
+        if error == CommandError::Paused || !waiter.take() {
             continue;
         }
         server.blocked.remove(&waiter);

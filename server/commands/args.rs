@@ -70,7 +70,7 @@ impl TimeUnit {
 /// A timeout in seconds, perhaps with a fraction or in hexadecimal, as
 /// blocking commands take it; in milliseconds.
 pub fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
-    let seconds = number::parse_f64(arg)
+    let seconds = number::parse_f64_clamped(arg)
         .or_else(|| hexadecimal(arg))
         .ok_or_else(|| CommandError::err("timeout is not a float or out of range"))?;
     let ms = (seconds * 1000.0).ceil();

@@ -33,6 +33,9 @@ pub enum CommandError {
     StringTooLong,
     /// Reading from the tree or writing to the log failed.
     Storage(String),
+    /// Its slot is about to change hands: it is to be tried again in a moment.
+    /// Clients never see this.
+    Paused,
     /// Any other text, with its first word.
     Text(String),
 }
@@ -78,6 +81,7 @@ impl fmt::Display for CommandError {
                 f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
             }
             CommandError::Storage(text) => write!(f, "ERR storage failure: {text}"),
+            CommandError::Paused => f.write_str("TRYAGAIN The slot is about to change hands"),
             CommandError::Text(text) => f.write_str(text),
         }
     }

@@ -63,9 +63,27 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// A cursor argument.
+/// A cursor argument: an integer that is not negative, or else what C's
+/// `strtoul` reads, which lets blanks, a sign and leading zeros through.
 pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
-    number::parse_u64(arg).ok_or_else(|| CommandError::err("invalid cursor"))
+    let invalid = || CommandError::err("invalid cursor");
+    if let Some(value) = number::parse_i64(arg) {
+        return u64::try_from(value).map_err(|_| invalid());
+    }
+    let (negative, digits) = match arg.trim_ascii_start() {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    let value = match &digits[zeros..] {
+        [] if zeros > 0 => 0,
+        significant => number::parse_u64(significant).ok_or_else(invalid)?,
+    };
+    Ok(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 /// Replies to a scan of a key that isn't there.

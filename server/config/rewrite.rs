@@ -83,7 +83,7 @@ pub fn rewritten(config: &Config, old: &[u8], all: bool) -> Vec<u8> {
         let id = DirectiveId::new(at);
         let rest: Vec<Vec<u8>> = match pending.remove(&id) {
             Some(rest) => rest.collect(),
-            None if config.is_default(id) && !all => continue,
+            None if is_left_out(config, id) && !all => continue,
             None => lines_of(config, id),
         };
         for line in rest {
@@ -104,6 +104,13 @@ pub fn rewritten(config: &Config, old: &[u8], all: bool) -> Vec<u8> {
 }
 
 /// Whether a line defines a user.
+/// What the file need not say. A policy that was named stays named, or the next
+/// start would choose one.
+fn is_left_out(config: &Config, id: DirectiveId) -> bool {
+    let chosen_at_start = id == table::id("maxmemory-policy");
+    config.is_default(id) && !(chosen_at_start && config.is_given(id))
+}
+
 fn is_user(line: &[u8]) -> bool {
     let word = line.split(|byte| byte.is_ascii_whitespace()).next();
     word.is_some_and(|word| word.eq_ignore_ascii_case(b"user"))

@@ -57,6 +57,8 @@ pub struct SetContext {
 #[derive(Clone, Debug)]
 pub struct Config {
     values: Vec<Value>,
+    /// What the file, the arguments or CONFIG SET have named.
+    given: Vec<bool>,
     /// Lines of the file that are no directives.
     pub file_only: FileOnly,
 }
@@ -84,6 +86,7 @@ impl Config {
         let default = |at: usize| default_value(DirectiveId::new(at));
         Self {
             values: (0..DIRECTIVES.len()).map(default).collect(),
+            given: vec![false; DIRECTIVES.len()],
             file_only: FileOnly::default(),
         }
     }
@@ -171,6 +174,7 @@ impl Config {
         }
         let mut changed = Vec::new();
         for (id, value) in ids.into_iter().zip(values) {
+            self.given[id.index()] = true;
             if *self.value(id) != value || has(id, Traits::VOLATILE) {
                 self.values[id.index()] = value;
                 changed.push(id);
@@ -227,6 +231,7 @@ impl Config {
     pub(super) fn set_words(&mut self, id: DirectiveId, words: &[Vec<u8>]) -> Result<(), Reason> {
         let value = value::parse(id.directive().kind, words, Some(self.value(id)))?;
         self.values[id.index()] = value;
+        self.given[id.index()] = true;
         Ok(())
     }
 
@@ -238,6 +243,11 @@ impl Config {
         let same_kind = std::mem::discriminant(current) == std::mem::discriminant(&value);
         assert!(same_kind, "{} is no {value:?}", id.directive().name);
         *current = value;
+    }
+
+    /// Whether somebody has named a directive, be it with its default value.
+    pub fn is_given(&self, id: DirectiveId) -> bool {
+        self.given[id.index()]
     }
 
     /// Whether a directive has its default value.

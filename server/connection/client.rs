@@ -74,6 +74,10 @@ pub struct Client {
     pub waiter: Mutex<Option<Arc<Waiter>>>,
     /// Numbers for CLIENT LIST: channels, patterns, shard channels.
     pub subscriptions: [AtomicU32; 3],
+    /// Shard channels that it no longer listens to, since their slots have left.
+    pub revoked: Mutex<Vec<Box<[u8]>>>,
+    /// Whether there are any.
+    pub any_revoked: AtomicBool,
     /// Commands queued in MULTI, or -1.
     pub queued: AtomicI64,
     /// How many keys are watched.
@@ -147,6 +151,8 @@ impl Client {
             watch_broken: AtomicBool::new(false),
             waiter: Mutex::new(None),
             subscriptions: Default::default(),
+            revoked: Mutex::new(Vec::new()),
+            any_revoked: AtomicBool::new(false),
             queued: AtomicI64::new(-1),
             watched: AtomicU32::new(0),
             commands: AtomicU64::new(0),

@@ -66,6 +66,9 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     server.acl.keep_current(session);
+    if session.client.any_revoked.load(Ordering::Acquire) {
+        crate::commands::pubsub::forget_revoked(session);
+    }
     if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
         crate::eviction::make_room(server);
         if server.tracking.any() && session.reply_mode == ReplyMode::On {
@@ -74,11 +77,16 @@ pub fn dispatch(
         }
     }
     if let Err(error) = super::gate::check(server, session, command, request.args) {
+        if error == CommandError::Paused {
+            session.postponed = true;
+            return Dispatched::NotRun;
+        }
         let place = match session.transaction {
             Some(_) => Place::Multi,
             None => Place::TopLevel,
         };
         super::gate::note_refusal(server, session, command, request.args, (&error, place));
+        let error = refused_exec(server, session, command, error);
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
         }
@@ -101,6 +109,9 @@ pub fn dispatch(
         return Dispatched::NotRun;
     }
     let waiting = call(server, session, reply, request);
+    if session.postponed {
+        return Dispatched::NotRun;
+    }
     // ASKING is for one command.
     session.routing.asking &= !asked;
     if server.tracking.any()
@@ -130,13 +141,7 @@ fn gives_way(
         Verdict::Free => return false,
         Verdict::Wait => session.postponed = true,
         Verdict::Busy(error) => {
-            let mut error = error;
-            if command.name == "exec" && session.transaction.is_some() {
-                crate::commands::transaction::abandon(server, session);
-                error = CommandError::text(format!(
-                    "EXECABORT Transaction discarded because of: {error}"
-                ));
-            }
+            let error = refused_exec(server, session, command, error);
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
@@ -145,6 +150,26 @@ fn gives_way(
         }
     }
     true
+}
+
+/// An EXEC that is refused gives its transaction up.
+fn refused_exec(
+    server: &Server,
+    session: &mut Session,
+    command: &Command,
+    error: CommandError,
+) -> CommandError {
+    if command.name != "exec" {
+        return error;
+    }
+    if session.transaction.is_some() {
+        crate::commands::transaction::abandon(server, session);
+    }
+    let text = error.to_string();
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    CommandError::text(format!(
+        "EXECABORT Transaction discarded because of: {reason}"
+    ))
 }
 
 /// The commands that MULTI doesn't queue.
@@ -223,10 +248,11 @@ pub fn open_db(
 ) -> Db<'static> {
     let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
-    db.access = touches.then(|| server.settings.stamp(now_ms));
+    db.birth = Some(server.settings.stamp(now_ms));
+    db.access = db.birth.filter(|_| touches);
     let seen = !session.replaying || session.following.is_some();
     db.recorder.observed = seen && is_observed(server);
-    if session.replaying {
+    if session.replaying || session.routing.importing {
         db.expiry_mode = ExpiryMode::Ignore;
     } else if super::pause::is_on(server, now_ms) || server.replication.is_replica() {
         // Nothing changes during CLIENT PAUSE, not by expiry either; and what
@@ -319,6 +345,10 @@ fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     let here = crate::cluster::route::check(server, ctx.session, command, args, Some(&mut ctx.db));
     match here {
         Ok(()) => run(ctx, found, args),
+        Err(CommandError::Paused) => {
+            ctx.session.postponed = true;
+            true
+        }
         Err(error) => {
             reply_error(server, ctx.reply, &error);
             add(&server.stats.commands_of(found.number).rejected, 1);

@@ -138,13 +138,18 @@ fn arity(
         return Err(CommandError::Arity(command.name.to_string()));
     }
     if !command.subcommands.is_empty() && args.len() > 1 {
-        let name = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
-        let container = command.name.to_ascii_uppercase();
-        return Err(CommandError::err(format!(
-            "unknown subcommand '{name}'. Try {container} HELP."
-        )));
+        return Err(unknown_subcommand(command, args));
     }
     Ok(())
+}
+
+/// What a container answers to a subcommand that it doesn't have.
+pub fn unknown_subcommand(command: &Command, args: &[&[u8]]) -> CommandError {
+    let name = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
+    let container = command.name.to_ascii_uppercase();
+    CommandError::err(format!(
+        "unknown subcommand '{name}'. Try {container} HELP."
+    ))
 }
 
 fn login(

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use super::client::Client;
 use crate::acl::selector::fits_any;
 use crate::glob::{Case, matches};
-use crate::settings::{NO_OUTPUT_LIMIT, OutputLimit};
+use crate::settings::OutputLimit;
 
 /// The three kinds of subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,30 @@ impl PubSub {
         }
     }
 
+    /// Ends the subscriptions to shard channels that are `gone` to another node,
+    /// and tells their clients; a client's own worker forgets them later.
+    pub fn revoke(&self, gone: impl Fn(&[u8]) -> bool, limit: &OutputLimit) {
+        let mut listeners = self.by_kind[Kind::Shard as usize].write();
+        listeners.retain(|channel, clients| {
+            if !gone(channel) {
+                return true;
+            }
+            for client in clients.values() {
+                let count = &client.subscriptions[Kind::Shard as usize];
+                let left = count.fetch_sub(1, Ordering::AcqRel) - 1;
+                client.revoked.lock().push(channel.clone());
+                client.any_revoked.store(true, Ordering::Release);
+                client.send(limit, |reply| {
+                    reply.push(3);
+                    reply.bulk(b"sunsubscribe");
+                    reply.bulk(channel);
+                    reply.integer(i64::from(left));
+                });
+            }
+            false
+        });
+    }
+
     /// Sends a message; returns how many got it. `limit` bounds each
     /// receiver's output.
     pub fn publish(
@@ -102,36 +126,6 @@ impl PubSub {
             }
         }
         receivers
-    }
-
-    /// Ends the subscriptions to shard channels that another shard serves now,
-    /// and tells their listeners. Their sessions find that out by themselves
-    /// (`has`).
-    pub fn drop_shard_channels(&self, lost: impl Fn(&[u8]) -> bool) {
-        let kind = Kind::Shard as usize;
-        let mut listeners = self.by_kind[kind].write();
-        listeners.retain(|name, clients| {
-            if !lost(name) {
-                return true;
-            }
-            for client in clients.values() {
-                let before = client.subscriptions[kind].fetch_sub(1, Ordering::Relaxed);
-                client.send(&NO_OUTPUT_LIMIT, |reply| {
-                    reply.push(3);
-                    reply.bulk(b"sunsubscribe");
-                    reply.bulk(name);
-                    reply.integer(i64::from(before.saturating_sub(1)));
-                });
-            }
-            false
-        });
-    }
-
-    /// Whether a client listens to a name.
-    pub fn has(&self, kind: Kind, name: &[u8], client: u64) -> bool {
-        let listeners = self.by_kind[kind as usize].read();
-        let clients = listeners.get(name);
-        clients.is_some_and(|clients| clients.contains_key(&client))
     }
 
     /// Names of active channels, those that match if a pattern is given.

@@ -119,6 +119,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         block: None,
     };
     let (mut failed, mut refused) = (false, false);
+    let unfit = unfit.or_else(|| is_paused(&mut ctx, found, &args).then_some(Attempt::Waits));
     if unfit.is_none() {
         refused = is_refused(&mut ctx, found, &args);
         failed = refused || run(&mut ctx, found, &args);
@@ -143,6 +144,14 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         tracking.invalidate(server, author, &recorder.changes, None);
     }
     waits.unwrap_or(Attempt::Answered(recorder.changes))
+}
+
+/// Whether the keys' slot is about to change hands: then nothing is served until
+/// it is known who serves it.
+fn is_paused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
+    let (server, session) = (ctx.server, &*ctx.session);
+    let here = crate::cluster::route::check(server, session, found.command, args, None);
+    here == Err(CommandError::Paused)
 }
 
 /// Whether the gate is closed to a waiter's command by now; then the reply

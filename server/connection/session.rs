@@ -80,6 +80,8 @@ pub struct Session {
     pub peer: Option<Box<redoubt_cluster::replication::peer::Peer>>,
     /// It asked for the stream: the connection is handed over to a thread.
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
+    /// It has offered slots: the connection is handed over to a thread.
+    pub slot_import: Option<Arc<crate::cluster::migration::Job>>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
     /// A script that was set aside, for the dispatcher to go on with.
@@ -118,6 +120,7 @@ impl Session {
             stream_part: std::cell::Cell::new(None),
             peer: None,
             stream_request: None,
+            slot_import: None,
             routing,
             detached: None,
             in_script: false,

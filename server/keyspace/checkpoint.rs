@@ -7,11 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use redoubt_cluster::slots::Slot;
-
-use super::codec;
 use super::dirty::{PreImage, packed, unpacked};
 use super::entry::Entry;
+use super::pieces;
+pub use super::rows::{Row, Rows};
 use super::stripe::{Held, SLOTS_PER_STRIPE, STRIPES, StripeDb};
 use super::table::hash_bytes;
 use super::{DbMap, Keyspace};
@@ -26,97 +25,6 @@ pub struct Frozen {
     parity: usize,
     /// The databases' numbers.
     pub map: DbMap,
-}
-
-/// One row that the tree is to take over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct RowSpan {
-    slot: u16,
-    key: (usize, usize),
-    expire_at_ms: Option<i64>,
-    payload: Option<(usize, usize)>,
-}
-
-/// The changed rows of a stripe, in the order of the tree.
-#[derive(Default)]
-pub struct Rows {
-    bytes: Vec<u8>,
-    spans: Vec<RowSpan>,
-}
-
-/// One changed row.
-pub struct Row<'a> {
-    /// The key's slot.
-    pub slot: u16,
-    /// The key.
-    pub key: &'a [u8],
-    /// Its expiry in Unix milliseconds.
-    pub expire_at_ms: Option<i64>,
-    /// RDB type byte and body; None when the key was removed.
-    pub payload: Option<&'a [u8]>,
-}
-
-impl Rows {
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.spans.clear();
-    }
-
-    fn push(
-        &mut self,
-        key: &[u8],
-        expire_at_ms: Option<i64>,
-        payload: Option<impl FnOnce(&mut Vec<u8>)>,
-    ) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let key_end = self.bytes.len();
-        let payload = payload.map(|write| {
-            write(&mut self.bytes);
-            (key_end, self.bytes.len())
-        });
-        let slot = Slot::of_key(key).number();
-        self.spans.push(RowSpan {
-            slot,
-            key: (start, key_end),
-            expire_at_ms,
-            payload,
-        });
-    }
-
-    pub(super) fn push_entry(&mut self, entry: &Entry) {
-        let payload = |out: &mut Vec<u8>| codec::encode_payload(entry.value(), out);
-        self.push(entry.key(), entry.expire_at_ms(), Some(payload));
-    }
-
-    fn key(&self, span: &RowSpan) -> &[u8] {
-        &self.bytes[span.key.0..span.key.1]
-    }
-
-    /// Sorts by slot and key; of a key's removal and its value the value
-    /// stays.
-    pub(super) fn finish(&mut self) {
-        let mut spans = std::mem::take(&mut self.spans);
-        spans.sort_unstable_by(|a, b| {
-            (a.slot, self.key(a), a.payload.is_none()).cmp(&(
-                b.slot,
-                self.key(b),
-                b.payload.is_none(),
-            ))
-        });
-        spans.dedup_by(|later, earlier| self.key(later) == self.key(earlier));
-        self.spans = spans;
-    }
-
-    /// The rows, ascending by slot and key.
-    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        self.spans.iter().map(|span| Row {
-            slot: span.slot,
-            key: self.key(span),
-            expire_at_ms: span.expire_at_ms,
-            payload: span.payload.map(|(from, to)| &self.bytes[from..to]),
-        })
-    }
 }
 
 impl Keyspace {
@@ -139,6 +47,7 @@ impl Keyspace {
                 for (slot, table) in tables.iter().enumerate() {
                     for entry in table.iter() {
                         entry.set_dirty(parity, true);
+                        pieces::forget(&entry);
                         let hash = hash_bytes(entry.key());
                         dirty.changed[parity].push(packed(slot, hash));
                     }
@@ -199,7 +108,7 @@ impl Keyspace {
                         if entry.is_dirty(frozen.parity) {
                             entry.set_dirty(frozen.parity, false);
                             entry.set_in_tree();
-                            rows.push_entry(entry);
+                            self.push_row(entry, rows);
                         }
                     });
                 }
@@ -209,21 +118,14 @@ impl Keyspace {
             for pre_image in std::mem::take(&mut share.dirty.pre_images) {
                 match pre_image {
                     PreImage::Entry(entry) => {
-                        rows.push_entry(&entry);
+                        self.push_row(&entry, rows);
                         super::free_entry(entry);
                     }
-                    PreImage::Row {
-                        key,
-                        expire_at_ms,
-                        payload,
-                    } => {
-                        let write = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
-                        rows.push(&key, expire_at_ms, Some(write));
-                    }
+                    PreImage::Row(row) => rows.absorb(&row),
                 }
             }
             for key in &share.dirty.removed[frozen.parity] {
-                rows.push(key, None, None::<fn(&mut Vec<u8>)>);
+                rows.push_removed(key);
             }
         });
         rows.finish();
@@ -376,6 +278,8 @@ fn give_back(share: &mut StripeDb, frozen: usize) {
         let changed = &mut share.dirty.changed[current];
         share.tables[slot].with_hash(hash, |entry| {
             entry.set_dirty(frozen, false);
+            // What was collected of it is not in the tree.
+            pieces::forget(entry);
             if !entry.is_dirty(current) {
                 entry.set_dirty(current, true);
                 changed.push(packed);

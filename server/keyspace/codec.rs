@@ -20,7 +20,7 @@ use super::zset::ZSet;
 /// Container byte of a quicklist node that is one plain element.
 const PLAIN_NODE: u64 = 1;
 /// The expiry of a field that has none.
-const NO_EXPIRY: i64 = -1;
+pub(super) const NO_EXPIRY: i64 = -1;
 /// Container byte of a quicklist node that is a listpack.
 const PACKED_NODE: u64 = 2;
 
@@ -46,14 +46,17 @@ pub fn encode_payload(value: ValueRef<'_>, out: &mut Vec<u8>) {
 fn encode_list(list: &List, out: &mut Vec<u8>) {
     out.push(value_type::LIST_QUICKLIST_2);
     put_length(out, list.nodes().count() as u64);
-    for node in list.nodes() {
-        let (container, bytes) = match node {
-            NodeBytes::Plain(bytes) => (PLAIN_NODE, bytes),
-            NodeBytes::Packed(bytes) => (PACKED_NODE, bytes),
-        };
-        put_length(out, container);
-        put_raw_string(out, bytes);
-    }
+    list.nodes().for_each(|node| put_node(node, out));
+}
+
+/// Appends a node of a list.
+pub(super) fn put_node(node: NodeBytes<'_>, out: &mut Vec<u8>) {
+    let (container, bytes) = match node {
+        NodeBytes::Plain(bytes) => (PLAIN_NODE, bytes),
+        NodeBytes::Packed(bytes) => (PACKED_NODE, bytes),
+    };
+    put_length(out, container);
+    put_raw_string(out, bytes);
 }
 
 fn put_item(out: &mut Vec<u8>, item: Item<'_>) {

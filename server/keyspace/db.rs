@@ -21,7 +21,7 @@ use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
 pub use cold::{LoadedRow, rows_of};
-pub use spill::read_value;
+pub use spill::{ReadValue, read_value};
 pub use typed::StringRef;
 
 /// Why a look-up failed.
@@ -59,6 +59,8 @@ pub struct Db<'k> {
     pub now_ms: i64,
     /// The eviction clock to stamp entries with; None leaves them alone.
     pub access: Option<u32>,
+    /// The eviction clock of keys that are made, if `access` is None.
+    pub birth: Option<u32>,
     /// What becomes of expired keys.
     pub expiry_mode: ExpiryMode,
     /// What was done.
@@ -80,6 +82,7 @@ impl<'k> Db<'k> {
             hint: None,
             now_ms,
             access: None,
+            birth: None,
             expiry_mode: ExpiryMode::Remove,
             recorder: Recorder::default(),
         }

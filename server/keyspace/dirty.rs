@@ -16,6 +16,7 @@
 use std::collections::HashSet;
 
 use super::entry::Entry;
+use super::rows::Rows;
 
 /// A key as a number: 6 bits of slot within the stripe, 16 bits of tag, 32
 /// bits of position; enough to find its entry again (see `table.rs`).
@@ -38,14 +39,7 @@ pub enum PreImage {
     /// The entry itself: it was replaced or removed as a whole since.
     Entry(Entry),
     /// Its row, written before the value was changed in place.
-    Row {
-        /// The key.
-        key: Box<[u8]>,
-        /// Its expiry in Unix milliseconds.
-        expire_at_ms: Option<i64>,
-        /// RDB type byte and object body.
-        payload: Vec<u8>,
-    },
+    Row(Rows),
 }
 
 /// The changed keys of one database's share of a stripe.

@@ -12,12 +12,13 @@ use self::expiring::Expiring;
 use super::element::{Field, estimate_total};
 use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle};
+use super::pieces::Tracked;
 use super::table::{self, Table, hash_bytes};
 
 /// A hash value.
 pub enum Hash {
     Packed(Listpack),
-    Table(Box<Table<Field>>),
+    Table(Box<Tracked<Field>>),
     Expiring(Box<Expiring>),
 }
 
@@ -104,7 +105,7 @@ impl Hash {
 
     /// The table, made of a listpack if need be. A hash with fields that
     /// expire is none of the two.
-    fn make_table(&mut self) -> &mut Table<Field> {
+    fn make_table(&mut self) -> &mut Tracked<Field> {
         if let Self::Packed(listpack) = self {
             let mut table = Table::new();
             let mut buffers = (IntBuffer::new(), IntBuffer::new());
@@ -114,11 +115,20 @@ impl Hash {
                 let value = value.bytes(&mut buffers.1);
                 table.insert_new(hash_bytes(field), Field::new(field, value));
             }
-            *self = Self::Table(Box::new(table));
+            *self = Self::Table(Box::new(table.into()));
         }
         match self {
             Self::Table(table) => table,
             Self::Packed(_) | Self::Expiring(_) => unreachable!("it was converted above"),
+        }
+    }
+
+    /// The table of a hash that is no listpack.
+    pub(super) fn tracked(&self) -> Option<&Tracked<Field>> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Table(table) => Some(table),
+            Self::Expiring(fields) => Some(fields.tracked()),
         }
     }
 
@@ -241,14 +251,14 @@ impl Hash {
 fn table_memory_bytes(table: &Table<Field>) -> usize {
     let sample = table.iter().map(|field| field.memory_bytes());
     let fields = estimate_total(sample, table.len());
-    size_of::<Table<Field>>() + table.memory_bytes() + fields
+    size_of::<Tracked<Field>>() + table.memory_bytes() + fields
 }
 
 fn find_packed(listpack: &Listpack, field: &Needle<'_>) -> Option<usize> {
     listpack.find(listpack.first(), field, 1)
 }
 
-fn set_in_table(table: &mut Table<Field>, field: &[u8], value: &[u8]) -> bool {
+fn set_in_table(table: &mut Tracked<Field>, field: &[u8], value: &[u8]) -> bool {
     let hash = hash_bytes(field);
     match table.find_place(hash, field) {
         Some(mut place) => {

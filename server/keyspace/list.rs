@@ -14,8 +14,8 @@ use super::limits::{LIMITS, NodeLimit};
 use super::listpack::{Entry, Listpack, Needle};
 pub use iter::Iter;
 use iter::Source;
-pub use quick::NodeBytes;
-use quick::{Node, QuickList, Spot};
+use quick::{Node, Spot};
+pub use quick::{NodeBytes, QuickList};
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,14 @@ impl List {
             Self::Quick(quick) => (None, Some(quick.nodes.iter().map(Node::bytes))),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The nodes of a list that has several.
+    pub(super) fn quick(&self) -> Option<&QuickList> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Quick(quick) => Some(quick),
+        }
     }
 
     /// OBJECT ENCODING's answer.

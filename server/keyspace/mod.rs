@@ -20,8 +20,11 @@ pub mod intset;
 pub mod limits;
 pub mod list;
 pub mod listpack;
+pub mod own_expiries;
+pub mod pieces;
 mod rank_tree;
 pub mod recorder;
+mod rows;
 pub mod score;
 pub mod set;
 pub mod stream;
@@ -100,6 +103,8 @@ pub struct Keyspace {
     parity: AtomicUsize,
     /// Whether changes are kept for a tree at all.
     tracking: AtomicBool,
+    /// Rows are collected as wholes, for a snapshot of a pure cache.
+    whole_rows: AtomicBool,
     /// Where cold keys are.
     tree: Mutex<Option<Arc<Tree>>>,
     /// Slots (over all databases) that are not resident yet.
@@ -114,6 +119,8 @@ pub struct Keyspace {
     field_expiries: AtomicBool,
     /// Fields of hashes that expired, since the start.
     expired_fields: AtomicU64,
+    /// Keys that clients of a writable replica gave an expiry.
+    pub own_expiries: own_expiries::OwnExpiries,
 }
 
 impl Keyspace {
@@ -133,6 +140,7 @@ impl Keyspace {
             expires_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
             parity: AtomicUsize::new(0),
             tracking: AtomicBool::new(false),
+            whole_rows: AtomicBool::new(false),
             tree: Mutex::new(None),
             cold_slots: AtomicI64::new(0),
             has_spilled: AtomicBool::new(false),
@@ -140,6 +148,7 @@ impl Keyspace {
             stalled_reads: AtomicU64::new(0),
             field_expiries: AtomicBool::new(false),
             expired_fields: AtomicU64::new(0),
+            own_expiries: Default::default(),
         }
     }
 
@@ -225,6 +234,14 @@ impl Keyspace {
     #[inline]
     pub(crate) fn is_tracking(&self) -> bool {
         self.tracking.load(Ordering::Relaxed)
+    }
+
+    /// Notes what a key whose value may be large has to have written.
+    pub(crate) fn push_row(&self, entry: &Entry, rows: &mut rows::Rows) {
+        match self.whole_rows.load(Ordering::Relaxed) {
+            true => rows.push_whole(entry),
+            false => rows.push_changes(entry),
+        }
     }
 
     pub(crate) fn add_keys(&self, db: u32, difference: i64) {

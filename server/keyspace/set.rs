@@ -10,13 +10,14 @@ use super::element::{Member, estimate_total};
 use super::intset::IntSet;
 use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle, parse_canonical_i64};
+use super::pieces::Tracked;
 use super::table::{self, Table, hash_bytes};
 
 /// A set value.
 pub enum Set {
     Int(IntSet),
     Packed(Listpack),
-    Table(Box<Table<Member>>),
+    Table(Box<Tracked<Member>>),
 }
 
 impl Default for Set {
@@ -108,8 +109,16 @@ impl Set {
             Self::Table(table) => {
                 let sample = table.iter().map(|member| member.memory_bytes());
                 let members = estimate_total(sample, table.len());
-                size_of::<Table<Member>>() + table.memory_bytes() + members
+                size_of::<Tracked<Member>>() + table.memory_bytes() + members
             }
+        }
+    }
+
+    /// The table of a set that is neither intset nor listpack.
+    pub(super) fn tracked(&self) -> Option<&Tracked<Member>> {
+        match self {
+            Self::Table(table) => Some(table),
+            Self::Int(_) | Self::Packed(_) => None,
         }
     }
 
@@ -199,7 +208,7 @@ impl Set {
         *self = Self::Packed(listpack);
     }
 
-    fn make_table(&mut self) -> &mut Table<Member> {
+    fn make_table(&mut self) -> &mut Tracked<Member> {
         if !matches!(self, Self::Table(_)) {
             let mut table = Table::new();
             let mut buffer = IntBuffer::new();
@@ -207,7 +216,7 @@ impl Set {
                 let member = member.bytes(&mut buffer);
                 table.insert_new(hash_bytes(member), Member::new(member));
             }
-            *self = Self::Table(Box::new(table));
+            *self = Self::Table(Box::new(table.into()));
         }
         match self {
             Self::Table(table) => table,

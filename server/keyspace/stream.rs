@@ -20,7 +20,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::element::estimate_total;
 use super::limits::{LIMITS, LISTPACK_MAX_BYTES};
-pub use codec::encode;
+use super::listpack::Listpack;
+use super::pieces::{Note, Noted};
+pub use codec::{encode, put_counts, put_groups, put_node};
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
 pub use node::Fields;
@@ -87,6 +89,7 @@ pub struct Entries {
     first_id: StreamId,
     max_deleted_id: StreamId,
     added: u64,
+    note: Note<u128>,
 }
 
 /// What XTRIM takes away.
@@ -139,6 +142,16 @@ impl Entries {
     /// How many entries were ever added.
     pub fn added(&self) -> u64 {
         self.added
+    }
+
+    /// What the tree has of the nodes, if that is known.
+    pub(super) fn note(&self) -> &Note<u128> {
+        &self.note
+    }
+
+    /// The nodes with their ids.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (StreamId, &Noted<Listpack>)> {
+        self.nodes.iter().map(|(id, node)| (*id, node.pack()))
     }
 
     /// How many nodes there are.

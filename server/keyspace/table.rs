@@ -26,6 +26,7 @@
 
 mod bucket;
 mod place;
+pub mod secret;
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -167,12 +168,12 @@ impl<E: Element> Table<E> {
         let tag = tag_of(hash);
         // SAFETY: the home bucket is the table's own.
         let bucket = unsafe { &*self.home(position_of(hash)) };
-        for &word in &bucket.words {
-            if word >> 48 == tag {
-                let element = (word & ADDRESS_MASK) as *const u8;
-                prefetch(element);
-                prefetch(element.wrapping_add(64));
-            }
+        let found = bucket.tagged(tag);
+        if found != 0 {
+            let word = bucket.words[found.trailing_zeros() as usize];
+            let element = (word & ADDRESS_MASK) as *const u8;
+            prefetch(element);
+            prefetch(element.wrapping_add(64));
         }
     }
 
@@ -187,11 +188,14 @@ impl<E: Element> Table<E> {
             // SAFETY: buckets and chains are the table's own. Words are
             // handed out as raw pointers, used under the table's borrow.
             unsafe {
-                for place in 0..WORDS {
+                let mut found = (*bucket).tagged(tag);
+                while found != 0 {
+                    let place = found.trailing_zeros() as usize;
                     let word = &raw mut (*bucket).words[place];
-                    if *word >> 48 == tag && same_bytes(Borrowed::<E>::of(*word).key(), key) {
+                    if same_bytes(Borrowed::<E>::of(*word).key(), key) {
                         return Some(word);
                     }
+                    found &= found - 1;
                 }
                 bucket = (*bucket).next;
             }
@@ -480,13 +484,12 @@ pub fn prefetch(address: *const u8) {
     let _ = address;
 }
 
-/// The hash that tables use: keyed anew in each process, so that a client
-/// can't choose keys that collide.
+/// The hash that tables use: its key is a secret, so that a client can't choose
+/// keys that collide.
 #[inline]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    static STATE: std::sync::OnceLock<ahash::RandomState> = std::sync::OnceLock::new();
-    let mut hasher = STATE.get_or_init(ahash::RandomState::new).build_hasher();
+    let mut hasher = secret::state().build_hasher();
     hasher.write(bytes);
     hasher.finish()
 }

@@ -3,6 +3,7 @@
 //! for a tree. All keys are collected first, whatever changes meanwhile; a
 //! checkpoint then collects what did change, and makes the whole exact.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Keyspace;
@@ -31,6 +32,7 @@ impl Keyspace {
     /// keyspace has no tree.
     pub fn begin_walk(&self) {
         let held = self.lock_all_patiently();
+        self.whole_rows.store(true, Ordering::Relaxed);
         self.start_tracking();
         drop(held);
     }
@@ -53,7 +55,7 @@ impl Keyspace {
                 at = table.scan(at, |entry| {
                     collected += 1;
                     entry.set_in_tree();
-                    rows.push_entry(entry);
+                    rows.push_whole(entry);
                 });
                 match at {
                     0 => break None,
@@ -79,6 +81,7 @@ impl Keyspace {
     pub fn end_walk(&self) {
         let held = self.lock_all_patiently();
         self.stop_tracking();
+        self.whole_rows.store(false, Ordering::Relaxed);
         drop(held);
         for stripe in 0..STRIPES {
             let mut held = self.lock_one(stripe);

@@ -21,7 +21,7 @@ use super::limits::LIMITS;
 use super::listpack::{self, Entry, IntBuffer, Listpack, Needle};
 use super::rank_tree::{self, Cut, Item, RankTree};
 use super::score::{ScoreBuffer, parse_score, score_entry};
-use super::table::{Table, hash_bytes};
+use super::{pieces::Tracked, table::hash_bytes};
 
 /// A range of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,7 +57,7 @@ pub enum Change {
 pub struct Large {
     /// Pointers into `table`; declared first, so dropped first.
     tree: RankTree,
-    table: Table<Scored>,
+    pub(super) table: Tracked<Scored>,
 }
 
 /// A sorted set value.
@@ -173,7 +173,7 @@ impl ZSet {
         if let Self::Packed(listpack) = self {
             let mut large = Large {
                 tree: RankTree::new(),
-                table: Table::new(),
+                table: Tracked::default(),
             };
             let mut buffer = IntBuffer::new();
             for (member, score) in pairs(listpack.iter()) {

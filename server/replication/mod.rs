@@ -146,6 +146,9 @@ pub struct Replication {
     pub sent_bytes: AtomicU64,
     /// Where the identity is kept; unset for a pure cache.
     pub directory: OnceLock<PathBuf>,
+    /// When replicas that waited for each other were last let go, on the clock
+    /// of [`Replication::now_ms`].
+    pub let_go_ms: AtomicU64,
     /// Threads that send snapshots at the moment.
     pub snapshots: AtomicUsize,
     /// The failover under way.
@@ -171,6 +174,7 @@ impl Replication {
             partial_refusals: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             directory: OnceLock::new(),
+            let_go_ms: AtomicU64::new(0),
             snapshots: AtomicUsize::new(0),
             failover: Default::default(),
             started: Instant::now(),

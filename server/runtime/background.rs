@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use redoubt_persistence::tree::ScanCursor;
 
+use crate::cluster::Cluster;
 use crate::connection::conclusion::{after, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
-use crate::keyspace::db::rows_of;
+use crate::keyspace::KeyRef;
+use crate::keyspace::db::{ExpiryMode, rows_of};
+
+use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::state::{Server, unix_ms};
 
@@ -38,13 +42,46 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
                 server.keyspace.free_retired(&retired);
             }
         }
+        // A replica's values may leave its RAM too.
+        crate::eviction::make_room(server);
         if server.replication.is_replica() {
+            expire_own(server, &mut session);
             continue;
         }
-        crate::eviction::make_room(server);
         if server.settings.active_expire.load(Ordering::Relaxed) {
             first = expire_round(server, &mut session, first);
         }
+    }
+}
+
+/// Removes what a writable replica's own clients wrote and is due.
+fn expire_own(server: &'static Server, session: &mut Session) {
+    if !server.settings.active_expire.load(Ordering::Relaxed) {
+        return;
+    }
+    for (index, key) in server.keyspace.own_expiries.take() {
+        session.db = index;
+        let mut db = open_db(
+            server,
+            session,
+            StripeSet::one(KeyRef::new(&key).stripe()),
+            unix_ms(),
+        );
+        if !server.replication.is_replica() {
+            return;
+        }
+        db.expiry_mode = ExpiryMode::Remove;
+        // Looking at it removes it if it is due.
+        let waits = db.expiry(&key).ok().flatten().flatten().is_some();
+        let recorder = std::mem::take(&mut db.recorder);
+        if server.watches.any() {
+            break_watches(server, &recorder);
+        }
+        drop(db);
+        if waits {
+            server.keyspace.own_expiries.note(index, &key);
+        }
+        after(server, session, recorder);
     }
 }
 
@@ -70,12 +107,30 @@ fn expire_round(server: &'static Server, session: &mut Session, first: usize) ->
     first
 }
 
+/// Whether keys of others' slots may be coming into a stripe.
+fn importing(server: &'static Server, stripe: usize) -> Option<&'static Cluster> {
+    let cluster = server.cluster.as_ref()?;
+    let first = (stripe * SLOTS_PER_STRIPE) as u16;
+    let mut slots = first..first + SLOTS_PER_STRIPE as u16;
+    let foreign = cluster.migrations.has_foreign() && slots.any(|slot| cluster.is_foreign(slot));
+    foreign.then_some(cluster)
+}
+
 fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) -> usize {
     let mut set = StripeSet::default();
     set.add(stripe);
     let mut db = open_db(server, session, set, unix_ms());
-    let keys = db.remove_due(stripe, REMOVED_PER_HOLD);
-    let fields = db.remove_due_fields(stripe, FIELDS_PER_HOLD);
+    let (keys, fields) = match importing(server, stripe) {
+        None => (
+            db.remove_due(stripe, REMOVED_PER_HOLD),
+            db.remove_due_fields(stripe, FIELDS_PER_HOLD),
+        ),
+        Some(cluster) => {
+            // Until these slots are ours, their keys expire where they come from.
+            let ours = |entry: &Entry| !cluster.is_foreign(KeyRef::new(entry.key()).slot);
+            (db.remove_due_where(stripe, REMOVED_PER_HOLD, ours), 0)
+        }
+    };
     let removed = match fields {
         FIELDS_PER_HOLD => REMOVED_PER_HOLD,
         _ => keys.max(usize::from(fields > 0)),
@@ -99,14 +154,22 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
     if !server.keyspace.is_warming() {
         return;
     }
-    for db in 0..server.keyspace.databases() {
-        for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
-            if stop.load(Ordering::Relaxed) {
-                return;
+    loop {
+        let before = server.keyspace.cold_slot_count();
+        for db in 0..server.keyspace.databases() {
+            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Err(error) = warm_slot(server, db, slot) {
+                    tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                }
             }
-            if let Err(error) = warm_slot(server, db, slot) {
-                tracing::error!("slot {slot} of database {db} could not be read: {error}");
-            }
+        }
+        // SWAPDB may have put a cold database behind this one.
+        let left = server.keyspace.cold_slot_count();
+        if left == 0 || left >= before {
+            break;
         }
     }
     tracing::info!(
@@ -146,10 +209,10 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
         let snapshot = tree.snapshot().map_err(|e| e.to_string())?;
         let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
-        for (key, value, expire_at_ms) in rows {
+        for (key, read, expire_at_ms) in rows {
             match crate::eviction::spills_at_once(server) {
-                true => held.offer_key_from_tree(&key, value.value_type(), expire_at_ms),
-                false => held.offer_from_tree(&key, value, expire_at_ms),
+                true => held.offer_key_from_tree(&key, read.value.value_type(), expire_at_ms),
+                false => held.offer_from_tree(&key, read, expire_at_ms),
             }
         }
         if cursor.is_done() {

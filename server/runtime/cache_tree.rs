@@ -96,11 +96,7 @@ impl CacheTree {
 
 fn put(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<(), String> {
     for row in rows.iter() {
-        let done = match row.payload {
-            Some(payload) => batch.put(db, row.slot, row.key, row.expire_at_ms, payload),
-            None => batch.delete(db, row.slot, row.key),
-        };
-        done.map_err(|e| e.to_string())?;
+        row.put(batch, db).map_err(|e| e.to_string())?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim}
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
-use super::recovery::{LIBRARIES, encode_beginning, encode_map};
+use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
@@ -273,12 +273,14 @@ fn libraries(server: &Server) -> Vec<u8> {
 fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
     let (began, health) = (Instant::now(), &server.health);
     match write(server, storage, cut) {
-        Ok(rows) => {
+        Ok((rows, bytes)) => {
             server.keyspace.finish_checkpoint(&cut.frozen);
             server.applied.store(cut.offset.0, Ordering::Relaxed);
             let took_ms = began.elapsed().as_millis() as u64;
             health.last_checkpoint_ms.store(took_ms, Ordering::Relaxed);
             health.last_checkpoint_rows.store(rows, Ordering::Relaxed);
+            health.last_checkpoint_bytes.store(bytes, Ordering::Relaxed);
+            add(&health.tree_written, bytes);
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
             let held = cut.offset.0.saturating_sub(storage.held_log());
@@ -317,8 +319,9 @@ pub fn now(server: &'static Server) -> Result<(), String> {
     }
 }
 
-/// The transaction of a checkpoint; gives the number of its rows.
-fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, String> {
+/// The transaction of a checkpoint; gives the number of its rows, and of their
+/// bytes that had to be written.
+fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<(u64, u64), String> {
     let mut meta = Meta {
         offset: cut.offset.0,
         term: storage.log.term().0,
@@ -329,6 +332,7 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
     let mut map = cut.frozen.map.clone();
     let retired = std::mem::take(&mut map.retired);
     meta.extra.push(encode_map(&map));
+    meta.extra.push(encode_hash_key());
     meta.extra
         .push((LIBRARIES.to_string(), cut.libraries.clone()));
     meta.extra.extend(cut.beginning.map(encode_beginning));
@@ -348,25 +352,19 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<u64, S
     for &db in &retired {
         batch.clear_db(db).map_err(|e| e.to_string())?;
     }
+    let bytes = batch.bytes_put();
     let committed = match cut.beginning {
         Some(_) => batch.commit(&meta).map_err(CheckpointError::Tree),
         None => commit(&storage.log, cut.offset, || batch.commit(&meta)),
     };
     committed.map_err(|e| e.to_string())?;
-    Ok(written)
+    Ok((written, bytes))
 }
 
 fn put_rows(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<u64, TreeError> {
     let mut written = 0;
     for row in rows.iter() {
-        match row.payload {
-            Some(payload) => {
-                batch.put(db, row.slot, row.key, row.expire_at_ms, payload)?;
-            }
-            None => {
-                batch.delete(db, row.slot, row.key)?;
-            }
-        }
+        row.put(batch, db)?;
         written += 1;
     }
     Ok(written)

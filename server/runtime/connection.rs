@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ..
         } = self;
         reply.protocol = session.client.protocol();
-        rounds::count();
+        rounds::count(server);
         let stop = pipeline.run(server, session, input, start, reply);
         if std::mem::take(&mut session.wrote) {
             hold_up(server).await;
@@ -325,6 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             } else if log.is_stalled() && gate::only_refusals(&self.reply.buf) {
                 return Ok(());
             }
+            log.wait_in_round();
             bell.await;
         }
     }

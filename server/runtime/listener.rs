@@ -167,9 +167,10 @@ impl Workers {
 }
 
 fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
+    redoubt_persistence::log::Log::begin_rounds();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(super::rounds::end)
+        .on_thread_park(|| super::rounds::end(server))
         .build()
         .expect("a runtime needs only an epoll descriptor");
     let local = LocalSet::new();

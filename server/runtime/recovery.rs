@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
@@ -21,7 +22,9 @@ use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
 use crate::connection::session::Session;
 use crate::keyspace::DbMap;
+use crate::keyspace::table::secret;
 use crate::replication::identity::{Identity, TREE, settle_tree};
+use crate::replication::new_id;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
@@ -65,6 +68,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let meta = tree
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
+    adopt_hash_key(&meta);
     let log_dir = dir.join("log");
     let mut options = LogOptions {
         policy: sync_policy(config),
@@ -106,6 +110,31 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
 
 /// Names under which the databases' numbers are kept in the tree.
 const DB_MAP: &str = "databases";
+
+/// The name under which the key of the tables' hash is kept in the tree.
+const HASH_KEY: &str = "hash-key";
+
+/// The key of the tables' hash as a blob for the tree. Large collections lie
+/// there in the order of their tables: under another key all of one would have
+/// to be written again with its first change.
+pub fn encode_hash_key() -> (String, Vec<u8>) {
+    let words = secret::key().map(u64::to_le_bytes);
+    (HASH_KEY.into(), words.concat())
+}
+
+fn adopt_hash_key(meta: &Meta) {
+    let Some((_, bytes)) = meta.extra.iter().find(|(name, _)| name == HASH_KEY) else {
+        return;
+    };
+    let mut words = bytes.chunks_exact(8);
+    let key = std::array::from_fn(|_| {
+        let word = words.next().and_then(|word| word.try_into().ok());
+        word.map_or(0, u64::from_le_bytes)
+    });
+    if bytes.len() == 32 && !secret::adopt(key) {
+        tracing::debug!("the key of the tables' hash is in use, another than the tree's");
+    }
+}
 
 /// The name under which the libraries of functions are kept in the tree.
 pub const LIBRARIES: &str = "functions";
@@ -195,6 +224,8 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         .reader(Offset(meta.offset))
         .map_err(|e| format!("can't read the log from offset {}: {e}", meta.offset))?;
     let mut replayer = Replayer::new(server, meta.selected_db);
+    replayer.forgives =
+        server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
     let (mut buffer, mut start) = (Vec::new(), 0);
     while reader.offset() < end {
         let read = reader
@@ -213,6 +244,9 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
             buffer.len()
         ));
     }
+    if replayer.forgave {
+        diverge(server)?;
+    }
     if server.replication.is_replica() {
         // The primary goes on from here, with this database selected.
         storage.log.append_raw_selected(b"", replayer.session.db);
@@ -220,6 +254,14 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         storage.log.force_select_next();
     }
     Ok(replayer.commands)
+}
+
+/// What is here is no state of the primary's history: a full sync is to follow.
+fn diverge(server: &Server) -> Result<(), String> {
+    let own = server.replication.change_identity(|identity| {
+        identity.history = History::new(new_id());
+    });
+    own.map_err(|error| format!("can't write the replication state: {error}"))
 }
 
 /// Refuses a number of databases under which keys of the tree would be out of
@@ -249,6 +291,11 @@ pub(super) struct Replayer {
     parser: RequestParser,
     unfinished: Vec<std::ops::Range<usize>>,
     commands: u64,
+    /// A writable replica's own writes are not in the log, so that what came
+    /// from its primary meanwhile may fail without them.
+    forgives: bool,
+    /// A command failed and was left out.
+    forgave: bool,
 }
 
 impl Replayer {
@@ -266,6 +313,8 @@ impl Replayer {
             parser: RequestParser::new(),
             unfinished: Vec::new(),
             commands: 0,
+            forgives: false,
+            forgave: false,
         }
     }
 
@@ -326,6 +375,12 @@ impl Replayer {
         let changed = self.session.tally.dirty != dirty;
         if !changed && self.reply.buf.first() == Some(&b'-') {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
+            self.reply.truncate(0);
+            if self.forgives {
+                tracing::warn!("a writable replica can't replay {}: {error}", name());
+                self.forgave = true;
+                return Ok(());
+            }
             return Err(format!("replaying {} failed: {error}", name()));
         }
         self.reply.truncate(0);

@@ -6,22 +6,37 @@
 
 use std::cell::Cell;
 
+use crate::state::Server;
+
 thread_local! {
     /// Connections that ran since the worker slept last, and before that.
     static RAN: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
+/// After so many connections the log need not wait for the worker's sleep.
+const MANY: u32 = 256;
+
 /// Counts a connection that runs.
-pub fn count() {
+pub fn count(server: &Server) {
     RAN.with(|ran| {
         let (now, before) = ran.get();
         ran.set((now.saturating_add(1), before));
+        if now % MANY == MANY - 1 {
+            write_log(server);
+        }
     });
 }
 
 /// The worker is about to sleep.
-pub fn end() {
+pub fn end(server: &Server) {
     RAN.with(|ran| ran.set((0, ran.get().0)));
+    write_log(server);
+}
+
+fn write_log(server: &Server) {
+    if let Some(log) = server.log() {
+        log.end_round();
+    }
 }
 
 /// Whether several connections ran in this round or in the one before it.

@@ -326,7 +326,7 @@ pub fn put_header<W: Write>(writer: &mut FileWriter<W>) -> io::Result<()> {
 }
 
 /// `rdb-key-save-delay`, by which tests get a slow snapshot.
-fn dawdle(server: &Server, keys: u64, unslept: &mut u64) {
+pub fn dawdle(server: &Server, keys: u64, unslept: &mut u64) {
     let delay_us = server.settings.key_save_delay_us.load(Ordering::Relaxed);
     match delay_us {
         0 => return,

@@ -24,7 +24,7 @@ pub fn is_persistent(config: &Config) -> bool {
 fn choose_policy(config: &mut Config) {
     let policy = id("maxmemory-policy");
     let limited = config.integer(id("maxmemory")) > 0;
-    if !limited || !is_persistent(config) || !config.is_default(policy) {
+    if !limited || !is_persistent(config) || config.is_given(policy) {
         return;
     }
     if let Kind::Choice(names) = policy.directive().kind {
@@ -35,9 +35,9 @@ fn choose_policy(config: &mut Config) {
 
 fn worker_count(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    match config.is_default(id("io-threads")) {
-        true => cores,
-        false => config.integer(id("io-threads")).max(1) as usize,
+    match config.is_given(id("io-threads")) {
+        false => cores,
+        true => config.integer(id("io-threads")).max(1) as usize,
     }
 }
 
@@ -93,6 +93,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     });
     let server: &'static Server = Box::leak(Box::new(server));
     tracing::info!("Server initialized");
+    let fresh = meta.is_some() && identity.is_none();
     replication::prepare(server, &dir, identity)?;
     if let Some(meta) = &meta {
         server.loading.store(true, Ordering::Relaxed);
@@ -105,6 +106,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     import::at_start(server)?;
     if let Some((listeners, queues)) = bus {
         crate::cluster::replicate::at_start(server);
+        if fresh {
+            crate::cluster::replicate::give_way(server);
+        }
         crate::cluster::keys::check_at_start(server);
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }

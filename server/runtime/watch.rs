@@ -26,10 +26,11 @@ pub fn run(server: &'static Server, stop: &AtomicBool, dir: &Path) {
     let places = [dir.join("log"), dir.join("tree")];
     let mut ticks: u64 = 0;
     while !stop.load(Ordering::Relaxed) {
+        crate::resident::watch(server);
         watch_lag(server, storage);
         watch_log(server, storage);
         if ticks.is_multiple_of(5) {
-            watch_disk(server, &places);
+            watch_disk(server, storage, &places);
             storage.log.retry_space();
         }
         ticks += 1;
@@ -57,7 +58,7 @@ fn watch_lag(server: &Server, storage: &Storage) {
     let (soft, hard) = (bytes(server, SLOW), bytes(server, LIMIT));
     let lag = server.tree_lag(storage);
     let slow = slow_us(lag, soft, if hard == 0 { soft * 2 } else { hard });
-    let pressed = (crate::eviction::pressure(server) * MAX_SLOW_US as f64) as u64;
+    let pressed = (crate::eviction::pressure(server, lag) * MAX_SLOW_US as f64) as u64;
     let slow = slow.max(pressed);
     server.health.slow_us.store(slow, Ordering::Relaxed);
     if hard != 0 && lag >= hard {
@@ -88,19 +89,40 @@ pub fn watch_log(server: &Server, storage: &Storage) {
     }
 }
 
-fn watch_disk(server: &Server, places: &[PathBuf]) {
+fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
     let free = places.iter().filter_map(|place| free_bytes(place)).min();
     let Some(free) = free else { return };
-    server.health.disk_free.store(free, Ordering::Relaxed);
+    let health = &server.health;
+    health.disk_free.store(free, Ordering::Relaxed);
     let least = bytes(server, FREE_MIN);
+    let needed = storage.tree.stats().map_or(0, |tree| {
+        let spare = tree.file_bytes.saturating_sub(tree.used_bytes);
+        tree_growth(server.tree_lag(storage), tree.used_bytes).saturating_sub(spare)
+    });
+    if needed > 0 && free < least.saturating_add(needed.saturating_mul(2)) {
+        // While it can still be made.
+        health.checkpoint_wanted.store(true, Ordering::Relaxed);
+    }
     if free < least {
-        server.health.set(
+        health.set(
             Trouble::Disk,
             format!("only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are more"),
         );
+    } else if free < least + needed {
+        health.set(
+            Trouble::Disk,
+            format!("only {free} bytes are free on the disk, and the tree may need {needed} to take over what is in the log; writes are taken again once it has, or there are more"),
+        );
     } else if free >= least + least / 8 {
-        server.health.clear(Trouble::Disk);
+        health.clear(Trouble::Disk);
     }
+}
+
+/// By how much a tree of `used` bytes may grow when it takes over `lag` bytes of
+/// the log: a small change rewrites a page, but no page is written twice.
+fn tree_growth(lag: u64, used: u64) -> u64 {
+    let rows = lag.saturating_mul(2);
+    rows.saturating_add(used.min(lag.saturating_mul(6)))
 }
 
 /// Bytes that this process may still use of the file system under `path`.
@@ -126,6 +148,14 @@ mod tests {
         assert_eq!(slow_us(150, 100, 200), MAX_SLOW_US / 2);
         assert_eq!(slow_us(900, 100, 200), MAX_SLOW_US);
         assert_eq!(slow_us(900, 0, 200), 0);
+    }
+
+    #[test]
+    fn the_tree_grows_by_what_it_takes_over_and_by_what_it_rewrites() {
+        assert_eq!(tree_growth(0, 1 << 30), 0);
+        assert_eq!(tree_growth(10, 0), 20);
+        assert_eq!(tree_growth(10, 5), 25);
+        assert_eq!(tree_growth(10, 1 << 30), 80);
     }
 
     #[test]

@@ -127,7 +127,10 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
         found.command.subcommands.is_empty() || words.len() < 2
     });
     let Some(found) = found else {
-        let error = CommandError::err("Unknown command called from script");
+        let error = match table().find(words) {
+            Some(container) => gate::unknown_subcommand(container.command, words),
+            None => CommandError::err("Unknown command called from script"),
+        };
         return refuse(ctx, None, error);
     };
     if let Err(error) = check(run, found, words) {

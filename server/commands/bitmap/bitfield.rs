@@ -210,9 +210,9 @@ fn write(
     last: usize,
 ) -> CommandResult {
     let bytes = ctx.db.string_mut(key)?;
-    // A string that grows has changed, even if every operation fails.
-    let mut changed = bytes.len() <= last;
-    if changed {
+    let grown = bytes.len() <= last;
+    let mut changed = false;
+    if grown {
         bytes.resize(last + 1, 0);
     }
     ctx.reply.array(operations.len());
@@ -233,7 +233,7 @@ fn write(
             None => ctx.reply.null(),
             Some(new) => {
                 encoding.set(bytes, offset, new);
-                changed |= new != old;
+                changed |= grown || new != old;
                 let is_set = matches!(operation.action, Action::Set(_));
                 ctx.reply.integer(if is_set { old } else { new });
             }
@@ -241,6 +241,9 @@ fn write(
     }
     if changed {
         ctx.db.changed(class::STRING, "setbit", key);
+    } else if grown {
+        // A string that grows has changed, but the field tells nobody if every operation fails.
+        ctx.db.changed(0, "", key);
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 //! redirections, and MIGRATE.
 
 mod migrate;
+mod migration;
 mod nodes;
 mod routing;
+mod scan;
 mod show;
 mod slots;
 
@@ -21,6 +23,7 @@ pub const COMMANDS: &[&Command] = &[
     &routing::READONLY,
     &routing::READWRITE,
     &migrate::COMMAND,
+    &scan::COMMAND,
 ];
 
 /// CLUSTER subcommand
@@ -36,6 +39,7 @@ const CLUSTER: Command = Command {
         &slots::ADDSLOTS,
         &slots::ADDSLOTSRANGE,
         &nodes::BUMPEPOCH,
+        &migration::CANCELSLOTMIGRATIONS,
         &nodes::COUNT_FAILURE_REPORTS,
         &slots::COUNTKEYSINSLOT,
         &slots::DELSLOTS,
@@ -45,11 +49,13 @@ const CLUSTER: Command = Command {
         &slots::FLUSHSLOTS,
         &nodes::FORGET,
         &slots::GETKEYSINSLOT,
+        &migration::GETSLOTMIGRATIONS,
         &HELP,
         &show::INFO,
         &slots::KEYSLOT,
         &show::LINKS,
         &nodes::MEET,
+        &migration::MIGRATESLOTS,
         &show::MYID,
         &show::MYSHARDID,
         &show::NODES,
@@ -63,6 +69,7 @@ const CLUSTER: Command = Command {
         &show::SLAVES,
         &show::SLOT_STATS,
         &show::SLOTS,
+        &migration::SYNCSLOTS,
     ],
     ..Command::BASE
 };
@@ -116,6 +123,8 @@ const HELP_LINES: &[&str] = &[
     "    The same for whole ranges.",
     "BUMPEPOCH",
     "    Draw a new config epoch.",
+    "CANCELSLOTMIGRATIONS",
+    "    End the slot migrations under way.",
     "COUNT-FAILURE-REPORTS <node-id>",
     "    How many primaries report a node as failing.",
     "COUNTKEYSINSLOT <slot>",
@@ -134,6 +143,8 @@ const HELP_LINES: &[&str] = &[
     "    Take a node out of the table.",
     "GETKEYSINSLOT <slot> <count>",
     "    Up to so many keys of a slot.",
+    "GETSLOTMIGRATIONS",
+    "    The slot migrations under way, and those that ended lately.",
     "INFO",
     "    How the cluster fares.",
     "KEYSLOT <key>",
@@ -142,6 +153,8 @@ const HELP_LINES: &[&str] = &[
     "    The connections to and from other nodes.",
     "MEET <ip> <port> [<bus-port>]",
     "    Get to know a node.",
+    "MIGRATESLOTS SLOTSRANGE <first> <last> [<first> <last> ...] NODE <node-id> [SLOTSRANGE ...]",
+    "    Move slots with their keys to other nodes.",
     "MYID",
     "    The name of this node.",
     "MYSHARDID",

@@ -164,7 +164,7 @@ fn set_info(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err(format!("Unrecognized option '{option}'")));
     }
     if !is_plain(args[3]) {
-        let option = if is_name { "lib-name" } else { "lib-ver" };
+        let option = String::from_utf8_lossy(args[2]);
         return Err(CommandError::err(format!(
             "{option} cannot contain spaces, newlines or special characters."
         )));

@@ -27,7 +27,9 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let with_error = match args.get(3) {
+    // With more arguments than there are, the reason counts for nothing.
+    let reason = args.get(3).filter(|_| args.len() == 4);
+    let with_error = match reason {
         None => false,
         Some(how) if is(how, "TIMEOUT") => false,
         Some(how) if is(how, "ERROR") => true,

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
-use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::error::CommandResult;
+use crate::commands::generic::database;
 
 /// SELECT index
 pub const COMMAND: Command = Command {
@@ -23,11 +23,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let index = args::integer(args[1])?;
-    let known = u32::try_from(index)
-        .ok()
-        .filter(|n| *n < ctx.server.keyspace.databases());
-    let index = known.ok_or_else(|| CommandError::err("DB index is out of range"))?;
+    let index = database(ctx, args[1])?;
     ctx.session.db = index;
     ctx.session.client.db.store(index, Ordering::Relaxed);
     ctx.reply.ok();

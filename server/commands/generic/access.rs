@@ -19,6 +19,11 @@ pub fn untouched<R>(
 /// The number of an existing database.
 pub fn database(ctx: &Context<'_>, arg: &[u8]) -> Result<u32, CommandError> {
     let index = crate::commands::args::integer(arg)?;
+    if i32::try_from(index).is_err() {
+        return Err(CommandError::err(
+            "value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
     match u32::try_from(index) {
         Ok(index) if index < ctx.server.keyspace.databases() => Ok(index),
         _ => Err(CommandError::out_of_range("DB index is out of range")),

@@ -61,7 +61,12 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let done = match copied {
         Some((value, expire_at_ms)) if replace || !ctx.db.exists(to)? => {
             let value = value.map_err(|e| CommandError::Storage(e.to_string()))?;
+            let replaced = ctx.db.exists(to)?;
             ctx.db.set_value(to, value, expire_at_ms)?;
+            if replaced {
+                // The old key counts as removed first.
+                ctx.db.event(class::NEW, "new", to);
+            }
             ctx.db.changed(class::GENERIC, "copy_to", to);
             true
         }

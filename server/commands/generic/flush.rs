@@ -18,7 +18,8 @@ pub const DBSIZE: Command = Command {
     acl: acl::KEYSPACE,
     locks: Locks::None,
     run: |ctx, _| {
-        ctx.reply.integer(ctx.db.len() as i64);
+        let keys = crate::cluster::migration::visible_keys(ctx.server, ctx.db.index());
+        ctx.reply.integer(keys as i64);
         Ok(())
     },
     ..Command::BASE
@@ -81,12 +82,20 @@ pub const SWAPDB: Command = Command {
 /// The class of what breaks WATCHes but is no notification.
 const SILENT: u32 = 0;
 
+/// Slots that are on the move can't be any more.
+fn stop_migrations(ctx: &Context<'_>) {
+    if let Some(cluster) = &ctx.server.cluster {
+        cluster.migrations.flushed();
+    }
+}
+
 fn flush(ctx: &mut Context<'_>, args: &[&[u8]], databases: std::ops::Range<u32>) -> CommandResult {
     match args[1..] {
         [] => {}
         [word] if args::is(word, "ASYNC") || args::is(word, "SYNC") => {}
         _ => return Err(CommandError::Syntax),
     }
+    stop_migrations(ctx);
     for db in databases {
         ctx.db.select(db);
         let mut minded = ctx.server.watches.keys_of(db);
@@ -130,6 +139,7 @@ fn swap(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         // All look-ups come before the exchange: what they find expired enters
         // the log before it, under the old numbers.
         let touched = touched_by_swap(ctx, one, other)?;
+        stop_migrations(ctx);
         ctx.db.swap(one, other);
         for (db, key) in touched {
             ctx.db.select(db);

@@ -25,9 +25,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let slots = pattern.slots();
     let head = ctx.reply.defer();
     let mut count = 0;
+    let server = ctx.server;
     ctx.each_stripe(walk::stripes_of_slots(&slots), |db, stripe, reply| {
         if db.stripe_may_have_keys(stripe) {
-            for slot in walk::slots_within(&slots, stripe) {
+            for slot in walk::shown_slots(server, &slots, stripe) {
                 walk::each_of_slot(db, slot, |entry| {
                     if pattern.matches(entry.key()) {
                         reply.bulk(entry.key());

@@ -20,7 +20,11 @@ mod ttl;
 mod type_of;
 mod walk;
 
+pub use access::database;
+
 pub use object::is_lfu;
+pub use scan::type_named;
+pub use walk::Pattern;
 
 use super::command::Command;
 

@@ -48,6 +48,10 @@ fn try_slot(ctx: &mut Context<'_>) -> Result<Option<Vec<u8>>, CommandError> {
     let full = (4 * ctx.db.len() / u64::from(SLOTS)).max(8) as usize;
     let slot = fastrand::u16(..SLOTS as u16);
     let mut picked = None;
+    let cluster = ctx.server.cluster.as_ref();
+    if cluster.is_some_and(|cluster| cluster.is_foreign(slot)) {
+        return Ok(None);
+    }
     ctx.each_stripe(std::iter::once(stripe_of(slot)), |db, stripe, _| {
         if db.stripe_may_have_keys(stripe) && fastrand::usize(..full) < db.slot_len(slot)? {
             let key = db.random_in_slot(slot, || fastrand::u64(..))?;
@@ -66,9 +70,10 @@ fn try_slot(ctx: &mut Context<'_>) -> Result<Option<Vec<u8>>, CommandError> {
 /// One of all keys, each as likely as the others.
 fn any_of_all(ctx: &mut Context<'_>) -> Result<Option<Vec<u8>>, CommandError> {
     let (mut seen, mut picked) = (0, None);
+    let server = ctx.server;
     ctx.each_stripe(Context::all_stripes(), |db, stripe, _| {
         if db.stripe_may_have_keys(stripe) {
-            for slot in walk::slots_within(&(0..SLOTS), stripe) {
+            for slot in walk::shown_slots(server, &(0..SLOTS), stripe) {
                 walk::each_of_slot(db, slot, |entry| {
                     seen += 1;
                     if fastrand::u64(..seen) == 0 {

@@ -40,7 +40,12 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], replace: bool) -> CommandResult {
     }
     let renamed = from != to && (replace || !ctx.db.exists(to)?);
     if renamed && let Some((value, expire_at_ms)) = ctx.db.take(from)? {
+        let replaced = ctx.db.exists(to)?;
         ctx.db.set_value(to, value, expire_at_ms)?;
+        if replaced {
+            // The old key counts as removed first.
+            ctx.db.event(class::NEW, "new", to);
+        }
         ctx.db.changed(class::GENERIC, "rename_from", from);
         ctx.db.changed(class::GENERIC, "rename_to", to);
     }

@@ -6,8 +6,8 @@ use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::scan::cursor;
 use crate::keyspace::entry::{Entry, ValueType};
-use crate::number::parse_u64;
 use crate::resp::reply::ReplyBuffer;
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
@@ -52,7 +52,7 @@ impl Options<'_> {
 }
 
 fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-    let cursor = parse_u64(args[1]).ok_or_else(|| CommandError::err("invalid cursor"))?;
+    let cursor = cursor(args[1])?;
     let mut options = Options {
         cursor,
         pattern: Pattern::new(None),
@@ -80,7 +80,8 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
     Ok(options)
 }
 
-fn type_named(name: &[u8]) -> Result<Option<ValueType>, CommandError> {
+/// The type that a client names.
+pub fn type_named(name: &[u8]) -> Result<Option<ValueType>, CommandError> {
     use ValueType::{Hash, List, Set, Stream, String, ZSet};
     let known = [String, List, Set, Hash, ZSet, Stream];
     match known.into_iter().find(|t| args::is(name, t.name())) {
@@ -124,6 +125,7 @@ fn walk_some(
         return Ok(0);
     }
     slots.start = (cursor >> 32) as u32;
+    let server = ctx.server;
     let (mut visited, mut next) = (0, 0);
     for stripe in walk::stripes_of_slots(&slots) {
         walk::remove_due(ctx, stripe, |entry| options.want(entry));
@@ -131,7 +133,7 @@ fn walk_some(
             if !db.stripe_may_have_keys(stripe) {
                 return Ok(true);
             }
-            for slot in walk::slots_within(&slots, stripe) {
+            for slot in walk::shown_slots(server, &slots, stripe) {
                 let begin = u64::from(slot) << 32;
                 let mut at = Some(cursor.max(begin));
                 while let Some(position) = at {

@@ -5,13 +5,16 @@ use std::ops::Range;
 
 use redoubt_cluster::slots::{SLOT_COUNT, Slot, hash_tag};
 
+use crate::cluster::Cluster;
 use crate::commands::context::Context;
 use crate::connection::conclusion::{after, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::glob::{Case, matches};
+use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, DbError, ExpiryMode};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, StripeSet, stripe_of};
+use crate::state::Server;
 
 /// How many slots there are.
 pub const SLOTS: u32 = SLOT_COUNT as u32;
@@ -87,6 +90,18 @@ pub fn slots_within(slots: &Range<u32>, stripe: usize) -> Range<u32> {
     slots.start.max(first)..slots.end.min(end)
 }
 
+/// The same without the slots that are another node's, and whose keys here are
+/// only coming or going.
+pub fn shown_slots<'s>(
+    server: &'s Server,
+    slots: &Range<u32>,
+    stripe: usize,
+) -> impl Iterator<Item = u32> + 's {
+    let cluster = server.cluster.as_ref();
+    let hidden = move |slot: &u32| cluster.is_some_and(|cluster| cluster.is_foreign(*slot as u16));
+    slots_within(slots, stripe).filter(move |slot| !hidden(slot))
+}
+
 /// Visits all keys of a slot that have not expired.
 pub fn each_of_slot(db: &mut Db<'_>, slot: u32, mut f: impl FnMut(&Entry)) -> Result<(), DbError> {
     let mut cursor = Some(u64::from(slot) << 32);
@@ -104,6 +119,11 @@ pub fn remove_due(ctx: &mut Context<'_>, stripe: usize, wanted: impl Fn(&Entry) 
     {
         return;
     }
+    let cluster = ctx.server.cluster.as_ref();
+    let wanted = |entry: &Entry| {
+        let hidden = |cluster: &Cluster| cluster.is_foreign(KeyRef::new(entry.key()).slot);
+        !cluster.is_some_and(hidden) && wanted(entry)
+    };
     if ctx.holds_all {
         ctx.db.remove_due_where(stripe, REMOVED_PER_VISIT, wanted);
         return;

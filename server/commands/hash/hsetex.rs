@@ -140,7 +140,8 @@ fn set(
 ) -> CommandResult {
     let hash = ctx.db.hash_or_new(key)?;
     let longest = data.iter().map(|word| word.len()).max().unwrap_or(0);
-    hash.prepare(data.len() / 2, longest);
+    // A field that comes twice must not count twice here.
+    hash.prepare(0, longest);
     for pair in data.chunks_exact(2) {
         match expiration {
             Expiration::Word => hash.set_keeping_expiry(pair[0], pair[1]),
@@ -165,6 +166,9 @@ fn set_and_expire(ctx: &mut Context<'_>, key: &[u8], data: &[&[u8]]) -> CommandR
     if let Some(hash) = hash {
         let fields = data.iter().step_by(2);
         effect.extend(fields.filter(|field| hash.remove(field)));
+    }
+    if !was_there {
+        ctx.db.event(class::NEW, "new", key);
     }
     for event in ["hset", "hexpire", "hexpired"] {
         ctx.db.event(class::HASH, event, key);

@@ -9,7 +9,7 @@ mod subscribe;
 mod subscription;
 
 use super::command::Command;
-pub use subscription::leave_all;
+pub use subscription::{forget_revoked, leave_all};
 
 /// This family's commands.
 pub const COMMANDS: &[&Command] = &[

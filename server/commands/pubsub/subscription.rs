@@ -46,29 +46,8 @@ fn confirm(ctx: &mut Context<'_>, word: &[u8], name: Option<&[u8]>, kind: Kind) 
     ctx.reply.integer(count);
 }
 
-/// Takes shard channels off a session's list that were dropped because
-/// another shard serves them now.
-fn forget_dropped(ctx: &mut Context<'_>) {
-    let kind = Kind::Shard as usize;
-    let client = &ctx.session.client;
-    let left = client.subscriptions[kind].load(Ordering::Relaxed) as usize;
-    if ctx.session.subscriptions[kind].len() == left {
-        return;
-    }
-    let pubsub = &ctx.server.pubsub;
-    ctx.session.subscriptions[kind].retain(|name| {
-        let kept = pubsub.has(Kind::Shard, name, client.id);
-        if !kept {
-            let held = &client.held.subscribed;
-            held.fetch_sub(listed_bytes(name), Ordering::Relaxed);
-        }
-        kept
-    });
-}
-
 /// Begins to listen to names.
 pub fn join(ctx: &mut Context<'_>, kind: Kind, names: &[&[u8]]) {
-    forget_dropped(ctx);
     let mark = ctx.reply.len();
     for &name in names {
         if ctx.session.subscriptions[kind as usize].insert(name.to_vec()) {
@@ -85,7 +64,6 @@ pub fn join(ctx: &mut Context<'_>, kind: Kind, names: &[&[u8]]) {
 
 /// Ends listening to names, or to all of a kind if none is given.
 pub fn leave(ctx: &mut Context<'_>, kind: Kind, names: &[&[u8]]) {
-    forget_dropped(ctx);
     let of_kind = kind as usize;
     let mark = ctx.reply.len();
     let all: Vec<Vec<u8>> = match names {
@@ -120,6 +98,21 @@ fn send_if_no_replies(ctx: &mut Context<'_>, mark: usize) {
         let messages = ctx.reply.buf.split_off(mark);
         ctx.session.client.send_bytes(&NO_OUTPUT_LIMIT, &messages);
     }
+}
+
+/// Forgets shard channels whose slots have left: others have ended these
+/// subscriptions.
+#[cold]
+pub fn forget_revoked(session: &mut Session) {
+    let client = session.client.clone();
+    client.any_revoked.store(false, Ordering::Release);
+    for name in client.revoked.lock().drain(..) {
+        if session.subscriptions[Kind::Shard as usize].remove(&*name) {
+            let bytes = listed_bytes(&name);
+            client.held.subscribed.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+    publish_count(session, Kind::Shard);
 }
 
 /// Ends all subscriptions of a session without a word.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::commands::args;
 use crate::commands::error::CommandError;
 use crate::keyspace::zset::{LexBound, ScoreRange, ZSet};
-use crate::number::parse_f64;
+use crate::number::parse_f64_clamped;
 
 /// A range of members of a sorted set.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +59,13 @@ fn score_bound(arg: &[u8]) -> Option<(f64, bool)> {
         [b'(', number @ ..] => (number, true),
         number => (number, false),
     };
+    // The field reads up to a zero byte here, and no digits as zero; and a
+    // number beyond the type is as good a bound as the type's own.
+    let number = number.split(|&byte| byte == 0).next().unwrap_or_default();
     if number.is_empty() {
-        // The field reads no digits as zero here.
         return Some((0.0, exclusive));
     }
-    Some((parse_f64(number)?, exclusive))
+    Some((parse_f64_clamped(number)?, exclusive))
 }
 
 fn lex_bound(arg: &[u8]) -> Option<LexBound<'_>> {

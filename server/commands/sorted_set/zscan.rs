@@ -4,10 +4,10 @@ use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::scan;
 use crate::glob::{self, Case};
 use crate::keyspace::listpack::IntBuffer;
 use crate::keyspace::score::ScoreBuffer;
-use crate::number::parse_u64;
 use crate::resp::reply::ReplyBuffer;
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]
@@ -77,7 +77,7 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
 }
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let mut cursor = parse_u64(args[2]).ok_or_else(|| CommandError::err("invalid cursor"))?;
+    let mut cursor = scan::cursor(args[2])?;
     // Without a set the options don't matter, not even wrong ones.
     let Some(zset) = ctx.db.zset(args[1])? else {
         ctx.reply.array(2);

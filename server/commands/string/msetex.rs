@@ -97,11 +97,14 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 /// What is stored and expires at once leaves nothing but removals.
 fn remove_all(ctx: &mut Context<'_>, pairs: &[&[u8]]) -> CommandResult {
     for pair in pairs.chunks_exact(2) {
-        if ctx.db.delete(pair[0])? {
-            let word = ctx.server.settings.expire_word();
-            ctx.effects.add(&[word, pair[0]]);
-            ctx.db.changed(class::GENERIC, "del", pair[0]);
+        if !ctx.db.delete(pair[0])? {
+            ctx.db.event(class::NEW, "new", pair[0]);
         }
+        ctx.db.event(class::STRING, "set", pair[0]);
+        ctx.db.event(class::GENERIC, "expire", pair[0]);
+        let word = ctx.server.settings.expire_word();
+        ctx.effects.add(&[word, pair[0]]);
+        ctx.db.changed(class::EXPIRED, "expired", pair[0]);
     }
     Ok(())
 }

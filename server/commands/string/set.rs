@@ -159,7 +159,7 @@ pub(super) fn store(
         if ctx.db.delete(key)? {
             let word = ctx.server.settings.expire_word();
             ctx.effects.add(&[word, key]);
-            ctx.db.changed(class::GENERIC, "del", key);
+            ctx.db.changed(class::EXPIRED, "expired", key);
         }
         return Ok(());
     }

@@ -65,6 +65,13 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     }
     let now_ms = ctx.now_ms();
     execute(ctx.server, ctx.session, ctx.reply, queued, now_ms);
+    if ctx.session.postponed {
+        // Tried again as a whole.
+        let count = queued.len() as i64;
+        ctx.session.client.queued.store(count, Ordering::Relaxed);
+        ctx.session.transaction = Some(transaction);
+        return Ok(());
+    }
     super::unwatch_all(ctx.server, ctx.session);
     Ok(())
 }
@@ -102,6 +109,10 @@ fn execute(
         return reply.null_array();
     }
     if let Err(error) = still_allowed(server, session, queued, &mut db) {
+        if error == CommandError::Paused {
+            session.postponed = true;
+            return;
+        }
         return reply_error(server, reply, &error);
     }
     reply.array(queued.len());
@@ -115,6 +126,10 @@ fn execute(
             .find(&args)
             .unwrap_or_else(|| Found::new(command, 0));
         let index = session.db;
+        if changes_role(command) {
+            // What was done so far was done in the role of before (I1).
+            std::mem::take(&mut log).append(server);
+        }
         db.select(index);
         let mut ctx = Context {
             server,
@@ -153,6 +168,14 @@ fn execute(
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// Whether a command may make a primary a replica, which logs nothing itself.
+fn changes_role(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "replicaof" | "slaveof" | "cluster|replicate" | "cluster|reset"
+    )
 }
 
 /// Keys may have moved to another node, and the server may have become a

@@ -58,6 +58,16 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Who may use DEBUG.",
     ),
     declare(
+        "enable-debug-assert",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN
+            .and(Traits::IMMUTABLE)
+            .and(Traits::NO_MEANING_HERE),
+        "Check with assertions that cost time.",
+    ),
+    declare(
         "enable-module-command",
         None,
         Choice(&["no", "yes", "local"]),

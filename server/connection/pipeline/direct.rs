@@ -130,6 +130,8 @@ fn run_one(
     // What was pushed before this command comes before its reply.
     ctx.session.client.take_outbox(&mut ctx.reply.buf);
     let mark = ctx.reply.len();
+    // A command that changes nothing may have named its effects all the same.
+    ctx.effects.clear();
     ctx.db.enter(key);
     if let Some(cluster) = &server.cluster
         && !cluster.is_plainly_mine(key.slot)
@@ -170,7 +172,6 @@ fn settle(ctx: &mut Context<'_>) {
     let recorder = &mut ctx.db.recorder;
     ctx.session.wrote |= recorder.dirty != 0;
     ctx.session.tally.dirty += std::mem::take(&mut recorder.dirty);
-    ctx.effects.clear();
     if !recorder.changes.is_empty() || !recorder.expired.is_empty() {
         let (changes, expired) = (
             std::mem::take(&mut recorder.changes),

@@ -193,13 +193,14 @@ fn unknown_command(server: &Server, session: &Session, args: &[&[u8]]) -> Comman
     }
     let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
     let mut shown = String::new();
+    let mut room = 128_usize;
     for arg in &args[1..] {
-        if shown.len() >= 128 {
+        if room == 0 {
             break;
         }
-        let room = 128 - shown.len();
-        let arg = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
-        shown.push_str(&format!("'{arg}' "));
+        let part = &arg[..arg.len().min(room)];
+        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(part)));
+        room = room.saturating_sub(part.len() + 3);
     }
     CommandError::err(format!(
         "unknown command '{name}', with args beginning with: {shown}"

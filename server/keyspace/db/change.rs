@@ -5,9 +5,10 @@ use super::{Db, DbError, ExpiryMode};
 use crate::keyspace::dirty::{PreImage, packed};
 use crate::keyspace::entry::{Entry, Value};
 use crate::keyspace::recorder::class;
+use crate::keyspace::rows::Rows;
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
 use crate::keyspace::table::Place;
-use crate::keyspace::{KeyRef, codec, free_entry, share_of};
+use crate::keyspace::{KeyRef, free_entry, pieces, share_of};
 
 impl Db<'_> {
     /// Readies a key for a change: its frozen value is saved if a checkpoint
@@ -24,7 +25,9 @@ impl Db<'_> {
             return;
         };
         if entry.is_dirty(1 - parity) {
-            share.dirty.pre_images.push(row_of(&entry));
+            let mut row = Rows::default();
+            self.keyspace.push_row(&entry, &mut row);
+            share.dirty.pre_images.push(PreImage::Row(row));
             entry.set_dirty(1 - parity, false);
             entry.set_in_tree();
         }
@@ -51,8 +54,9 @@ impl Db<'_> {
         match share.tables[slot].find_place(key.hash, key.bytes) {
             Some(mut place) => {
                 let old = place.get();
-                if let Some(access) = access {
-                    entry.touch_as(&old, access);
+                match access {
+                    Some(access) => entry.touch_as(&old, access),
+                    None => entry.set_access(old.access()),
                 }
                 old_expiry = old.expire_at_ms();
                 let frozen = old.is_dirty(1 - parity);
@@ -75,7 +79,7 @@ impl Db<'_> {
                 }
             }
             None => {
-                if let Some(access) = access {
+                if let Some(access) = access.or(self.birth) {
                     entry.touch(access);
                 }
                 if tracking {
@@ -90,6 +94,14 @@ impl Db<'_> {
         self.move_expiry(key, old_expiry, new_expiry);
         if has_expiring_fields {
             self.schedule_fields_anew(key);
+        }
+    }
+
+    /// A replica's own client gave a key an expiry: no primary will remove it.
+    #[inline]
+    fn note_own_expiry(&self, key: &[u8], expire_at_ms: Option<i64>) {
+        if expire_at_ms.is_some() && self.expiry_mode == ExpiryMode::Hide {
+            self.keyspace.own_expiries.note(self.index, key);
         }
     }
 
@@ -124,6 +136,7 @@ impl Db<'_> {
             return Ok(());
         }
         self.prepare_key(&key, false)?;
+        self.note_own_expiry(key.bytes, expire_at_ms);
         self.store(&key, Entry::new_string(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -170,6 +183,7 @@ impl Db<'_> {
     ) -> Result<(), DbError> {
         let key = self.key_ref(key);
         self.prepare_key(&key, false)?;
+        self.note_own_expiry(key.bytes, expire_at_ms);
         self.store(&key, Entry::new(key.bytes, value, expire_at_ms));
         Ok(())
     }
@@ -193,6 +207,8 @@ impl Db<'_> {
         self.before_change(&key);
         Ok(self.unlink(&key).map(|entry| {
             let expiry = entry.expire_at_ms();
+            // What the tree has, it has under this key.
+            pieces::forget(&entry);
             (entry.into_value(), expiry)
         }))
     }
@@ -238,6 +254,7 @@ impl Db<'_> {
             return Ok(false);
         }
         self.before_change(&key);
+        self.note_own_expiry(key.bytes, expire_at_ms);
         let Some(mut place) = self.place(&key) else {
             return Ok(false);
         };
@@ -245,16 +262,5 @@ impl Db<'_> {
         place.update(|entry| entry.with_expiry(expire_at_ms));
         self.move_expiry(&key, old, expire_at_ms);
         Ok(true)
-    }
-}
-
-/// The row that the tree would hold for an entry as it is now.
-fn row_of(entry: &Entry) -> PreImage {
-    let mut payload = Vec::new();
-    codec::encode_payload(entry.value(), &mut payload);
-    PreImage::Row {
-        key: entry.key().into(),
-        expire_at_ms: entry.expire_at_ms(),
-        payload,
     }
 }

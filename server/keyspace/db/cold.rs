@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 
 use redoubt_persistence::tree::{ScanCursor, ScanRow, Snapshot};
 
+use super::spill::ReadValue;
 use super::{Db, DbError, ExpiryMode};
 use crate::keyspace::KeyRef;
-use crate::keyspace::codec;
-use crate::keyspace::entry::{Entry, Value};
+use crate::keyspace::entry::Entry;
+use crate::keyspace::pieces;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, stripe_of};
 
 impl Db<'_> {
@@ -31,8 +32,9 @@ impl Db<'_> {
             .get(physical, key.slot, key.bytes, &mut payload)
             .map_err(|e| DbError::Storage(e.to_string()))?;
         let Some(row) = row else { return Ok(()) };
-        let value = codec::decode_payload(&payload).map_err(|e| DbError::Storage(e.to_string()))?;
-        self.insert_from_tree(key, value, row.expire_at_ms);
+        let read =
+            ReadValue::decode(&payload, row.layout).map_err(|e| DbError::Storage(e.to_string()))?;
+        self.insert_from_tree(key, read, row.expire_at_ms);
         if row.expire_at_ms.is_some_and(|at| at <= self.now_ms)
             && self.expiry_mode == ExpiryMode::Remove
         {
@@ -43,8 +45,10 @@ impl Db<'_> {
         Ok(())
     }
 
-    fn insert_from_tree(&mut self, key: &KeyRef, value: Value, expire_at_ms: Option<i64>) {
-        self.insert_entry_from_tree(key, Entry::new(key.bytes, value, expire_at_ms));
+    fn insert_from_tree(&mut self, key: &KeyRef, read: ReadValue, expire_at_ms: Option<i64>) {
+        let entry = Entry::new(key.bytes, read.value, expire_at_ms);
+        pieces::note(&entry, read.layout, read.payload_type);
+        self.insert_entry_from_tree(key, entry);
     }
 
     pub(super) fn insert_entry_from_tree(&mut self, key: &KeyRef, entry: Entry) {
@@ -78,10 +82,10 @@ impl Db<'_> {
             let snapshot = tree.snapshot().map_err(|e| storage(&e))?;
             let mut cursor = ScanCursor::start();
             while !cursor.is_done() {
-                for (key, value, expiry) in
+                for (key, read, expiry) in
                     rows_of(&snapshot, self.physical, slot, &mut cursor, 512)?
                 {
-                    self.offer_from_tree(&key, value, expiry);
+                    self.offer_from_tree(&key, read, expiry);
                 }
             }
         }
@@ -90,12 +94,12 @@ impl Db<'_> {
     }
 
     /// Takes a row of the tree into RAM unless RAM knows better.
-    pub fn offer_from_tree(&mut self, key: &[u8], value: Value, expire_at_ms: Option<i64>) {
+    pub fn offer_from_tree(&mut self, key: &[u8], read: ReadValue, expire_at_ms: Option<i64>) {
         let key = KeyRef::new(key);
         let known = self.table(key.slot).find(key.hash, key.bytes).is_some()
             || self.share(key.slot).dirty.is_removed(key.bytes);
         if !known {
-            self.insert_from_tree(&key, value, expire_at_ms);
+            self.insert_from_tree(&key, read, expire_at_ms);
         }
     }
 
@@ -124,7 +128,7 @@ impl Db<'_> {
 }
 
 /// A row read back: key, value, expiry.
-pub type LoadedRow = (Vec<u8>, Value, Option<i64>);
+pub type LoadedRow = (Vec<u8>, ReadValue, Option<i64>);
 
 /// Reads up to `limit` rows of a slot from a snapshot of the tree.
 pub fn rows_of(
@@ -136,9 +140,9 @@ pub fn rows_of(
 ) -> Result<Vec<LoadedRow>, DbError> {
     let mut rows = Vec::new();
     let mut failed = None;
-    let mut visit = |row: ScanRow<'_>| match codec::decode_payload(row.payload) {
-        Ok(value) => {
-            rows.push((row.key.to_vec(), value, row.expire_at_ms));
+    let mut visit = |row: ScanRow<'_>| match ReadValue::decode(row.payload, row.layout) {
+        Ok(read) => {
+            rows.push((row.key.to_vec(), read, row.expire_at_ms));
             ControlFlow::Continue(())
         }
         Err(error) => {

@@ -8,10 +8,12 @@
 
 use redoubt_persistence::tree::Tree;
 
+use redoubt_persistence::rdb::RdbError;
+
 use super::{Db, DbError};
 use crate::keyspace::entry::{Entry, Value, ValueType};
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
-use crate::keyspace::{KeyRef, codec, free_entry, share_of};
+use crate::keyspace::{KeyRef, codec, free_entry, pieces, share_of};
 
 /// Less than this is not worth a read from the tree later.
 const WORTHWHILE_BYTES: usize = 32;
@@ -51,7 +53,7 @@ impl Db<'_> {
     }
 
     /// Brings back a value that was read from the tree, if it is still away.
-    pub fn bring_back(&mut self, key: &[u8], value: Value) {
+    pub fn bring_back(&mut self, key: &[u8], read: ReadValue) {
         let key = self.key_ref(key);
         let access = self.access;
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
@@ -63,7 +65,8 @@ impl Db<'_> {
         if !old.is_cold() {
             return;
         }
-        let entry = Entry::new(key.bytes, value, old.expire_at_ms());
+        let entry = Entry::new(key.bytes, read.value, old.expire_at_ms());
+        pieces::note(&entry, read.layout, read.payload_type);
         entry.set_in_tree();
         entry.set_access(old.access());
         if let Some(access) = access {
@@ -79,9 +82,9 @@ impl Db<'_> {
     pub(super) fn reload(&mut self, key: &KeyRef) -> Result<(), DbError> {
         let tree = self.keyspace.tree();
         let tree = tree.ok_or_else(|| DbError::Storage("there is no tree".into()))?;
-        let (value, _) = read_value(&tree, self.physical, key)?;
+        let (read, _) = read_value(&tree, self.physical, key)?;
         self.keyspace.note_stalled_read();
-        self.bring_back(key.bytes, value);
+        self.bring_back(key.bytes, read);
         Ok(())
     }
 
@@ -110,18 +113,36 @@ impl Db<'_> {
     }
 }
 
+/// A value that was read from the tree, and how it lies there.
+pub struct ReadValue {
+    /// The value.
+    pub value: Value,
+    pub(super) layout: Option<u128>,
+    pub(super) payload_type: u8,
+}
+
+impl ReadValue {
+    pub(super) fn decode(payload: &[u8], layout: Option<u128>) -> Result<ReadValue, RdbError> {
+        Ok(ReadValue {
+            value: codec::decode_payload(payload)?,
+            layout,
+            payload_type: payload.first().copied().unwrap_or(0),
+        })
+    }
+}
+
 /// Reads a value that is away from the tree's last commit; gives that commit's
 /// number too.
-pub fn read_value(tree: &Tree, physical: u32, key: &KeyRef) -> Result<(Value, u64), DbError> {
+pub fn read_value(tree: &Tree, physical: u32, key: &KeyRef) -> Result<(ReadValue, u64), DbError> {
     let storage = |e: &dyn std::fmt::Display| DbError::Storage(e.to_string());
     let snapshot = tree.snapshot().map_err(|e| storage(&e))?;
     let mut payload = Vec::new();
     let row = snapshot.get(physical, key.slot, key.bytes, &mut payload);
     match row.map_err(|e| storage(&e))? {
         None => Err(DbError::Storage("the tree has lost a value".into())),
-        Some(_) => {
-            let value = codec::decode_payload(&payload).map_err(|e| storage(&e))?;
-            Ok((value, snapshot.commit_seq()))
+        Some(head) => {
+            let read = ReadValue::decode(&payload, head.layout).map_err(|e| storage(&e))?;
+            Ok((read, snapshot.commit_seq()))
         }
     }
 }

@@ -3,8 +3,12 @@
 
 use super::{CHANGED_IN_PLACE, Entry, Kind, ValueRef};
 
-/// Up to this length a string that was never changed in place is "embstr".
-const EMBSTR_LIMIT: usize = 44;
+/// Whether a string of this length that was never changed in place is
+/// "embstr": in the field, whether key and value share a block of 128 bytes,
+/// of which the lengths of keys from 32 bytes on take two more.
+fn is_embedded(key_len: usize, value_len: usize) -> bool {
+    key_len + value_len <= if key_len < 32 { 113 } else { 111 }
+}
 
 impl Entry {
     /// The name OBJECT ENCODING answers with.
@@ -13,10 +17,9 @@ impl Entry {
             ValueRef::Int(_) => "int",
             ValueRef::Bytes(bytes) => {
                 let changed = self.header().flags & CHANGED_IN_PLACE != 0;
-                if changed || bytes.len() > EMBSTR_LIMIT {
-                    "raw"
-                } else {
-                    "embstr"
+                match !changed && is_embedded(self.key().len(), bytes.len()) {
+                    true => "embstr",
+                    false => "raw",
                 }
             }
             ValueRef::List(list) => list.encoding(),

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use super::{Hash, table_memory_bytes};
 use crate::keyspace::element::Field;
 use crate::keyspace::listpack::Entry;
+use crate::keyspace::pieces::Tracked;
 use crate::keyspace::table::{self, Table, hash_bytes};
 
 /// Nothing is hidden.
@@ -22,7 +23,7 @@ const INDEXED_BYTES: usize = 24;
 
 /// The fields of a hash of which at least one expires.
 pub struct Expiring {
-    table: Table<Field>,
+    table: Tracked<Field>,
     /// Fields with an expiry, soonest first: (Unix ms, hash of the field).
     order: BTreeSet<(i64, u64)>,
     /// Fields that expire up to this moment are not shown.
@@ -34,11 +35,15 @@ pub struct Expiring {
 impl Expiring {
     fn new(table: Table<Field>) -> Expiring {
         Expiring {
-            table,
+            table: table.into(),
             order: BTreeSet::new(),
             hidden_until_ms: Cell::new(SHOW_ALL),
             scheduled_ms: Cell::new(None),
         }
+    }
+
+    pub(super) fn tracked(&self) -> &Tracked<Field> {
+        &self.table
     }
 
     fn shows(&self, field: &Field) -> bool {
@@ -56,7 +61,7 @@ impl Expiring {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let index = size_of::<Self>() - size_of::<Table<Field>>();
+        let index = size_of::<Self>() - size_of::<Tracked<Field>>();
         table_memory_bytes(&self.table) + index + self.order.len() * INDEXED_BYTES
     }
 
@@ -293,7 +298,7 @@ impl Hash {
 
     fn make_expiring(&mut self) -> &mut Expiring {
         if !self.has_expiries() {
-            let table = std::mem::take(self.make_table());
+            let table = self.make_table().take();
             *self = Hash::Expiring(Box::new(Expiring::new(table)));
         }
         match self {
@@ -307,7 +312,7 @@ impl Hash {
         if let Hash::Expiring(fields) = self
             && fields.order.is_empty()
         {
-            *self = Hash::Table(Box::new(std::mem::take(&mut fields.table)));
+            *self = Hash::Table(Box::new(fields.table.take().into()));
         }
     }
 }

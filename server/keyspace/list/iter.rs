@@ -42,7 +42,7 @@ impl<'a> Iter<'a> {
         let listpack = match self.source {
             Source::One(listpack) if self.node == 0 => listpack,
             Source::One(_) => return false,
-            Source::Many(quick) => match quick.nodes.get(self.node).map(|node| &node.body) {
+            Source::Many(quick) => match quick.nodes.get(self.node).map(|node| &*node.body) {
                 Some(Body::Packed(listpack)) => listpack,
                 Some(Body::Plain(bytes)) => {
                     self.plain = Some(bytes);

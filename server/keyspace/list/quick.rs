@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use super::{Direction, End};
 use crate::keyspace::limits::NodeLimit;
 use crate::keyspace::listpack::{Entry, Listpack, Needle};
+use crate::keyspace::pieces::{Note, Noted};
 
 /// Pushes at the front fill a node to about this many bytes, and pops cut
 /// pieces of this size from a larger node.
@@ -36,14 +37,14 @@ pub enum NodeBytes<'a> {
 }
 
 #[derive(Debug)]
-pub(super) enum Body {
+pub enum Body {
     Packed(Listpack),
     Plain(Box<[u8]>),
 }
 
 #[derive(Debug)]
 pub struct Node {
-    pub(super) body: Body,
+    pub(in crate::keyspace) body: Noted<Body>,
     count: usize,
 }
 
@@ -51,7 +52,7 @@ impl Node {
     pub fn packed(listpack: Listpack) -> Self {
         Self {
             count: listpack.len(),
-            body: Body::Packed(listpack),
+            body: Body::Packed(listpack).into(),
         }
     }
 
@@ -59,7 +60,7 @@ impl Node {
     fn of(value: &[u8], limit: NodeLimit) -> Self {
         if limit.is_large(value.len()) {
             return Self {
-                body: Body::Plain(value.into()),
+                body: Body::Plain(value.into()).into(),
                 count: 1,
             };
         }
@@ -72,21 +73,21 @@ impl Node {
         match bytes {
             NodeBytes::Packed(bytes) => Listpack::from_bytes(bytes).map(Self::packed),
             NodeBytes::Plain(bytes) => Some(Self {
-                body: Body::Plain(bytes.into()),
+                body: Body::Plain(bytes.into()).into(),
                 count: 1,
             }),
         }
     }
 
     pub fn bytes(&self) -> NodeBytes<'_> {
-        match &self.body {
+        match &*self.body {
             Body::Packed(listpack) => NodeBytes::Packed(listpack.as_bytes()),
             Body::Plain(bytes) => NodeBytes::Plain(bytes),
         }
     }
 
     fn listpack(&self) -> Option<&Listpack> {
-        match &self.body {
+        match &*self.body {
             Body::Packed(listpack) => Some(listpack),
             Body::Plain(_) => None,
         }
@@ -111,8 +112,10 @@ pub struct Spot {
 
 #[derive(Debug, Default)]
 pub struct QuickList {
-    pub(super) nodes: VecDeque<Node>,
+    pub(in crate::keyspace) nodes: VecDeque<Node>,
     pub(super) len: usize,
+    /// What the tree has of the nodes, if that is known.
+    pub(in crate::keyspace) note: Note<u64>,
 }
 
 impl QuickList {
@@ -120,7 +123,7 @@ impl QuickList {
         let bodies: usize = self
             .nodes
             .iter()
-            .map(|node| match &node.body {
+            .map(|node| match &*node.body {
                 Body::Packed(listpack) => listpack.memory_bytes(),
                 Body::Plain(bytes) => bytes.len(),
             })
@@ -151,7 +154,7 @@ impl QuickList {
         }
         let mut all = Listpack::new();
         for (place, node) in self.nodes.drain(..).enumerate() {
-            match node.body {
+            match node.body.into_part() {
                 Body::Packed(listpack) if place == 0 => all = listpack,
                 Body::Packed(listpack) => all.append(&listpack),
                 Body::Plain(_) => {}
@@ -167,7 +170,7 @@ impl QuickList {
             End::Back => self.nodes.back_mut(),
         };
         if let Some(node) = node.filter(|node| node.allows(value.len(), limit))
-            && let Body::Packed(listpack) = &mut node.body
+            && let Body::Packed(listpack) = &mut *node.body
         {
             match end {
                 End::Back => {
@@ -197,7 +200,7 @@ impl QuickList {
             }
             End::Back => self.nodes.len().checked_sub(1)?,
         };
-        let at = match &self.nodes.get(node)?.body {
+        let at = match &*self.nodes.get(node)?.body {
             Body::Packed(listpack) if end == End::Back => listpack.prev(listpack.end())?,
             Body::Packed(listpack) => listpack.first(),
             Body::Plain(_) => 0,
@@ -213,7 +216,8 @@ impl QuickList {
         if self.nodes.len() < 2 {
             return;
         }
-        let Some(Body::Packed(listpack)) = self.nodes.front_mut().map(|node| &mut node.body) else {
+        let Some(Body::Packed(listpack)) = self.nodes.front_mut().map(|node| &mut *node.body)
+        else {
             return;
         };
         if listpack.bytes_len() <= 2 * FRONT_BYTES {
@@ -232,7 +236,7 @@ impl QuickList {
     }
 
     pub fn get(&self, spot: Spot) -> Option<Entry<'_>> {
-        match &self.nodes.get(spot.node)?.body {
+        match &*self.nodes.get(spot.node)?.body {
             Body::Packed(listpack) => listpack.get(spot.at),
             Body::Plain(bytes) => Some(Entry::Str(bytes)),
         }
@@ -241,7 +245,7 @@ impl QuickList {
     /// Where the element at `index` is.
     pub fn spot(&self, index: usize) -> Option<Spot> {
         let (node, index) = self.node_of(index)?;
-        let at = match &self.nodes[node].body {
+        let at = match &*self.nodes[node].body {
             Body::Packed(listpack) => listpack.seek(index)?,
             Body::Plain(_) => 0,
         };
@@ -276,7 +280,7 @@ impl QuickList {
 
     pub fn find(&self, needle: &Needle<'_>) -> Option<Spot> {
         self.nodes.iter().enumerate().find_map(|(place, node)| {
-            let at = match &node.body {
+            let at = match &*node.body {
                 Body::Packed(listpack) => listpack.find(listpack.first(), needle, 0)?,
                 Body::Plain(bytes) if needle.matches(Entry::Str(bytes)) => 0,
                 Body::Plain(_) => return None,
@@ -292,7 +296,7 @@ impl QuickList {
         node.count -= 1;
         if node.count == 0 {
             self.nodes.remove(spot.node);
-        } else if let Body::Packed(listpack) = &mut node.body {
+        } else if let Body::Packed(listpack) = &mut *node.body {
             listpack.delete(spot.at, 1);
         }
     }
@@ -300,7 +304,7 @@ impl QuickList {
     /// Puts another value in the place of an element.
     pub fn replace(&mut self, spot: Spot, value: &[u8], limit: NodeLimit) {
         let node = &mut self.nodes[spot.node];
-        if let Body::Packed(listpack) = &mut node.body {
+        if let Body::Packed(listpack) = &mut *node.body {
             let old = listpack.next(spot.at) - spot.at;
             let bytes = listpack.bytes_len() - old + value.len() + ENTRY_OVERHEAD;
             if !limit.is_large(value.len()) && !limit.exceeded(bytes, node.count) {
@@ -320,7 +324,7 @@ impl QuickList {
         let place = spot.node;
         let allowed = self.nodes[place].allows(value.len(), limit);
         let node = &mut self.nodes[place];
-        let (at_start, at_end) = match &mut node.body {
+        let (at_start, at_end) = match &mut *node.body {
             Body::Plain(_) => (!after, after),
             Body::Packed(listpack) => {
                 let at = if after {
@@ -361,7 +365,7 @@ impl QuickList {
 
     fn add_to(&mut self, place: usize, end: End, value: &[u8]) {
         let node = &mut self.nodes[place];
-        if let Body::Packed(listpack) = &mut node.body {
+        if let Body::Packed(listpack) = &mut *node.body {
             match end {
                 End::Front => listpack.push_front(Entry::of(value)),
                 End::Back => listpack.push_back(Entry::of(value)),
@@ -386,8 +390,8 @@ impl QuickList {
                 continue;
             }
             if let Some(removed) = self.nodes.remove(left + 1)
-                && let Body::Packed(tail) = removed.body
-                && let Body::Packed(listpack) = &mut self.nodes[left].body
+                && let Body::Packed(tail) = removed.body.into_part()
+                && let Body::Packed(listpack) = &mut *self.nodes[left].body
             {
                 listpack.append(&tail);
                 self.nodes[left].count += removed.count;
@@ -408,7 +412,7 @@ impl QuickList {
                 Direction::Reverse => count - 1 - step,
             };
             let node = &mut self.nodes[place];
-            let here = match &mut node.body {
+            let here = match &mut *node.body {
                 Body::Packed(listpack) => remove_from(listpack, needle, direction, most - removed),
                 Body::Plain(bytes) => usize::from(needle.matches(Entry::Str(bytes))),
             };
@@ -434,7 +438,7 @@ impl QuickList {
             let Some(node) = node else { return };
             if node.count > left {
                 let kept = node.count - left;
-                if let Body::Packed(listpack) = &mut node.body {
+                if let Body::Packed(listpack) = &mut *node.body {
                     let from = if end == End::Front { 0 } else { kept };
                     let at = listpack.seek(from).unwrap_or(listpack.end());
                     listpack.delete(at, left);

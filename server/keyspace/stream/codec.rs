@@ -7,6 +7,8 @@ use redoubt_persistence::rdb::value_type;
 
 use super::node::Node;
 use super::{Consumer, Entries, Group, Pending, Stream, StreamId};
+use crate::keyspace::listpack::Listpack;
+use crate::keyspace::pieces::Note;
 
 /// Writes a stream as Redis 7.2 and Valkey do: type byte and body.
 pub fn encode(stream: &Stream, out: &mut Vec<u8>) {
@@ -14,14 +16,29 @@ pub fn encode(stream: &Stream, out: &mut Vec<u8>) {
     out.push(value_type::STREAM_LISTPACKS_3);
     put_length(out, entries.nodes.len() as u64);
     for (id, node) in &entries.nodes {
-        put_raw_string(out, &id.number().to_be_bytes());
-        put_raw_string(out, node.as_bytes());
+        put_node(out, *id, node.pack());
     }
+    put_counts(out, entries);
+    put_groups(out, stream);
+}
+
+/// Appends a node.
+pub fn put_node(out: &mut Vec<u8>, id: StreamId, node: &Listpack) {
+    put_raw_string(out, &id.number().to_be_bytes());
+    put_raw_string(out, node.as_bytes());
+}
+
+/// Appends what comes behind the nodes.
+pub fn put_counts(out: &mut Vec<u8>, entries: &Entries) {
     put_length(out, entries.len);
     put_id(out, entries.last_id);
     put_id(out, entries.first_id);
     put_id(out, entries.max_deleted_id);
     put_length(out, entries.added);
+}
+
+/// Appends the groups, which are the end of it.
+pub fn put_groups(out: &mut Vec<u8>, stream: &Stream) {
     put_length(out, stream.groups.len() as u64);
     for (name, group) in &stream.groups {
         put_string(out, name, false);
@@ -72,6 +89,7 @@ impl From<StreamObject> for Stream {
             first_id: object.first_id.into(),
             max_deleted_id: object.max_deleted_id.into(),
             added: object.entries_added,
+            note: Note::default(),
         };
         for group in object.groups {
             let name = group.name.as_slice().into();

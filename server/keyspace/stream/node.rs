@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::StreamId;
 use crate::keyspace::listpack::{self, Entry as Item, Listpack, Needle};
+use crate::keyspace::pieces::Noted;
 
 /// Flag: the entry was deleted.
 const DELETED: i64 = 1;
@@ -25,7 +26,7 @@ const SAME_NAMES: i64 = 2;
 
 /// Entries packed together.
 pub struct Node {
-    pack: Listpack,
+    pack: Noted<Listpack>,
 }
 
 /// What a node's head says.
@@ -61,7 +62,7 @@ impl Node {
         push_entry(&mut items, node, id, fields, true);
         let mut pack = Listpack::new();
         pack.insert(pack.first(), &items);
-        Node { pack }
+        Node { pack: pack.into() }
     }
 
     /// A node from the bytes of an image that was found valid.
@@ -78,12 +79,12 @@ impl Node {
             }
             pack
         });
-        Node { pack }
+        Node { pack: pack.into() }
     }
 
-    /// The bytes, as an image holds them.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.pack.as_bytes()
+    /// The listpack, as an image holds it.
+    pub fn pack(&self) -> &Noted<Listpack> {
+        &self.pack
     }
 
     /// Bytes of the listpack.
@@ -134,9 +135,9 @@ impl Node {
         let same = self.has_names(&head, fields);
         let mut items: SmallVec<[Item<'_>; 32]> = SmallVec::new();
         push_entry(&mut items, node, id, fields, same);
-        self.pack
-            .replace(self.pack.first(), Item::Int(head.live + 1));
-        self.pack.insert(self.pack.end(), &items);
+        let pack = &mut *self.pack;
+        pack.replace(pack.first(), Item::Int(head.live + 1));
+        pack.insert(pack.end(), &items);
     }
 
     fn has_names(&self, head: &Head, fields: &[&[u8]]) -> bool {

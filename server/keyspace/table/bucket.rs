@@ -53,6 +53,36 @@ impl Bucket {
         }
     }
 
+    /// Which words carry this tag: bit `i` for word `i`. Without a branch, since
+    /// where a tag lies is anybody's guess; on x86-64, two words a step.
+    #[inline]
+    pub(super) fn tagged(&self, tag: u64) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE2 is part of x86-64, and the loads stay within the
+        // bucket: seven words and the link, whose upper 16 bits are 0, which
+        // no tag is.
+        unsafe {
+            use std::arch::x86_64::*;
+            let base = std::ptr::from_ref(self).cast::<__m128i>();
+            let tags =
+                |at: usize| _mm_castsi128_ps(_mm_srli_epi64::<48>(_mm_load_si128(base.add(at))));
+            let wanted = _mm_set1_epi32(tag as i32);
+            let equal = |at: usize| {
+                let four = _mm_shuffle_ps::<0b10_00_10_00>(tags(at), tags(at + 1));
+                _mm_cmpeq_epi32(_mm_castps_si128(four), wanted)
+            };
+            let both = _mm_packs_epi32(equal(0), equal(2));
+            _mm_movemask_epi8(_mm_packs_epi16(both, _mm_setzero_si128())) as u32
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let bits = self.words.iter().enumerate();
+            bits.fold(0, |found, (at, word)| {
+                found | u32::from(word >> 48 == tag) << at
+            })
+        }
+    }
+
     /// Frees the overflow chain, not its elements.
     pub(super) fn free_overflow(&mut self) {
         let mut next = std::mem::replace(&mut self.next, std::ptr::null_mut());

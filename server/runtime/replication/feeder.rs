@@ -14,20 +14,15 @@ use parking_lot::Mutex;
 use redoubt_cluster::replication::history::{Answer, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
 use redoubt_persistence::log::{LogReader, Offset};
-use redoubt_persistence::rdb::file::{
-    Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
-};
 use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
-use super::Counted;
-use crate::config::id;
+use super::image::{Count, Image};
+use super::{Counted, gathering};
 use crate::connection::client::Client;
 use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
-use crate::runtime::recovery::decode_map;
-use crate::runtime::save::functions_of;
 use crate::state::{Server, Storage, random_id};
 use crate::stats::add;
 use crate::storage::LogHold;
@@ -43,6 +38,10 @@ const NEWLINES: Duration = Duration::from_millis(500);
 /// what it sent besides. The descriptor is duplicated, so that the caller can
 /// drop its own. False if the client has not asked, or can't be served.
 pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) -> bool {
+    if session.slot_import.is_some() {
+        session.client.closing.store(false, Ordering::Relaxed);
+        return crate::runtime::migration::import::take_over(server, session, rest);
+    }
     let Some(request) = session.stream_request.take() else {
         return false;
     };
@@ -59,13 +58,9 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
     given.is_ok()
 }
 
-fn start(
-    server: &'static Server,
-    client: Arc<Client>,
-    peer: Peer,
-    request: StreamRequest,
-    rest: Vec<u8>,
-) -> io::Result<()> {
+/// A connection's socket for a thread of its own, which may block on it. The
+/// caller's can be dropped.
+pub fn duplicate(client: &Client) -> io::Result<Socket> {
     // SAFETY: the connection still has the descriptor open; the duplicate is
     // a new one and owned here alone.
     let socket = unsafe {
@@ -76,6 +71,17 @@ fn start(
         Socket::from(OwnedFd::from_raw_fd(fd))
     };
     socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+fn start(
+    server: &'static Server,
+    client: Arc<Client>,
+    peer: Peer,
+    request: StreamRequest,
+    rest: Vec<u8>,
+) -> io::Result<()> {
+    let socket = duplicate(&client)?;
     socket.set_read_timeout(Some(LOOK))?;
     socket.set_write_timeout(Some(LOOK))?;
     client.replica.store(true, Ordering::Relaxed);
@@ -122,7 +128,7 @@ struct Feeder {
 }
 
 /// Why feeding ended.
-enum End {
+pub(super) enum End {
     /// The connection is gone, or was to be ended.
     Gone,
     /// Something failed.
@@ -201,6 +207,7 @@ impl Feeder {
     ) -> Result<Offset, End> {
         let replication = &self.server.replication;
         add(&replication.full_syncs, 1);
+        self.gather()?;
         let _counted = Counted::new(&replication.snapshots);
         let generation = replication.generation();
         let (snapshot, meta) = self.snapshot(storage)?;
@@ -239,6 +246,26 @@ impl Feeder {
         }
         self.replica.peer.lock().applied = offset;
         Ok(Offset(meta.offset))
+    }
+
+    /// Waits for further replicas, where that is asked for.
+    fn gather(&mut self) -> Result<(), End> {
+        let began_ms = self.server.replication.now_ms();
+        let mut newline_ms = began_ms;
+        loop {
+            if self.is_over() {
+                return Err(End::Gone);
+            }
+            let now_ms = self.server.replication.now_ms();
+            if gathering::is_over(self.server, &self.replica, began_ms, now_ms) {
+                return Ok(());
+            }
+            if now_ms >= newline_ms + NEWLINES.as_millis() as u64 {
+                newline_ms = now_ms;
+                self.write(b"\n")?;
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// A fresh snapshot; newlines keep the replica patient meanwhile.
@@ -346,85 +373,6 @@ impl Write for Feeder {
 fn is_timeout(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
-}
-
-/// An RDB file of a snapshot.
-struct Image<'a> {
-    server: &'static Server,
-    snapshot: &'a Snapshot,
-    meta: &'a Meta,
-    /// The stream's offset that it is as of.
-    offset: u64,
-    /// Whether fields of hashes may expire, which only Valkey 9 can be told.
-    for_valkey_9: bool,
-}
-
-impl Image<'_> {
-    fn write(&self, out: &mut impl Write) -> Result<(), End> {
-        let (compress, checksum) = {
-            let config = self.server.config.read();
-            (
-                config.bool(id("rdbcompression")),
-                config.bool(id("rdbchecksum")),
-            )
-        };
-        let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
-        if self.for_valkey_9 {
-            file = file.for_valkey_9();
-        }
-        let known = u32::MAX != self.meta.selected_db;
-        let db = if known { self.meta.selected_db } else { 0 };
-        file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
-        file.aux("redis-bits", b"64")?;
-        file.aux("repl-stream-db", db.to_string().as_bytes())?;
-        file.aux("repl-id", self.meta.replication_id.as_bytes())?;
-        file.aux("repl-offset", self.offset.to_string().as_bytes())?;
-        file.aux("aof-base", b"0")?;
-        for source in functions_of(self.meta) {
-            file.function(&source)?;
-        }
-        let map = decode_map(self.meta);
-        let keyspace = &self.server.keyspace;
-        let databases: Vec<Database> = (0..keyspace.databases())
-            .map(|logical| Database {
-                logical,
-                physical: map.as_ref().map_or(logical, |map| {
-                    let physical = map.physical.get(logical as usize);
-                    physical.copied().unwrap_or(logical)
-                }),
-                // A hint only, which both passes must give alike.
-                expires: 0,
-            })
-            .collect();
-        let mut go_on = |_| std::ops::ControlFlow::Continue(());
-        let written = write_snapshot(&mut file, self.snapshot, &databases, &mut go_on);
-        if let Err(SnapshotError::Io(error)) = &written
-            && error.kind() == std::io::ErrorKind::Unsupported
-        {
-            // Such a field was in the tree only; the replica's next attempt gets it.
-            keyspace.note_field_expiries();
-        }
-        written?;
-        file.finish()?;
-        Ok(())
-    }
-}
-
-/// Counts what is written to it.
-#[derive(Default)]
-struct Count {
-    bytes: u64,
-}
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Hears what a replica says, until it is gone.

@@ -409,7 +409,7 @@ fn identity(server: &Server) -> Identity {
         password: text("primaryauth"),
         port: port as u16,
         announced_ip: text("replica-announce-ip"),
-        version: "8.0.0",
+        version: "9.1.0",
         timeout_ms: config.integer(id("repl-timeout")).max(1) as u64 * 1000,
         retry_ms: RETRY_MS,
         ack_ms: ACK_MS,

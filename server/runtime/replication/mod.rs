@@ -11,6 +11,8 @@ mod apply;
 pub mod failover;
 pub mod feeder;
 mod follower;
+mod gathering;
+mod image;
 mod install;
 mod scratch;
 mod transfer;
@@ -78,7 +80,7 @@ pub fn start(server: &'static Server) -> std::io::Result<()> {
 }
 
 /// Log and tree; a pure cache gets some for the purpose.
-fn storage(server: &'static Server) -> Result<&'static Storage, String> {
+pub(super) fn storage(server: &'static Server) -> Result<&'static Storage, String> {
     match server.any_storage() {
         Some(storage) => Ok(storage),
         None => scratch::enable(server),
@@ -104,6 +106,11 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         replication.change_identity(|identity| identity.history.rename(new_id(), end))?;
         storage.log.start_term(Term(storage.log.term().0 + 1));
         storage.log.force_select_next();
+        if !server.settings.replica_read_only.load(Ordering::Relaxed) {
+            // A writable replica's own writes are in RAM only, and what is
+            // logged from now on builds on them.
+            storage.checkpoints.request();
+        }
     }
     if server.cluster.is_none() {
         let value = Value::ReplicaOf(target.as_ref().map(|t| (t.host.clone(), t.port)));
@@ -114,6 +121,7 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         }
     }
     replication.set_target(target);
+    server.keyspace.own_expiries.take();
     // They are to learn of the new name.
     replication.replicas.disconnect();
     if replication.is_replica() {

@@ -58,7 +58,11 @@ fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> 
         return Err(CommandError::err("Invalid command specified"));
     };
     let command = found.command;
-    if command.keys.is_empty() {
+    if !command.subcommands.is_empty() && args.len() > 1 {
+        return Err(CommandError::err("Invalid command specified"));
+    }
+    let is_key = |spec: &KeySpec| !spec.flags.contains(&"not_key");
+    if !command.keys.iter().any(is_key) {
         return Err(CommandError::err("The command has no key arguments"));
     }
     if !command.arity_fits(args.len()) {

@@ -247,9 +247,9 @@ pub fn persistence(server: &Server, text: &mut Text) {
 
 pub fn keyspace(server: &Server, text: &mut Text) {
     for db in 0..server.keyspace.databases() {
-        let keys = server.keyspace.key_count(db);
+        let keys = crate::cluster::migration::visible_keys(server, db);
         if keys != 0 {
-            let expires = server.keyspace.expires_count(db);
+            let expires = server.keyspace.expires_count(db).min(keys);
             text.field(
                 &format!("db{db}"),
                 format_args!("keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items=0"),

@@ -64,5 +64,10 @@ pub fn fields(server: &Server, storage: &Storage, text: &mut Text) {
         "last_checkpoint_rows",
         health.last_checkpoint_rows.load(Relaxed),
     );
+    text.field(
+        "last_checkpoint_bytes",
+        health.last_checkpoint_bytes.load(Relaxed),
+    );
+    text.field("tree_written_bytes", health.tree_written.load(Relaxed));
     text.field("log_restarts", health.log_restarts.load(Relaxed));
 }

@@ -1,0 +1,238 @@
+//! The changed rows of a stripe on their way into the tree.
+
+use redoubt_cluster::slots::Slot;
+use redoubt_persistence::tree::{Batch, Piece, PieceKey, Pieces, TreeError};
+
+use super::entry::Entry;
+use super::{codec, pieces};
+
+/// Bytes from one place up to another.
+type Span = (usize, usize);
+
+/// What becomes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// The key was removed.
+    Gone,
+    /// RDB type byte and body.
+    Whole(Span),
+    /// What has changed of a value in pieces, or all of it.
+    Pieces {
+        layout: u128,
+        anew: bool,
+        head: Span,
+        /// Its share of `Rows::pieces`.
+        pieces: Span,
+    },
+}
+
+/// One row that the tree is to take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RowSpan {
+    slot: u16,
+    key: Span,
+    expire_at_ms: Option<i64>,
+    content: Content,
+}
+
+/// Rows, in the order of the tree once they are finished.
+#[derive(Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    pieces: Vec<(PieceKey, Span)>,
+    spans: Vec<RowSpan>,
+}
+
+/// One changed row.
+pub struct Row<'a> {
+    rows: &'a Rows,
+    span: &'a RowSpan,
+}
+
+impl Rows {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.pieces.clear();
+        self.spans.clear();
+    }
+
+    fn push(&mut self, key: &[u8], expire_at_ms: Option<i64>, content: Content) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.spans.push(RowSpan {
+            slot: Slot::of_key(key).number(),
+            key: (start, self.bytes.len()),
+            expire_at_ms,
+            content,
+        });
+    }
+
+    /// A key that was removed.
+    pub(super) fn push_removed(&mut self, key: &[u8]) {
+        self.push(key, None, Content::Gone);
+    }
+
+    /// The whole of an entry.
+    pub(super) fn push_whole(&mut self, entry: &Entry) {
+        let content = Content::Whole(self.write(|out| codec::encode_payload(entry.value(), out)));
+        self.push(entry.key(), entry.expire_at_ms(), content);
+    }
+
+    /// What of an entry the tree does not have yet, as far as that is known;
+    /// it counts as known to the tree from now on.
+    pub(super) fn push_changes(&mut self, entry: &Entry) {
+        match pieces::collect(entry, self) {
+            Some(content) => self.push(entry.key(), entry.expire_at_ms(), content.0),
+            None => self.push_whole(entry),
+        }
+    }
+
+    /// Appends what `write` does; where it is.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        (start, self.bytes.len())
+    }
+
+    /// Takes over other rows.
+    pub(super) fn absorb(&mut self, other: &Rows) {
+        let (bytes, pieces) = (self.bytes.len(), self.pieces.len());
+        let moved = |span: Span, by: usize| (span.0 + by, span.1 + by);
+        self.bytes.extend_from_slice(&other.bytes);
+        let moved_pieces = other
+            .pieces
+            .iter()
+            .map(|(key, at)| (*key, moved(*at, bytes)));
+        self.pieces.extend(moved_pieces);
+        self.spans.extend(other.spans.iter().map(|span| RowSpan {
+            key: moved(span.key, bytes),
+            content: match span.content {
+                Content::Gone => Content::Gone,
+                Content::Whole(at) => Content::Whole(moved(at, bytes)),
+                Content::Pieces {
+                    layout,
+                    anew,
+                    head,
+                    pieces: at,
+                } => Content::Pieces {
+                    layout,
+                    anew,
+                    head: moved(head, bytes),
+                    pieces: moved(at, pieces),
+                },
+            },
+            ..*span
+        }));
+    }
+
+    fn key(&self, span: &RowSpan) -> &[u8] {
+        self.slice(span.key)
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[span.0..span.1]
+    }
+
+    /// Sorts by slot and key; of a key's removal and its value the value
+    /// stays.
+    pub(super) fn finish(&mut self) {
+        let mut spans = std::mem::take(&mut self.spans);
+        let is_gone = |span: &RowSpan| span.content == Content::Gone;
+        spans.sort_unstable_by(|a, b| {
+            (a.slot, self.key(a), is_gone(a)).cmp(&(b.slot, self.key(b), is_gone(b)))
+        });
+        spans.dedup_by(|later, earlier| self.key(later) == self.key(earlier));
+        self.spans = spans;
+    }
+
+    /// The rows, ascending by slot and key.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        self.spans.iter().map(|span| Row { rows: self, span })
+    }
+}
+
+/// The content of a value in pieces, see [`PieceWriter::finish`].
+pub(super) struct InPieces(Content);
+
+/// Writes one value in pieces.
+pub(super) struct PieceWriter<'r> {
+    rows: &'r mut Rows,
+    first: usize,
+    bytes: usize,
+}
+
+impl<'r> PieceWriter<'r> {
+    pub fn new(rows: &'r mut Rows) -> PieceWriter<'r> {
+        PieceWriter {
+            first: rows.pieces.len(),
+            bytes: rows.bytes.len(),
+            rows,
+        }
+    }
+
+    /// Appends a piece; they come in the order of their keys. Gives its bytes.
+    pub fn piece(&mut self, key: PieceKey, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let span = self.rows.write(write);
+        self.rows.pieces.push((key, span));
+        span.1 - span.0
+    }
+
+    /// Takes back all that was written.
+    pub fn undo(self) {
+        self.rows.pieces.truncate(self.first);
+        self.rows.bytes.truncate(self.bytes);
+    }
+
+    /// The content of the row, given the payload's beginning.
+    pub fn finish(self, layout: u128, anew: bool, head: impl FnOnce(&mut Vec<u8>)) -> InPieces {
+        InPieces(Content::Pieces {
+            layout,
+            anew,
+            head: self.rows.write(head),
+            pieces: (self.first, self.rows.pieces.len()),
+        })
+    }
+}
+
+impl Row<'_> {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.rows.key(self.span)
+    }
+
+    /// Writes or deletes the row in a physical database.
+    pub fn put(&self, batch: &mut Batch<'_>, db: u32) -> Result<(), TreeError> {
+        let RowSpan {
+            slot,
+            expire_at_ms,
+            content,
+            ..
+        } = *self.span;
+        match content {
+            Content::Gone => batch.delete(db, slot, self.key())?,
+            Content::Whole(at) => {
+                batch.put(db, slot, self.key(), expire_at_ms, self.rows.slice(at))?
+            }
+            Content::Pieces {
+                layout,
+                anew,
+                head,
+                pieces,
+            } => {
+                let pieces = self.rows.pieces[pieces.0..pieces.1].iter();
+                let pieces = pieces.map(|(key, at)| Piece {
+                    key: *key,
+                    bytes: self.rows.slice(*at),
+                });
+                let value = Pieces {
+                    layout,
+                    anew,
+                    head: self.rows.slice(head),
+                    changed: &pieces.collect::<Vec<_>>(),
+                };
+                batch.put_pieces(db, slot, self.key(), expire_at_ms, value)?
+            }
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,554 @@
+//! The source's side of an atomic slot migration: one thread.
+//!
+//! Until the target is granted the slots, whatever goes wrong ends the
+//! migration and changes nothing here. Behind the grant writes to the slots
+//! wait until it is known whether the target has claimed them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use redoubt_cluster::slot_migration::{Message, State};
+use redoubt_cluster::slots::Slot;
+use redoubt_persistence::log::{LogReader, Offset};
+use redoubt_persistence::rdb::dump;
+use redoubt_persistence::tree::{Meta, ScanCursor, ScanRow, Snapshot};
+
+use super::LOOK;
+use super::filter::Filter;
+use super::peer::{Heard, Peer};
+use crate::cluster::Cluster;
+use crate::cluster::migration::{Job, Pause, Stop};
+use crate::commands::effects::encode;
+use crate::config::id;
+use crate::keyspace::stripe::{StripeSet, stripe_of};
+use crate::runtime::save::databases_of;
+use crate::state::{Server, Storage};
+use crate::storage::LogHold;
+
+/// Bytes that are read from the log, or gathered of the snapshot, at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Rows of the snapshot between two looks at the other end.
+const ROWS_PER_SCAN: usize = 256;
+/// Time between two signs of life.
+const ACK_INTERVAL: Duration = Duration::from_secs(1);
+/// The log's rest with which writes may be held back: what takes a few
+/// milliseconds to send.
+const SMALL_REST_BYTES: u64 = 64 << 10;
+/// With every second for which the rest does not get that small, it may be
+/// twice as large, up to this.
+const LARGEST_REST_BYTES: u64 = 8 << 20;
+
+/// Starts the thread of a migration.
+pub fn start(server: &'static Server, job: Arc<Job>) -> std::io::Result<()> {
+    let Some(cluster) = &server.cluster else {
+        return Ok(());
+    };
+    std::thread::Builder::new()
+        .name("slot-export".into())
+        .spawn(move || {
+            let export = Export {
+                server,
+                cluster,
+                job: job.clone(),
+            };
+            match export.run() {
+                Ok(()) => job.enter(State::Success, ""),
+                Err(why) => match job.stopped().unwrap_or(why) {
+                    Stop::Cancelled => job.enter(State::Cancelled, ""),
+                    Stop::Failed(message) => job.enter(State::Failed, &message),
+                },
+            }
+        })?;
+    Ok(())
+}
+
+struct Export {
+    server: &'static Server,
+    cluster: &'static Cluster,
+    job: Arc<Job>,
+}
+
+/// The log's tail on its way to the target.
+struct Tail {
+    reader: LogReader,
+    filter: Filter,
+    hold: LogHold,
+    said: Instant,
+}
+
+fn failed(why: impl std::fmt::Display) -> Stop {
+    Stop::Failed(why.to_string())
+}
+
+fn lost() -> Stop {
+    failed(
+        "Connection lost to target. Check CLUSTER GETSLOTMIGRATIONS on the target node for more information.",
+    )
+}
+
+impl Export {
+    fn run(&self) -> Result<(), Stop> {
+        let address = self.address()?;
+        let mut peer = self.connect(address)?;
+        self.establish(&mut peer)?;
+        let storage = crate::runtime::replication::storage(self.server).map_err(failed)?;
+        let mut tail = self.send_snapshot(&mut peer, storage)?;
+        self.job.enter(State::Streaming, "");
+        self.stream(&mut peer, &mut tail, storage)?;
+        let pause = self.pause(&mut peer, &mut tail, storage)?;
+        self.job.enter(State::FailoverGranted, "");
+        let granted = peer.say(&Message::FailoverGranted);
+        // Part of it may have arrived even so.
+        let outcome = self.settle(&mut peer, address, granted.is_err());
+        drop(pause);
+        if outcome.is_err() {
+            self.serve_waiting();
+        }
+        outcome
+    }
+
+    fn address(&self) -> Result<SocketAddr, Stop> {
+        let found = self.cluster.read(|bus| {
+            let key = bus.table().find(&self.job.plan.target)?;
+            let node = bus.table().get(key)?;
+            let ip = node.address.ip.parse().ok()?;
+            Some(SocketAddr::new(ip, node.address.port))
+        });
+        found.ok_or_else(|| failed("Target node not found in cluster"))
+    }
+
+    fn patience(&self) -> Duration {
+        let seconds = self.server.config.read().integer(id("repl-timeout"));
+        Duration::from_secs(seconds.clamp(1, 3600) as u64)
+    }
+
+    /// How long a hand-over may take.
+    fn hand_over_patience(&self) -> Duration {
+        let ms = self
+            .cluster
+            .read(|bus| bus.options().manual_failover_timeout_ms);
+        Duration::from_millis(ms)
+    }
+
+    fn connect(&self, address: SocketAddr) -> Result<Peer, Stop> {
+        let peer = Peer::connect(self.server, &self.job, address, self.patience());
+        peer.map_err(|error| {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            failed(format!("Unable to connect to target node: {text}"))
+        })
+    }
+
+    fn login(&self) -> Vec<Vec<u8>> {
+        let config = self.server.config.read();
+        let user = config.string(id("primaryuser")).into_owned();
+        let password = config.string(id("primaryauth")).into_owned();
+        let words = [user, password].map(String::into_bytes);
+        let mut words: Vec<Vec<u8>> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        if !words.is_empty() {
+            words.insert(0, b"AUTH".to_vec());
+        }
+        words
+    }
+
+    fn establish(&self, peer: &mut Peer) -> Result<(), Stop> {
+        let login = self.login();
+        if !login.is_empty() {
+            self.job.enter(State::Authenticating, "");
+            let words: Vec<&[u8]> = login.iter().map(Vec::as_slice).collect();
+            peer.send(&words).map_err(|_| lost())?;
+            self.expect_ok(peer, "Failed to AUTH to target node")?;
+        }
+        self.job.enter(State::Establishing, "");
+        let plan = &self.job.plan;
+        let message = Message::Establish {
+            source: plan.source,
+            name: plan.name,
+            slots: plan.slots.clone(),
+        };
+        peer.say(&message).map_err(|_| lost())?;
+        self.expect_ok(peer, "Failed to establish slot migration")?;
+        peer.say(&Message::Ack).map_err(|_| lost())
+    }
+
+    fn expect_ok(&self, peer: &mut Peer, what: &str) -> Result<(), Stop> {
+        let began = Instant::now();
+        loop {
+            self.check()?;
+            match peer.hear(LOOK) {
+                Some(Heard::Line(line)) if line.starts_with('+') => return Ok(()),
+                Some(Heard::Line(line)) => {
+                    let line = line.trim_start_matches('-');
+                    return Err(failed(format!("{what}: {line}")));
+                }
+                Some(Heard::Closed) => return Err(lost()),
+                Some(Heard::Message(_)) => {}
+                None if began.elapsed() > self.patience() => return Err(failed("Timed out")),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether there is any sense in going on.
+    fn check(&self) -> Result<(), Stop> {
+        if let Some(why) = self.job.stopped() {
+            return Err(why);
+        }
+        match self.cluster.read(|bus| bus.owns_all(&self.job.plan.slots)) {
+            true => Ok(()),
+            false => Err(failed("Slots are no longer owned by myself")),
+        }
+    }
+
+    /// A sign of life, when one is due.
+    fn keep_alive(&self, peer: &mut Peer, said: &mut Instant) -> Result<(), Stop> {
+        if said.elapsed() >= ACK_INTERVAL {
+            *said = Instant::now();
+            self.check()?;
+            peer.say(&Message::Ack).map_err(|_| lost())?;
+        }
+        Ok(())
+    }
+
+    /// Sends the slots' keys as of one offset of the log; gives the log from
+    /// there on.
+    fn send_snapshot(&self, peer: &mut Peer, storage: &'static Storage) -> Result<Tail, Stop> {
+        self.job.enter(State::WaitingToSnapshot, "");
+        let hold = storage.hold_log(0);
+        let number = storage.checkpoints.request();
+        let mut said = Instant::now();
+        while !storage.checkpoints.wait_made(number, LOOK) {
+            self.check()?;
+            self.keep_alive(peer, &mut said)?;
+        }
+        self.job.enter(State::Snapshotting, "");
+        let snapshot = storage.tree.snapshot().map_err(failed)?;
+        let meta = snapshot.meta().map_err(failed)?;
+        hold.move_to(meta.offset);
+        self.send_rows(peer, &snapshot, &meta, &mut said)?;
+        peer.say(&Message::SnapshotEof).map_err(|_| lost())?;
+        let reader = storage.log.reader(Offset(meta.offset)).map_err(failed)?;
+        Ok(Tail {
+            reader,
+            filter: Filter::new(self.job.plan.slots.clone(), meta.selected_db),
+            hold,
+            said,
+        })
+    }
+
+    fn send_rows(
+        &self,
+        peer: &mut Peer,
+        snapshot: &Snapshot,
+        meta: &Meta,
+        said: &mut Instant,
+    ) -> Result<(), Stop> {
+        let mut out = Vec::with_capacity(CHUNK_BYTES);
+        for database in databases_of(self.server, meta) {
+            if snapshot.key_count(database.physical).map_err(failed)? == 0 {
+                continue;
+            }
+            encode(
+                &mut out,
+                &[b"SELECT", database.logical.to_string().as_bytes()],
+            );
+            for slot in self.job.plan.slots.iter() {
+                let mut cursor = ScanCursor::start();
+                while !cursor.is_done() {
+                    let mut show = |row: ScanRow<'_>| {
+                        restore(&row, &mut out);
+                        match out.len() >= CHUNK_BYTES {
+                            true => ControlFlow::Break(()),
+                            false => ControlFlow::Continue(()),
+                        }
+                    };
+                    let at = (database.physical, slot.number());
+                    snapshot
+                        .scan_slot(at.0, at.1, &mut cursor, ROWS_PER_SCAN, &mut show)
+                        .map_err(failed)?;
+                    if out.len() >= CHUNK_BYTES {
+                        peer.write_all(&out).map_err(|_| lost())?;
+                        out.clear();
+                        self.keep_alive(peer, said)?;
+                    }
+                }
+            }
+        }
+        peer.write_all(&out).map_err(|_| lost())
+    }
+
+    /// Sends what happens to the slots until the target has stored the
+    /// snapshot, and the log's rest is small.
+    fn stream(&self, peer: &mut Peer, tail: &mut Tail, storage: &Storage) -> Result<(), Stop> {
+        let mut asked: Option<Instant> = None;
+        let mut heard = Instant::now();
+        loop {
+            let idle = self.forward(peer, tail, CHUNK_BYTES)? == 0;
+            let wait = if idle {
+                Duration::from_millis(2)
+            } else {
+                Duration::ZERO
+            };
+            match peer.hear(wait) {
+                Some(Heard::Message(Message::RequestPause)) => {
+                    self.job.enter(State::WaitingToPause, "");
+                    asked = Some(Instant::now());
+                }
+                Some(Heard::Closed) => return Err(lost()),
+                Some(Heard::Line(line)) => {
+                    let line = line.trim_start_matches('-');
+                    return Err(failed(format!("Target node refused: {line}")));
+                }
+                Some(_) => heard = Instant::now(),
+                None if heard.elapsed() > self.patience() => return Err(lost()),
+                None => {}
+            }
+            self.keep_alive(peer, &mut tail.said)?;
+            self.check()?;
+            let end = storage.log.end().0;
+            let rest = end.saturating_sub(tail.reader.offset().0);
+            self.job.remaining_bytes.store(rest, Ordering::Relaxed);
+            if asked.is_some_and(|since| rest <= self.small_rest(since)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// With which rest of the log writes may be held back.
+    fn small_rest(&self, since: Instant) -> u64 {
+        let directive = id("slot-migration-max-failover-repl-bytes");
+        let configured = self.server.config.read().integer(directive).max(0) as u64;
+        let seconds = since.elapsed().as_secs().min(32);
+        let patient = (SMALL_REST_BYTES << seconds).min(LARGEST_REST_BYTES);
+        patient.max(configured)
+    }
+
+    /// Sends up to `max` bytes of the log, as far as they concern the slots;
+    /// gives how many there were.
+    fn forward(&self, peer: &mut Peer, tail: &mut Tail, max: usize) -> Result<usize, Stop> {
+        let mut read = Vec::new();
+        let count = tail.reader.next(&mut read, max).map_err(failed)?;
+        if count != 0 {
+            let mut out = Vec::new();
+            tail.filter.feed(&read, &mut out).map_err(Stop::Failed)?;
+            if !out.is_empty() {
+                peer.write_all(&out).map_err(|_| lost())?;
+            }
+            tail.hold.move_to(tail.reader.offset().0);
+        }
+        Ok(count)
+    }
+
+    /// Holds back writes, sends the rest of the log, and waits until the target
+    /// has stored that and asks for the slots.
+    fn pause(
+        &self,
+        peer: &mut Peer,
+        tail: &mut Tail,
+        storage: &Storage,
+    ) -> Result<Pause<'static>, Stop> {
+        let began = Instant::now();
+        let slots = &self.job.plan.slots;
+        let pause = Pause::begin(self.cluster, slots.clone());
+        // Who still writes has locked its keys by now, or looks again once it has.
+        let mut stripes = StripeSet::default();
+        slots
+            .iter()
+            .for_each(|slot| stripes.add(stripe_of(slot.number())));
+        drop(self.server.keyspace.lock(stripes));
+        let end = storage.log.end();
+        storage.log.write_soon();
+        self.job.enter(State::FailoverPaused, "");
+        match self.hand_over(peer, tail, end, began) {
+            Ok(()) => Ok(pause),
+            Err(why) => {
+                drop(pause);
+                self.serve_waiting();
+                Err(why)
+            }
+        }
+    }
+
+    fn hand_over(
+        &self,
+        peer: &mut Peer,
+        tail: &mut Tail,
+        end: Offset,
+        began: Instant,
+    ) -> Result<(), Stop> {
+        let patience = self.hand_over_patience();
+        let late = || began.elapsed() > patience;
+        let timed_out = || failed("Slot migration timed out during slot failover");
+        while tail.reader.offset() < end {
+            if self.forward(peer, tail, (end.0 - tail.reader.offset().0) as usize)? == 0 {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            self.check()?;
+            if late() {
+                return Err(timed_out());
+            }
+        }
+        peer.say(&Message::Paused).map_err(|_| lost())?;
+        loop {
+            match peer.hear(LOOK) {
+                Some(Heard::Message(Message::RequestFailover)) => {
+                    self.check()?;
+                    return Ok(());
+                }
+                Some(Heard::Closed) => return Err(lost()),
+                _ => self.check()?,
+            }
+            if late() {
+                return Err(timed_out());
+            }
+        }
+    }
+
+    /// Waits until it is known whether the target has claimed the slots.
+    fn settle(&self, peer: &mut Peer, address: SocketAddr, broken: bool) -> Result<(), Stop> {
+        let began = Instant::now();
+        let patience = self.hand_over_patience();
+        loop {
+            let left = self.cluster.read(|bus| {
+                let mut slots = self.job.plan.slots.iter();
+                !slots.any(|slot| bus.table().owner(slot) == Some(bus.myself()))
+            });
+            if left {
+                return Ok(());
+            }
+            if self.server.replication.is_replica() {
+                return Err(failed("A failover occurred during slot migration"));
+            }
+            if broken || peer.is_closed() {
+                if self.is_refused(address) {
+                    return Err(lost());
+                }
+                std::thread::sleep(LOOK);
+            } else {
+                let _ = peer.hear(Duration::from_millis(1));
+            }
+            if began.elapsed() > patience {
+                self.cluster.order(|bus| bus.keep_granted());
+                return Err(failed("Slot migration timed out during slot failover"));
+            }
+        }
+    }
+
+    /// Whether the target says that it is not going to claim the slots.
+    fn is_refused(&self, address: SocketAddr) -> bool {
+        let patience = Duration::from_millis(500);
+        let Some(answer) = self.ask(address, patience) else {
+            return false;
+        };
+        let name = self.job.plan.name.as_str();
+        if let Some((_, about)) = answer.split_once(name) {
+            let state = about.split("\r\nstate\r\n").nth(1);
+            let state = state
+                .and_then(|rest| rest.lines().nth(1))
+                .unwrap_or_default();
+            let states = [State::Failed, State::Cancelled];
+            if !states.iter().any(|over| over.name() == state) {
+                return false;
+            }
+        }
+        let myself = answer.lines().find(|line| line.contains("myself"));
+        let Some(myself) = myself else { return false };
+        let has = |slot: Slot| has_slot(myself, slot.number());
+        !self.job.plan.slots.iter().any(has)
+    }
+
+    /// The target's migrations, then its nodes.
+    fn ask(&self, address: SocketAddr, patience: Duration) -> Option<String> {
+        let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
+        let mut bytes = Vec::new();
+        let login = self.login();
+        if !login.is_empty() {
+            let words: Vec<&[u8]> = login.iter().map(Vec::as_slice).collect();
+            encode(&mut bytes, &words);
+        }
+        encode(&mut bytes, &[b"CLUSTER", b"GETSLOTMIGRATIONS"]);
+        encode(&mut bytes, &[b"CLUSTER", b"NODES"]);
+        encode(&mut bytes, &[b"PING"]);
+        stream.write_all(&bytes).ok()?;
+        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"+PONG\r\n") {
+            match stream.read(&mut chunk) {
+                Ok(count) if count > 0 => answer.extend_from_slice(&chunk[..count]),
+                _ => return None,
+            }
+        }
+        Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Those who waited for keys of the slots, which are still here, may have
+    /// been passed by meanwhile.
+    fn serve_waiting(&self) {
+        let mut changes = Vec::new();
+        for client in self.server.clients.all() {
+            let waiter = client.waiter.lock().clone();
+            if let Some(waiter) = waiter {
+                changes.extend(
+                    waiter
+                        .keys
+                        .iter()
+                        .map(|key| crate::keyspace::recorder::Change {
+                            class: 0,
+                            event: "",
+                            db: waiter.db,
+                            key: key.as_slice().into(),
+                            changed: true,
+                        }),
+                );
+            }
+        }
+        crate::connection::serve::serve_blocked(self.server, changes);
+    }
+}
+
+/// The command that makes a key as it is.
+fn restore(row: &ScanRow<'_>, out: &mut Vec<u8>) {
+    let payload = dump::wrap(row.payload);
+    let expire_at = row.expire_at_ms.unwrap_or(0).to_string();
+    let words: [&[u8]; 6] = [
+        b"RESTORE",
+        row.key,
+        expire_at.as_bytes(),
+        &payload,
+        b"REPLACE",
+        b"ABSTTL",
+    ];
+    encode(out, &words);
+}
+
+/// Whether a line of CLUSTER NODES gives a slot to its node.
+fn has_slot(line: &str, slot: u16) -> bool {
+    line.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        match (first.parse::<u16>(), last.trim_end().parse::<u16>()) {
+            (Ok(first), Ok(last)) => (first..=last).contains(&slot),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_nodes_says_whose_a_slot_is() {
+        let line = "id 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-5 7 9-10 [12->-id]\r";
+        for slot in [0, 3, 5, 7, 9, 10] {
+            assert!(has_slot(line, slot), "{slot}");
+        }
+        for slot in [6, 8, 11, 12] {
+            assert!(!has_slot(line, slot), "{slot}");
+        }
+        assert!(!has_slot("id x myself,master - 0 0 3 connected", 0));
+    }
+}

@@ -1,0 +1,100 @@
+//! What a replica is sent in a full sync: an RDB file of the tree's state.
+
+use std::io::{self, Write};
+
+use redoubt_persistence::rdb::file::{
+    Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
+};
+use redoubt_persistence::tree::{Meta, Snapshot};
+
+use super::feeder::End;
+use crate::config::id;
+use crate::runtime::recovery::decode_map;
+use crate::runtime::save::{dawdle, functions_of};
+use crate::state::Server;
+
+/// An RDB file of a snapshot.
+pub(super) struct Image<'a> {
+    pub server: &'static Server,
+    /// The tree's state.
+    pub snapshot: &'a Snapshot,
+    /// What the tree says of it.
+    pub meta: &'a Meta,
+    /// The stream's offset that it is as of.
+    pub offset: u64,
+    /// Whether fields of hashes may expire, which only Valkey 9 can be told.
+    pub for_valkey_9: bool,
+}
+
+impl Image<'_> {
+    /// Writes it; the same bytes each time.
+    pub fn write(&self, out: &mut impl Write) -> Result<(), End> {
+        let (compress, checksum) = {
+            let config = self.server.config.read();
+            (
+                config.bool(id("rdbcompression")),
+                config.bool(id("rdbchecksum")),
+            )
+        };
+        let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
+        if self.for_valkey_9 {
+            file = file.for_valkey_9();
+        }
+        let known = u32::MAX != self.meta.selected_db;
+        let db = if known { self.meta.selected_db } else { 0 };
+        file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
+        file.aux("redis-bits", b"64")?;
+        file.aux("repl-stream-db", db.to_string().as_bytes())?;
+        file.aux("repl-id", self.meta.replication_id.as_bytes())?;
+        file.aux("repl-offset", self.offset.to_string().as_bytes())?;
+        file.aux("aof-base", b"0")?;
+        for source in functions_of(self.meta) {
+            file.function(&source)?;
+        }
+        let map = decode_map(self.meta);
+        let keyspace = &self.server.keyspace;
+        let databases: Vec<Database> = (0..keyspace.databases())
+            .map(|logical| Database {
+                logical,
+                physical: map.as_ref().map_or(logical, |map| {
+                    let physical = map.physical.get(logical as usize);
+                    physical.copied().unwrap_or(logical)
+                }),
+                // A hint only, which both passes must give alike.
+                expires: 0,
+            })
+            .collect();
+        let mut unslept = 0;
+        let mut go_on = |keys| {
+            dawdle(self.server, keys, &mut unslept);
+            std::ops::ControlFlow::Continue(())
+        };
+        let written = write_snapshot(&mut file, self.snapshot, &databases, &mut go_on);
+        if let Err(SnapshotError::Io(error)) = &written
+            && error.kind() == std::io::ErrorKind::Unsupported
+        {
+            // Such a field was in the tree only; the replica's next attempt gets it.
+            keyspace.note_field_expiries();
+        }
+        written?;
+        file.finish()?;
+        Ok(())
+    }
+}
+
+/// Counts what is written to it.
+#[derive(Default)]
+pub(super) struct Count {
+    pub bytes: u64,
+}
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
