@@ -298,6 +298,47 @@ fn orders_that_can_not_be_carried_out_are_refused() {
 }
 
 #[test]
+fn shard_channels_end_when_their_slot_moves_away() {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let words = |reply: Reply| match reply {
+        Reply::Array(words) => words,
+        other => panic!("no array: {other:?}"),
+    };
+    let mut client = nodes[0].server.client();
+    let joined = words(client.command(&["SSUBSCRIBE", "hello"]));
+    assert_eq!(joined[2], Reply::Integer(1));
+    let give = ["CLUSTER", "SETSLOT", "866", "NODE", &nodes[1].id()];
+    assert_eq!(nodes[0].ask(&give), Reply::ok());
+    let ended = words(client.read());
+    assert_eq!(ended[0], Reply::bulk("sunsubscribe"));
+    assert_eq!(ended[1..], [Reply::bulk("hello"), Reply::Integer(0)]);
+    // It is an ordinary client again, and may listen to another channel.
+    assert_eq!(client.command(&["GET", "bar"]), Reply::Null);
+    let joined = words(client.command(&["SSUBSCRIBE", "bar"]));
+    assert_eq!(joined[2], Reply::Integer(1));
+}
+
+#[test]
+fn scripts_use_keys_of_this_node_only() {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let eval = |text: &str| error_of(nodes[0].ask(&["EVAL", text, "0"]));
+    let foreign = "ERR Script attempted to access a non local key in a cluster node";
+    assert!(eval("return redis.call('set', 'foo', 1)").starts_with(foreign));
+    let two = "redis.call('set', 'hello', 1) return redis.call('set', 'bar', 1)";
+    let crossing = "ERR Script attempted to access keys that do not hash to the same slot";
+    assert!(eval(&format!("#!lua\n{two}")).starts_with(crossing));
+    // Old scripts may use several slots, as long as they are here.
+    assert_eq!(nodes[0].ask(&["EVAL", two, "0"]), Reply::ok());
+    let never = eval("#!lua flags=no-cluster\nreturn 1");
+    assert!(
+        never.starts_with("ERR Can not run script on cluster"),
+        "{never}"
+    );
+}
+
+#[test]
 fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
     if std::process::Command::new("redis-server")
         .arg("--version")

@@ -73,6 +73,20 @@ fn give_way(server: &'static Server) {
 /// Time for an election.
 const TO_ELECT_MS: u64 = 3000;
 
+/// Notes whether the copy of the primary's data is whole, at once: a primary
+/// that is lost right after the copy must not find a replica without one.
+pub fn note_phase(server: &Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    let whole = &cluster.copy_is_whole;
+    match server.replication.link.phase() {
+        Phase::Streaming => whole.store(true, Ordering::Relaxed),
+        Phase::Syncing => whole.store(false, Ordering::Relaxed),
+        Phase::Waiting | Phase::Connecting | Phase::HandShake => {}
+    }
+}
+
 /// How replication stands, for the bus.
 pub fn status(server: &Server) -> Replication {
     let replication = &server.replication;
@@ -83,12 +97,8 @@ pub fn status(server: &Server) -> Replication {
     let Some(cluster) = server.cluster.as_ref() else {
         return Replication::default();
     };
+    note_phase(server);
     let whole = &cluster.copy_is_whole;
-    match replication.link.phase() {
-        Phase::Streaming => whole.store(true, Ordering::Relaxed),
-        Phase::Syncing => whole.store(false, Ordering::Relaxed),
-        Phase::Waiting | Phase::Connecting | Phase::HandShake => {}
-    }
     let heard_ms = replication.link.heard_ms.load(Ordering::Relaxed);
     let silent_ms = replication.now_ms().saturating_sub(heard_ms);
     Replication {

@@ -284,8 +284,7 @@ pub fn redirect_waiting(server: &'static Server) {
         let Some(waiter) = client.waiter.lock().clone() else {
             continue;
         };
-        let mut session = Session::new(client.clone(), true);
-        session.routing.read_only = true;
+        let session = Session::new(client.clone(), true);
         let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
         let Err(error) = check(server, &session, waiter.command, &args, None) else {
             continue;

@@ -52,6 +52,8 @@ pub struct Client {
     pub last_command: AtomicU32,
     /// Whether it came over the Unix socket.
     pub unix: bool,
+    /// READONLY, in a cluster.
+    pub read_only: AtomicBool,
     /// Names and user.
     pub info: Mutex<ClientInfo>,
     /// What others sent it: pushes, replies of blocked commands.
@@ -152,6 +154,7 @@ impl Client {
             protocol: AtomicU8::new(2),
             last_command: AtomicU32::new(0),
             unix: false,
+            read_only: AtomicBool::new(false),
             info: Mutex::new(ClientInfo {
                 user: "default".into(),
                 ..ClientInfo::default()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::client::Client;
 use crate::acl::user::User;
@@ -94,6 +95,11 @@ pub struct Session {
 impl Session {
     /// A fresh session.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        let routing = crate::cluster::route::Routing {
+            // One that stands for a client that waits reads where that may.
+            read_only: client.read_only.load(Relaxed),
+            ..Default::default()
+        };
         Session {
             client,
             db: 0,
@@ -115,7 +121,7 @@ impl Session {
             peer: None,
             stream_request: None,
             slot_import: None,
-            routing: Default::default(),
+            routing,
             detached: None,
             in_script: false,
             postponed: false,
@@ -135,6 +141,7 @@ impl Session {
     pub fn for_script(caller: &Session) -> Session {
         let mut session = Session::new(caller.client.clone(), true);
         session.db = caller.db;
+        session.routing = caller.routing;
         session.user = caller.user.clone();
         session.unrestricted = caller.unrestricted;
         session.acl_generation = caller.acl_generation;

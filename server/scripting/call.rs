@@ -235,6 +235,10 @@ pub fn check_before(ctx: &Context<'_>, invocation: &Invocation<'_>) -> Result<()
         }
         let set = table().by_name(b"set").map(|found| found.command);
         if let Some(set) = set {
+            if let Some(key) = invocation.keys.first() {
+                // On a replica the client is sent to the primary.
+                route::check(server, ctx.session, set, &[b"set", key, b""], None)?;
+            }
             gate::read_only(server, ctx.session, set, &[])?;
             gate::storage(server, ctx.session, set, &[])?;
             gate::replicas(server, ctx.session, set, &[])?;

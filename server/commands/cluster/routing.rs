@@ -1,6 +1,9 @@
 //! ASKING, READONLY, READWRITE: what a client says about redirections.
 
+use std::sync::atomic::Ordering;
+
 use crate::commands::command::{Command, Group, Locks, acl, flag};
+use crate::connection::session::Session;
 
 /// ASKING: the next command may meet a slot that is being imported.
 pub const ASKING: Command = Command {
@@ -21,6 +24,12 @@ pub const ASKING: Command = Command {
     ..Command::BASE
 };
 
+/// For the session, and for those that stand for it while it waits.
+pub fn read_only(session: &mut Session, on: bool) {
+    session.routing.read_only = on;
+    session.client.read_only.store(on, Ordering::Relaxed);
+}
+
 /// READONLY: a replica may answer what only reads.
 pub const READONLY: Command = Command {
     name: "readonly",
@@ -32,7 +41,7 @@ pub const READONLY: Command = Command {
     acl: acl::CONNECTION,
     locks: Locks::None,
     run: |ctx, _| {
-        ctx.session.routing.read_only = true;
+        read_only(ctx.session, true);
         ctx.reply.ok();
         Ok(())
     },
@@ -44,7 +53,7 @@ pub const READWRITE: Command = Command {
     name: "readwrite",
     summary: "Takes READONLY back.",
     run: |ctx, _| {
-        ctx.session.routing.read_only = false;
+        read_only(ctx.session, false);
         ctx.reply.ok();
         Ok(())
     },

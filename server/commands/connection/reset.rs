@@ -35,6 +35,8 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let client = session.client.clone();
     transaction::abandon(server, session);
     pubsub::leave_all(server, session);
+    session.routing = Default::default();
+    client.read_only.store(false, Ordering::Relaxed);
     crate::monitor::leave(server, &client);
     server.tracking.disable(&client);
     server.acl.begin(session);

@@ -269,6 +269,7 @@ impl Follower {
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
         self.set_phase(Phase::Streaming);
+        crate::cluster::replicate::note_phase(self.server);
     }
 
     fn apply(&mut self, bytes: &[u8]) {
@@ -325,6 +326,7 @@ impl Follower {
             position.offset
         );
         self.set_phase(Phase::Syncing);
+        crate::cluster::replicate::note_phase(self.server);
         replication.link.loaded_bytes.store(0, Ordering::Relaxed);
         let began = std::time::Instant::now();
         let (server, storage, generation) = (self.server, self.storage, self.generation);
