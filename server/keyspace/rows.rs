@@ -3,8 +3,9 @@
 use redoubt_cluster::slots::Slot;
 use redoubt_persistence::tree::{Batch, Piece, PieceKey, Pieces, TreeError};
 
+use super::codec;
 use super::entry::Entry;
-use super::{codec, pieces};
+use super::pieces::{self, Collected};
 
 /// Bytes from one place up to another.
 type Span = (usize, usize);
@@ -81,10 +82,24 @@ impl Rows {
     /// What of an entry the tree does not have yet, as far as that is known;
     /// it counts as known to the tree from now on.
     pub(super) fn push_changes(&mut self, entry: &Entry) {
-        match pieces::collect(entry, self) {
-            Some(content) => self.push(entry.key(), entry.expire_at_ms(), content.0),
-            None => self.push_whole(entry),
+        let content = match pieces::collect_changed(entry, self) {
+            Collected::Pieces(InPieces(content)) => content,
+            Collected::Nothing { most } => self.whole_up_to(most, entry),
+        };
+        self.push(entry.key(), entry.expire_at_ms(), content);
+    }
+
+    /// The whole of an entry, in pieces if it has more than `most` bytes.
+    fn whole_up_to(&mut self, most: usize, entry: &Entry) -> Content {
+        let (start, end) = self.write(|out| codec::encode_payload(entry.value(), out));
+        if end - start > most {
+            self.bytes.truncate(start);
+            if let Some(InPieces(content)) = pieces::collect_anew(entry, end - start, self) {
+                return content;
+            }
+            return Content::Whole(self.write(|out| codec::encode_payload(entry.value(), out)));
         }
+        Content::Whole((start, end))
     }
 
     /// Appends what `write` does; where it is.

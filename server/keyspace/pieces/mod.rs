@@ -72,19 +72,49 @@ fn divisible(value: ValueRef<'_>) -> Option<Divisible<'_>> {
     }
 }
 
-/// Writes what the tree lacks of a large collection; None when the entry is to
-/// be one row.
-pub(super) fn collect(entry: &Entry, rows: &mut Rows) -> Option<InPieces> {
-    let divisible = divisible(entry.value())?;
+/// What came of collecting changes.
+pub(super) enum Collected {
+    /// They were written.
+    Pieces(InPieces),
+    /// All has to be written: as one row up to so many bytes, anew in pieces
+    /// above that.
+    Nothing {
+        /// The most bytes of a row.
+        most: usize,
+    },
+}
+
+/// Writes what has changed of a large collection since the tree took it over.
+pub(super) fn collect_changed(entry: &Entry, rows: &mut Rows) -> Collected {
+    let never = Collected::Nothing { most: usize::MAX };
+    let Some(divisible) = divisible(entry.value()) else {
+        return never;
+    };
     if !Batch::takes_pieces(entry.key(), HEAD_BYTES) {
-        return None;
+        return never;
     }
+    let of_nodes = |done: Option<InPieces>| done.map_or(never, Collected::Pieces);
     match divisible {
-        Divisible::Hash(fields, expiring) => tables::collect_hash(fields, expiring, rows),
-        Divisible::Set(members) => tables::collect(members, &tables::SET, rows),
-        Divisible::ZSet(members) => tables::collect(members, &tables::ZSET, rows),
-        Divisible::List(list) => nodes::collect_list(list, rows),
-        Divisible::Stream(stream) => nodes::collect_stream(stream, rows),
+        Divisible::Hash(fields, expiring) => {
+            tables::collect_changed(fields, tables::hash_coding(expiring), rows)
+        }
+        Divisible::Set(members) => tables::collect_changed(members, &tables::SET, rows),
+        Divisible::ZSet(members) => tables::collect_changed(members, &tables::ZSET, rows),
+        Divisible::List(list) => of_nodes(nodes::collect_list(list, rows)),
+        Divisible::Stream(stream) => of_nodes(nodes::collect_stream(stream, rows)),
+    }
+}
+
+/// Writes all of a table in pieces; its payload has so many bytes.
+pub(super) fn collect_anew(entry: &Entry, bytes: usize, rows: &mut Rows) -> Option<InPieces> {
+    match divisible(entry.value())? {
+        Divisible::Hash(fields, expiring) => {
+            let coding = tables::hash_coding(expiring);
+            Some(tables::collect_anew(fields, bytes, coding, rows))
+        }
+        Divisible::Set(members) => Some(tables::collect_anew(members, bytes, &tables::SET, rows)),
+        Divisible::ZSet(members) => Some(tables::collect_anew(members, bytes, &tables::ZSET, rows)),
+        Divisible::List(_) | Divisible::Stream(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use redoubt_persistence::rdb::primitive::{put_length, put_raw_string};
 use redoubt_persistence::rdb::value_type;
 use redoubt_persistence::tree::PieceKey;
 
-use super::{LARGE_BYTES, PIECE_BYTES, SMALL_BYTES, Touched};
+use super::{Collected, LARGE_BYTES, PIECE_BYTES, SMALL_BYTES, Touched};
 use crate::keyspace::codec::NO_EXPIRY;
 use crate::keyspace::element::{Field, Member, Scored};
 use crate::keyspace::rows::{InPieces, PieceWriter, Rows};
@@ -140,22 +140,32 @@ pub fn hash_coding(expiring: bool) -> &'static Coding<Field> {
     if expiring { &EXPIRING_HASH } else { &HASH }
 }
 
-/// Writes what the tree lacks; None when the table is to be one row, or can be
-/// written as well that way.
-pub fn collect<E: Element>(
+/// Writes what has changed, if it is known, and if the pieces still suit the
+/// table.
+pub fn collect_changed<E: Element>(
     table: &Tracked<E>,
     coding: &Coding<E>,
     rows: &mut Rows,
-) -> Option<InPieces> {
-    let mut most = LARGE_BYTES;
-    if let Some(mut touched) = table.touched.take() {
-        if let Some(done) = collect_changed(table, &mut touched, coding, rows) {
+) -> Collected {
+    let Some(mut touched) = table.touched.take() else {
+        return Collected::Nothing { most: LARGE_BYTES };
+    };
+    match write_changed(table, &mut touched, coding, rows) {
+        Some(done) => {
             table.touched.set(Some(touched));
-            return Some(done);
+            Collected::Pieces(done)
         }
-        most = SMALL_BYTES;
+        None => Collected::Nothing { most: SMALL_BYTES },
     }
-    let bytes = encoded_len(table, coding, most)?;
+}
+
+/// Writes all under a new layout; it has `bytes`.
+pub fn collect_anew<E: Element>(
+    table: &Tracked<E>,
+    bytes: usize,
+    coding: &Coding<E>,
+    rows: &mut Rows,
+) -> InPieces {
     let touched = Touched::new(bytes, PIECE_BYTES);
     let mut writer = PieceWriter::new(rows);
     for piece in 0..touched.pieces() {
@@ -163,22 +173,11 @@ pub fn collect<E: Element>(
     }
     let done = writer.finish(touched.layout(), true, |out| put_head(table, coding, out));
     table.touched.set(Some(touched));
-    Some(done)
-}
-
-/// Bytes of all elements, if they are more than `most`.
-fn encoded_len<E: Element>(table: &Table<E>, coding: &Coding<E>, most: usize) -> Option<usize> {
-    let (mut bytes, mut scratch) = (0, Vec::new());
-    for element in table.iter() {
-        scratch.clear();
-        (coding.put)(&element, &mut scratch);
-        bytes += scratch.len();
-    }
-    (bytes > most).then_some(bytes)
+    done
 }
 
 /// Writes the pieces that have changed; None when the table is to be cut anew.
-fn collect_changed<E: Element>(
+fn write_changed<E: Element>(
     table: &Table<E>,
     touched: &mut Touched,
     coding: &Coding<E>,
@@ -240,9 +239,4 @@ fn write_piece<E: Element>(
         }
     });
     (bytes, elements)
-}
-
-/// As [`collect`], for a hash.
-pub fn collect_hash(fields: &Tracked<Field>, expiring: bool, rows: &mut Rows) -> Option<InPieces> {
-    collect(fields, hash_coding(expiring), rows)
 }
