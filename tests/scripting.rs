@@ -246,3 +246,13 @@ fn no_script_brings_the_server_down() {
     let sum = "local n = 0 for word in string.gmatch('10 20 x30', '%d+') do n = n + word end return n .. string.gsub('hello world', '(o)(.?)', '%2%1') .. ('a,b'):find(',', 1, true)";
     assert_eq!(text(eval(&mut client, sum, &[], &[])), "60hell owrold2");
 }
+
+#[test]
+fn a_script_that_waits_for_the_time_to_pass_ends() {
+    let server = Server::start(&["--busy-reply-threshold", "50"]);
+    let mut client = server.client();
+    let script =
+        "local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
+        local start = now() while now() < start + 20 do end return now() - start >= 20";
+    assert_eq!(eval(&mut client, script, &[], &[]), Reply::Integer(1));
+}

@@ -83,8 +83,9 @@ impl Bus {
         self.health.health = health;
         self.version += 1;
         self.note(match health {
-            Health::Ok => "The cluster is up",
-            Health::Fail => "The cluster is down",
+            // What client libraries' tests wait for in the log.
+            Health::Ok => "Cluster state changed: ok",
+            Health::Fail => "Cluster state changed: fail",
         });
     }
 }

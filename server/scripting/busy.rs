@@ -204,7 +204,8 @@ impl Running {
     }
 }
 
-fn threshold(server: &Server) -> Duration {
+/// How long a script may run before others are told that it is busy.
+pub fn threshold(server: &Server) -> Duration {
     let config = server.config.read();
     let ms = config.integer(crate::config::id("busy-reply-threshold"));
     match ms {

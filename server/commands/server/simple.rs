@@ -1,10 +1,13 @@
 //! TIME, LOLWUT and SHUTDOWN.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
+use crate::scripting::busy::threshold;
 use crate::state::{Server, Shutdown};
 
 const BASE: Command = Command {
@@ -20,20 +23,28 @@ pub const TIME: Command = Command {
     summary: "Tells the server's time: Unix seconds, and microseconds of the second.",
     arity: 1,
     flags: flag::LOADING | flag::STALE | flag::FAST,
-    run: |ctx, _| {
-        let now = match ctx.session.in_script {
-            true => std::time::Duration::from_millis(ctx.now_ms().max(0) as u64),
-            false => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap_or_default(),
-        };
-        ctx.reply.array(2);
-        ctx.reply.bulk_integer(now.as_secs() as i64);
-        ctx.reply.bulk_integer(i64::from(now.subsec_micros()));
-        Ok(())
-    },
+    run: time,
     ..BASE
 };
+
+/// A script sees the time of its start, until it is busy: one that waits for
+/// the time to pass ends.
+fn time(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let started = Duration::from_millis(ctx.now_ms().max(0) as u64);
+    let stands_still =
+        ctx.session.in_script && clock.saturating_sub(started) < threshold(ctx.server);
+    let now = match stands_still {
+        true => started,
+        false => clock,
+    };
+    ctx.reply.array(2);
+    ctx.reply.bulk_integer(now.as_secs() as i64);
+    ctx.reply.bulk_integer(i64::from(now.subsec_micros()));
+    Ok(())
+}
 
 /// LOLWUT [VERSION version [arg …]]
 pub const LOLWUT: Command = Command {
