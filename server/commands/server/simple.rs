@@ -27,15 +27,19 @@ pub const TIME: Command = Command {
     ..BASE
 };
 
-/// A script sees the time of its start, until it is busy: one that waits for
-/// the time to pass ends.
+/// No command of a script is taken to last longer.
+const LONG_FOR_A_COMMAND: Duration = Duration::from_millis(100);
+
+/// A script sees the time of its start until it is busy, and has been for long
+/// enough that it was not just one slow command: one that waits for the time to
+/// pass ends.
 fn time(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let started = Duration::from_millis(ctx.now_ms().max(0) as u64);
-    let stands_still =
-        ctx.session.in_script && clock.saturating_sub(started) < threshold(ctx.server);
+    let still = || threshold(ctx.server).max(LONG_FOR_A_COMMAND);
+    let stands_still = ctx.session.in_script && clock.saturating_sub(started) < still();
     let now = match stands_still {
         true => started,
         false => clock,
