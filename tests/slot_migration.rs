@@ -291,6 +291,7 @@ fn keys_that_are_being_imported_are_not_shown_and_go_when_the_source_is_lost() {
     assert_eq!(nodes[1].states(), ["failed"]);
     // The same when the target is killed half way.
     let _link = offer(&nodes[0], &nodes[1]);
+    nodes[1].ask(&["WAITAOF", "1", "0", "0"]);
     nodes[1].server.kill();
     nodes[1].server.restart();
     let count = nodes[1].ask(&["CLUSTER", "COUNTKEYSINSLOT", SLOT]);
