@@ -91,8 +91,8 @@ fn each_of(
             first,
             step,
         } => {
-            let number = args.get(begin + number_at).and_then(|arg| parse_i64(arg));
-            let Some(number) = number.and_then(|n| usize::try_from(n).ok()) else {
+            let number = args.get(begin + number_at);
+            let Some(number) = number.and_then(|arg| leading_number(arg)) else {
                 return false;
             };
             let first = begin + first;
@@ -104,6 +104,12 @@ fn each_of(
         }
         Find::Unknown => true,
     }
+}
+
+/// The number that an argument begins with; what follows is the command's to complain about.
+fn leading_number(arg: &[u8]) -> Option<usize> {
+    let end = arg.iter().position(|byte| !byte.is_ascii_digit());
+    parse_i64(&arg[..end.unwrap_or(arg.len())]).and_then(|number| usize::try_from(number).ok())
 }
 
 fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {

@@ -324,7 +324,14 @@ fn sorted(
     Ok(weighted.into_iter().map(|(_, element)| element).collect())
 }
 
+/// The number that a text is, up to a zero byte, as in Valkey.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
+    let end = text.iter().position(|&byte| byte == 0);
+    let text = match end {
+        Some(0) => b"0",
+        Some(end) => &text[..end],
+        None => text,
+    };
     // Adding zero makes one of the two zeros.
     parse_f64(text)
         .map(|number| number + 0.0)
