@@ -11,10 +11,11 @@ pub fn each_key(
     args: &[&[u8]],
     mut f: impl FnMut(usize, &'static KeySpec),
 ) -> bool {
-    if let (Some(find), [spec]) = (command.find_keys, command.keys) {
-        return find(args)
-            .map(|keys| keys.for_each(|at| f(at, spec)))
-            .is_some();
+    if let (Some(find), [spec]) = (command.find_keys, command.keys)
+        && let Some(keys) = find(args)
+    {
+        keys.for_each(|at| f(at, spec));
+        return true;
     }
     command.keys.iter().all(|spec| each_of(spec, args, &mut f))
 }

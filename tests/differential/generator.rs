@@ -171,6 +171,14 @@ fn spare(args: &mut Vec<Vec<u8>>) {
                 *key = b"h:0".to_vec();
             }
         }
+        // A cursor that no scan gave means nothing.
+        b"SCAN" | b"HSCAN" | b"SSCAN" | b"ZSCAN" => {
+            let number = |arg: &Vec<u8>| String::from_utf8_lossy(arg).trim().parse::<u64>().is_ok();
+            let at = if args[0].len() == 4 { 1 } else { 2 };
+            if let Some(cursor) = args.get_mut(at).filter(|cursor| number(cursor)) {
+                *cursor = b"0".to_vec();
+            }
+        }
         // Members are in order by name only if all have one score.
         b"ZADD" if args.get(1).is_some_and(|key| key.starts_with(b"y:")) => {
             for score in args.iter_mut().skip(2).step_by(2) {

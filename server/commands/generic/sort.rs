@@ -327,11 +327,7 @@ fn sorted(
 /// The number that a text is, up to a zero byte, as in Valkey.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
     let end = text.iter().position(|&byte| byte == 0);
-    let text = match end {
-        Some(0) => b"0",
-        Some(end) => &text[..end],
-        None => text,
-    };
+    let text = &text[..end.unwrap_or(text.len())];
     // Adding zero makes one of the two zeros.
     parse_f64(text)
         .map(|number| number + 0.0)

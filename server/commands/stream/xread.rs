@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
     flags: flag::READONLY | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(1)],
-    find_keys: Some(key_positions),
+    find_keys: Some(|args| Some(parse(args, false).ok()?.key_positions())),
     args: &[
         Arg::integer("count").after("COUNT").optional(),
         Arg::integer("milliseconds").after("BLOCK").optional(),
@@ -52,25 +52,6 @@ pub const fn streams_from(from: i32) -> KeySpec {
     }
 }
 
-/// Where the keys of XREAD and XREADGROUP are, whatever the options before them are worth.
-pub fn key_positions(args: &[&[u8]]) -> Option<std::ops::Range<usize>> {
-    let mut at = 1;
-    loop {
-        let word = *args.get(at)?;
-        at += 1;
-        if is(word, "streams") {
-            let words = args.len() - at;
-            return (words > 1).then(|| at..at + words / 2);
-        }
-        at += match word.to_ascii_lowercase().as_slice() {
-            b"noack" => 0,
-            b"block" | b"count" => 1,
-            b"group" => 2,
-            _ => return None,
-        };
-    }
-}
-
 /// What XREAD and XREADGROUP are asked for.
 pub struct Options<'a> {
     /// The most entries of each stream.
@@ -88,9 +69,14 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
+    /// Where the keys are.
+    pub fn key_positions(&self) -> std::ops::Range<usize> {
+        self.keys_at..self.keys_at + self.key_count
+    }
+
     /// The keys.
     pub fn keys<'s>(&self, args: &'s [&'a [u8]]) -> &'s [&'a [u8]] {
-        &args[self.keys_at..self.keys_at + self.key_count]
+        &args[self.key_positions()]
     }
 
     /// Their ids.

@@ -1,9 +1,7 @@
 //! XREADGROUP: hands entries out to the consumers of a group.
 
 use super::outcome::Outcome;
-use super::xread::{
-    Options, Replies, STREAMS, key_positions, parse, streams_from, wait_or_nothing,
-};
+use super::xread::{Options, Replies, STREAMS, parse, streams_from, wait_or_nothing};
 use super::{ids, no_group, reply_entry, reply_id};
 use crate::commands::command::{Arg, Command, Group as Family, acl, flag};
 use crate::commands::context::Context;
@@ -24,7 +22,7 @@ pub const COMMAND: Command = Command {
     flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(4)],
-    find_keys: Some(key_positions),
+    find_keys: Some(|args| Some(parse(args, true).ok()?.key_positions())),
     args: &[
         Arg::block(
             "group-block",
