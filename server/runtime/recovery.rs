@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
-use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
+use redoubt_persistence::log::{Log, LogError, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use crate::commands::command::Command;
@@ -218,31 +218,14 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     server.keyspace.start_tracking();
     load_libraries(server, meta)?;
     server.applied.store(meta.offset, Ordering::Relaxed);
-    let end = storage.log.end();
-    let mut reader = storage
-        .log
-        .reader(Offset(meta.offset))
-        .map_err(|e| format!("can't read the log from offset {}: {e}", meta.offset))?;
     let mut replayer = Replayer::new(server, meta.selected_db);
     replayer.forgives =
         server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
-    let (mut buffer, mut start) = (Vec::new(), 0);
-    while reader.offset() < end {
-        let read = reader
-            .next(&mut buffer, REPLAY_CHUNK)
-            .map_err(|e| format!("can't replay the log at offset {}: {e}", reader.offset()))?;
-        if read == 0 {
-            break;
-        }
-        replayer.feed(&buffer, &mut start)?;
-        buffer.drain(..start);
-        start = 0;
-    }
-    if !buffer.is_empty() {
-        return Err(format!(
-            "the log ends inside a command ({} bytes left)",
-            buffer.len()
-        ));
+    let parts = server.replication.identity();
+    for part in parts.valid(meta.offset, storage.log.end().0) {
+        read_log(&storage.log, part, |buffer, start| {
+            replayer.feed(buffer, start)
+        })?;
     }
     if replayer.forgave {
         diverge(server)?;
@@ -254,6 +237,38 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         storage.log.force_select_next();
     }
     Ok(replayer.commands)
+}
+
+/// Reads a part of the log, which is whole commands. `take` is given what there
+/// is, and how much of it was taken before, to move on.
+pub(super) fn read_log(
+    log: &Log,
+    (from, to): (u64, u64),
+    mut take: impl FnMut(&[u8], &mut usize) -> Result<(), String>,
+) -> Result<(), String> {
+    let failed = |at: Offset, e: LogError| format!("can't read the log at offset {at}: {e}");
+    let mut reader = log
+        .reader(Offset(from))
+        .map_err(|e| failed(Offset(from), e))?;
+    let (mut buffer, mut start) = (Vec::new(), 0);
+    while reader.offset().0 < to {
+        let left = to - reader.offset().0;
+        let most = usize::try_from(left).unwrap_or(REPLAY_CHUNK);
+        let at = reader.offset();
+        let read = reader.next(&mut buffer, most.min(REPLAY_CHUNK));
+        if read.map_err(|e| failed(at, e))? == 0 {
+            break;
+        }
+        take(&buffer, &mut start)?;
+        buffer.drain(..start);
+        start = 0;
+    }
+    match buffer.len() {
+        0 => Ok(()),
+        left => Err(format!(
+            "the log ends inside a command ({left} bytes left) at offset {to}"
+        )),
+    }
 }
 
 /// What is here is no state of the primary's history: a full sync is to follow.
