@@ -7,6 +7,7 @@ mod nodes;
 mod routing;
 mod scan;
 mod show;
+mod slot_stats;
 mod slots;
 
 use super::command::{Command, Group, Locks, flag};
@@ -67,7 +68,7 @@ const CLUSTER: Command = Command {
         &slots::SETSLOT,
         &show::SHARDS,
         &show::SLAVES,
-        &show::SLOT_STATS,
+        &slot_stats::SLOT_STATS,
         &show::SLOTS,
         &migration::SYNCSLOTS,
     ],
@@ -177,7 +178,7 @@ const HELP_LINES: &[&str] = &[
     "SHARDS",
     "    All shards with their slots and nodes.",
     "SLOT-STATS",
-    "    Numbers about slots.",
+    "    What slots hold and, with cluster-slot-stats-enabled, what they cost.",
     "SLOTS",
     "    Which nodes serve which slots.",
 ];
