@@ -6,6 +6,7 @@ mod migration;
 mod nodes;
 mod routing;
 mod scan;
+mod setslot;
 mod show;
 mod slot_stats;
 mod slots;
@@ -65,7 +66,7 @@ const CLUSTER: Command = Command {
         &nodes::RESET,
         &nodes::SAVECONFIG,
         &nodes::SET_CONFIG_EPOCH,
-        &slots::SETSLOT,
+        &setslot::SETSLOT,
         &show::SHARDS,
         &show::SLAVES,
         &slot_stats::SLOT_STATS,
@@ -173,8 +174,8 @@ const HELP_LINES: &[&str] = &[
     "    Write the nodes' file.",
     "SET-CONFIG-EPOCH <epoch>",
     "    Give a fresh node its config epoch.",
-    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
-    "    Say how a slot stands.",
+    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>) [TIMEOUT <ms>]",
+    "    Say how a slot stands, to the replicas first; wait so long for them.",
     "SHARDS",
     "    All shards with their slots and nodes.",
     "SLOT-STATS",
