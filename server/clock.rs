@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
+use crate::cluster::slot_stats::{self, Cost};
 use crate::commands::command::flag;
 use crate::commands::effects::encoded_len;
 use crate::config::{self, id};
@@ -67,6 +68,14 @@ pub struct Limits {
 impl Limits {
     /// As the configuration has them now.
     pub fn of(server: &Server) -> Limits {
+        if slot_stats::kept(server).is_some() {
+            // Each is.
+            return Limits {
+                ticks: 0,
+                request_bytes: 0,
+                reply_bytes: 0,
+            };
+        }
         let settings = &server.settings;
         let limit = |limit: &AtomicI64| u64::try_from(limit.load(Ordering::Relaxed)).ok();
         let slow_ns = limit(&settings.slowlog_slower_us).map(|us| us.saturating_mul(1000));
@@ -105,6 +114,7 @@ pub fn account_within(
         || reply_bytes as u64 >= limits.reply_bytes
     {
         keep_if_notable(server, session, request, nanos_of(ticks), reply_bytes);
+        note_for_slot(server, session, request, nanos_of(ticks), reply_bytes);
     }
 }
 
@@ -126,6 +136,45 @@ pub fn account(
 ) {
     let nanos = count(server, session, request, clock);
     keep_if_notable(server, session, request, nanos, reply_bytes);
+    note_for_slot(server, session, request, nanos, reply_bytes);
+}
+
+/// As [`account`], for a command that is part of a transaction or of a script.
+pub fn account_part(
+    server: &Server,
+    session: &mut Session,
+    request: &Request,
+    clock: &mut Ticks,
+    reply_bytes: usize,
+) {
+    let nanos = count(server, session, request, clock);
+    keep_if_notable(server, session, request, nanos, reply_bytes);
+}
+
+/// Counts a command for CLUSTER SLOT-STATS.
+#[inline]
+fn note_for_slot(
+    server: &Server,
+    session: &Session,
+    request: &Request,
+    nanos: u64,
+    reply_bytes: usize,
+) {
+    let Some(stats) = slot_stats::kept(server) else {
+        return;
+    };
+    let bytes_in = match request.raw {
+        Some(raw) => raw.len(),
+        None if session.following.is_some() => encoded_len(request.args),
+        // An inline command: words, blanks between them, the line's end.
+        None => request.args.iter().map(|arg| arg.len() + 1).sum::<usize>() + 1,
+    };
+    let cost = Cost {
+        nanos,
+        bytes_in,
+        bytes_out: reply_bytes,
+    };
+    slot_stats::note(stats, &session.client, request, &cost);
 }
 
 /// Counts a blocked command that is answered now, after `nanos` of work.

@@ -185,71 +185,8 @@ impl Bus {
         self.changed(Dirty::Sync);
     }
 
-    fn known(&self, text: &str) -> Option<NodeKey> {
+    pub(super) fn known(&self, text: &str) -> Option<NodeKey> {
         NodeId::parse(text.as_bytes()).and_then(|id| self.table.find(&id))
-    }
-
-    /// CLUSTER SETSLOT MIGRATING or IMPORTING.
-    pub fn open_slot(&mut self, slot: Slot, id: &str, importing: bool) -> Result<(), Refusal> {
-        if !self.i_am_primary() {
-            return Err(Refusal::SetSlotOnReplica);
-        }
-        let mine = self.table.owner(slot) == Some(self.myself);
-        match (importing, mine) {
-            (true, true) => return Err(Refusal::AlreadyOwner(slot.number())),
-            (false, false) => return Err(Refusal::NotOwner(slot.number())),
-            _ => {}
-        }
-        let key = self.known(id).ok_or(Refusal::IDontKnow(id.into()))?;
-        if self.node_is(key, Flags::REPLICA) {
-            return Err(Refusal::TargetNotPrimary);
-        }
-        match importing {
-            true => self.table.importing.insert(slot, key),
-            false => self.table.migrating.insert(slot, key),
-        };
-        self.changed(Dirty::Sync);
-        Ok(())
-    }
-
-    /// CLUSTER SETSLOT STABLE.
-    pub fn close_slot(&mut self, slot: Slot) -> Result<(), Refusal> {
-        if !self.i_am_primary() {
-            return Err(Refusal::SetSlotOnReplica);
-        }
-        self.table.importing.remove(&slot);
-        self.table.migrating.remove(&slot);
-        self.changed(Dirty::Sync);
-        Ok(())
-    }
-
-    /// CLUSTER SETSLOT NODE. `has_keys`: this node holds keys of the slot.
-    pub fn give_slot(&mut self, slot: Slot, id: &str, has_keys: bool) -> Result<(), Refusal> {
-        if !self.i_am_primary() {
-            return Err(Refusal::SetSlotOnReplica);
-        }
-        let key = self.known(id).ok_or(Refusal::UnknownNode(id.into()))?;
-        if self.node_is(key, Flags::REPLICA) {
-            return Err(Refusal::TargetNotPrimary);
-        }
-        let was_mine = self.table.owner(slot) == Some(self.myself);
-        if was_mine && key != self.myself && has_keys {
-            return Err(Refusal::KeysRemain(slot.number()));
-        }
-        if !has_keys {
-            self.table.migrating.remove(&slot);
-        }
-        self.table.assign(slot, key);
-        self.changed(Dirty::Sync);
-        let emptied = was_mine && key != self.myself && self.me().slot_count == 0;
-        if emptied && self.options.allow_replica_migration {
-            self.become_replica_of(key, true, true);
-        }
-        if key == self.myself && self.table.importing.remove(&slot).is_some() {
-            self.bump_epoch();
-            self.tell_everyone();
-        }
-        Ok(())
     }
 
     /// CLUSTER BUMPEPOCH. False if this node has the greatest already.

@@ -33,6 +33,7 @@ mod migration;
 mod options;
 mod roles;
 mod slot_move;
+mod slot_states;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -46,6 +47,7 @@ pub use election::Holdup;
 pub use health::Health;
 pub use options::{Announced, Options};
 pub use slot_move::MoveRefusal;
+pub use slot_states::SlotState;
 pub use vote::Denial;
 
 use crate::flags::Flags;

@@ -7,7 +7,7 @@ use redoubt_cluster::bus::{Input, Output};
 use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slots::Slot;
 
-use super::{keys, replicate, route};
+use super::{keys, replicate, route, slot_stats};
 use crate::connection::pause;
 use crate::connection::pubsub::Kind;
 use crate::keyspace::stripe::StripeSet;
@@ -178,7 +178,10 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                     false => Kind::Channel,
                 };
                 let limit = &server.settings.pubsub_output_limit;
-                server.pubsub.publish(kind, &channel, &payload, limit);
+                let receivers = server.pubsub.publish(kind, &channel, &payload, limit);
+                if sharded && receivers != 0 {
+                    slot_stats::note_delivered(server, &channel, &payload, receivers);
+                }
             }
             Effect::Changed => follow_slots(server),
         }

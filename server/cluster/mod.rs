@@ -15,6 +15,8 @@ pub mod options;
 pub mod queues;
 pub mod replicate;
 pub mod route;
+pub mod slot_order;
+pub mod slot_stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -83,6 +85,8 @@ pub struct Cluster {
     pub queues: queues::LinkQueues,
     /// Atomic slot migrations.
     pub migrations: migration::Migrations,
+    /// CLUSTER SLOT-STATS.
+    pub slot_stats: slot_stats::SlotStats,
 }
 
 /// The ends of the channels that the threads of the cluster read.
@@ -126,6 +130,7 @@ impl Cluster {
             copy_is_whole: AtomicBool::new(false),
             queues: queues::LinkQueues::default(),
             migrations: migration::Migrations::default(),
+            slot_stats: slot_stats::SlotStats::default(),
         };
         cluster.configure(config);
         let queues = Queues {
@@ -160,6 +165,10 @@ impl Cluster {
             _ => describe::IP,
         };
         self.endpoint.store(endpoint, Ordering::Relaxed);
+        let counts = config.bool(options::id("cluster-slot-stats-enabled"));
+        if self.slot_stats.set(counts) {
+            self.read(|bus| self.slot_stats.follow(|slot| bus.table().owner(slot)));
+        }
         let wanted = options::of(config);
         self.with(|bus, now_ms| bus.set_options(now_ms, wanted));
     }
@@ -244,6 +253,7 @@ impl Cluster {
     fn refresh(&self, bus: &Bus) {
         let mine = bus.is_healthy() && bus.me().is(redoubt_cluster::flags::Flags::PRIMARY);
         let table = bus.table();
+        self.slot_stats.follow(|slot| table.owner(slot));
         for number in 0..SLOT_COUNT {
             let Some(at) = Slot::new(number as u16) else {
                 continue;

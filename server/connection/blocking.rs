@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
+use crate::cluster::slot_order::SlotOrder;
 use crate::commands::command::{Command, Group, flag};
 use crate::replication::replicas::Acks;
 use crate::resp::reply::ReplyBuffer;
@@ -33,6 +34,8 @@ pub enum TimeoutReply {
     /// How many replicas, and whether the disk, have what was written by then
     /// (WAIT, WAITAOF).
     Acks(Acks),
+    /// What becomes of CLUSTER SETSLOT, which waits for the replicas.
+    SlotOrder(SlotOrder),
 }
 
 impl TimeoutReply {
@@ -42,6 +45,16 @@ impl TimeoutReply {
             TimeoutReply::Null => reply.null(),
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Acks(acks) => acks.write(reply),
+            TimeoutReply::SlotOrder(order) => order.conclude(reply),
+        }
+    }
+
+    /// What replicas have to acknowledge, if that ends the wait.
+    pub fn acks(self) -> Option<Acks> {
+        match self {
+            TimeoutReply::Acks(acks) => Some(acks),
+            TimeoutReply::SlotOrder(order) => Some(order.acks),
+            TimeoutReply::Null | TimeoutReply::NullArray => None,
         }
     }
 }

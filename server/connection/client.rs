@@ -50,6 +50,8 @@ pub struct Client {
     pub protocol: AtomicU8,
     /// The last command: its number in the table plus one; 0 is none.
     pub last_command: AtomicU32,
+    /// What its EXEC or script counts for in CLUSTER SLOT-STATS.
+    pub whole: crate::cluster::slot_stats::Whole,
     /// Whether it came over the Unix socket.
     pub unix: bool,
     /// READONLY, in a cluster.
@@ -153,6 +155,7 @@ impl Client {
             db: AtomicU32::new(0),
             protocol: AtomicU8::new(2),
             last_command: AtomicU32::new(0),
+            whole: Default::default(),
             unix: false,
             read_only: AtomicBool::new(false),
             info: Mutex::new(ClientInfo {

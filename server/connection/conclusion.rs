@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::dispatch::Request;
 use super::pubsub::Kind;
 use super::session::Session;
+use crate::cluster::slot_stats;
 use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::keyspace::db::Db;
 use crate::keyspace::recorder::{Change, Recorder, expired_keys};
@@ -87,6 +88,13 @@ pub(super) fn log_effects(
             encode(&mut bytes, request.args);
             log.append(index, &bytes, index);
         }
+    }
+    if slot_stats::kept(server).is_some() {
+        let bytes = match effects.explicit() {
+            Some(explicit) => explicit.len(),
+            None => encoded_len(request.args),
+        };
+        slot_stats::note_replicated(server, slot_stats::slot_of(request), bytes);
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::blocking::{TimeoutReply, Waiter};
+use super::blocking::Waiter;
 use super::conclusion::{after, conclude};
 use super::memory::listed_bytes;
 use super::session::{Queued, ReplyMode, Session};
@@ -311,7 +311,7 @@ pub fn call(
         let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
         let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
         server.blocked.add(&waiter);
-        if let TimeoutReply::Acks(_) = waiter.on_timeout {
+        if waiter.on_timeout.acks().is_some() {
             server.replication.replicas.await_acks(waiter.clone());
             server.replication.log_bell.ring();
         }

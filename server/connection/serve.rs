@@ -14,6 +14,7 @@ use super::gate;
 use super::session::Session;
 use crate::acl::log::Place;
 use crate::clock::{Ticks, count_answered, keep_if_notable};
+use crate::cluster::slot_stats::{note_answered, note_unserved};
 use crate::commands::command::Group;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
@@ -137,6 +138,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
             count_answered(server, found.number, nanos);
         }
         keep_if_notable(server, &session, &request, nanos, reply.buf.len());
+        note_answered(server, waiter, nanos, reply.buf.len());
         answer(server, waiter, &reply.buf);
     }
     if server.tracking.any() {
@@ -225,6 +227,7 @@ pub fn answer_script(
         let nanos = started.elapsed_nanos();
         count_answered(server, found.number, nanos);
         keep_if_notable(server, &session, &request, nanos, reply.len());
+        note_answered(server, waiter, nanos, reply.len());
         if failed {
             add(&server.stats.commands_of(found.number).failed, 1);
         }
@@ -260,6 +263,7 @@ pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     if let Some(found) = table().find(&args) {
         count_answered(server, found.number, 0);
+        note_unserved(server, waiter);
         if failed {
             add(&server.stats.commands_of(found.number).failed, 1);
         }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use redoubt_cluster::replication::history::Position;
 use redoubt_cluster::replication::peer::{Peer, Stage};
 
-use crate::connection::blocking::{TimeoutReply, Waiter};
+use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
 use crate::connection::serve;
 use crate::resp::reply::ReplyBuffer;
@@ -125,6 +125,17 @@ impl Replicas {
             .count()
     }
 
+    /// How many are online that take CLUSTER SETSLOT from their primary:
+    /// Valkey's do so from version 8 on, Redis's do not.
+    pub fn taking_slot_orders(&self) -> usize {
+        let all = self.all.lock();
+        let takes = |replica: &&Arc<Replica>| {
+            let peer = replica.peer.lock();
+            peer.stage == Stage::Online && peer.version > 0x07_02_ff
+        };
+        all.iter().filter(takes).count()
+    }
+
     /// Queues a client that waits for replicas or for the disk.
     pub fn await_acks(&self, waiter: Arc<Waiter>) {
         self.waiters.lock().push(waiter);
@@ -135,9 +146,9 @@ impl Replicas {
         let ready: Vec<Arc<Waiter>> = {
             let mut waiters = self.waiters.lock();
             waiters.retain(|waiter| !waiter.is_done());
-            let met = |waiter: &&Arc<Waiter>| match waiter.on_timeout {
-                TimeoutReply::Acks(acks) => acks.are_enough(),
-                _ => true,
+            let met = |waiter: &&Arc<Waiter>| {
+                let acks = waiter.on_timeout.acks();
+                acks.is_none_or(|acks| acks.are_enough())
             };
             waiters.iter().filter(met).cloned().collect()
         };

@@ -9,7 +9,7 @@ use super::engine::{owner, run_of};
 use super::lua::{Lua, Native, Raise, kind};
 use super::run::{Invocation, Run, What, has_effects};
 use crate::clock::Ticks;
-use crate::cluster::route;
+use crate::cluster::{route, slot_stats};
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::error::CommandError;
@@ -199,7 +199,10 @@ fn run_command(run: &mut Run, found: Found, words: &[&[u8]]) {
     };
     let written = ctx.reply.len();
     if !ctx.session.replaying {
-        crate::clock::account(server, ctx.session, &request, &mut started, written);
+        crate::clock::account_part(server, ctx.session, &request, &mut started, written);
+        if slot_stats::kept(server).is_some() {
+            slot_stats::note_in_script(&ctx.session.client, &request, run.several_slots);
+        }
         if server.monitored.load(Ordering::Relaxed) {
             crate::monitor::show_of_script(server, found.command, index, words);
         }

@@ -1,6 +1,6 @@
 //! The effects of a script's commands, gathered to enter the log in one piece.
 
-use crate::commands::effects::{encode, encode_expired};
+use crate::commands::effects::{encode, encode_expired, encoded_len};
 use crate::keyspace::recorder::Expired;
 use crate::state::Server;
 
@@ -68,17 +68,20 @@ impl EffectsLog {
     }
 
     /// Appends everything to the log, as one transaction if there are several
-    /// commands.
-    pub fn append_to(&mut self, server: &Server) {
-        let Some(log) = server.own_log() else { return };
+    /// commands. Returns how many bytes of effects there were.
+    pub fn append_to(&mut self, server: &Server) -> usize {
+        let Some(log) = server.own_log() else {
+            return 0;
+        };
         if self.bytes.is_empty() {
-            return;
+            return 0;
         }
         if self.commands == 1 {
             log.append(self.first_db, &self.bytes, self.selected);
-            return;
+            return self.bytes.len();
         }
         log.append_transaction(self.first_db, &self.bytes, self.selected);
+        self.bytes.len() + encoded_len(&[b"MULTI"]) + encoded_len(&[b"EXEC"])
     }
 }
 

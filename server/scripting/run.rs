@@ -13,6 +13,7 @@ use super::engine::{Engine, STACK_BYTES};
 pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
 use super::protect::execute;
 use crate::clock::Ticks;
+use crate::cluster::slot_stats;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
@@ -319,7 +320,9 @@ fn conclude(
         let keys = crate::keyspace::recorder::expired_keys(&recorder.expired);
         crate::stats::add(&server.stats.expired, keys);
     }
-    run.log.append_to(server);
+    let bytes = run.log.append_to(server);
+    let slot = run.slot.filter(|_| !run.several_slots);
+    slot_stats::note_replicated(server, slot.map(Slot::number), bytes);
     if server.watches.any() {
         break_watches(server, &recorder);
     }

@@ -6,7 +6,9 @@ mod migration;
 mod nodes;
 mod routing;
 mod scan;
+mod setslot;
 mod show;
+mod slot_stats;
 mod slots;
 
 use super::command::{Command, Group, Locks, flag};
@@ -64,10 +66,10 @@ const CLUSTER: Command = Command {
         &nodes::RESET,
         &nodes::SAVECONFIG,
         &nodes::SET_CONFIG_EPOCH,
-        &slots::SETSLOT,
+        &setslot::SETSLOT,
         &show::SHARDS,
         &show::SLAVES,
-        &show::SLOT_STATS,
+        &slot_stats::SLOT_STATS,
         &show::SLOTS,
         &migration::SYNCSLOTS,
     ],
@@ -172,12 +174,12 @@ const HELP_LINES: &[&str] = &[
     "    Write the nodes' file.",
     "SET-CONFIG-EPOCH <epoch>",
     "    Give a fresh node its config epoch.",
-    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
-    "    Say how a slot stands.",
+    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>) [TIMEOUT <ms>]",
+    "    Say how a slot stands, to the replicas first; wait so long for them.",
     "SHARDS",
     "    All shards with their slots and nodes.",
     "SLOT-STATS",
-    "    Numbers about slots.",
+    "    What slots hold and, with cluster-slot-stats-enabled, what they cost.",
     "SLOTS",
     "    Which nodes serve which slots.",
 ];

@@ -1,8 +1,7 @@
 //! CLUSTER INFO, NODES, SLOTS, SHARDS and the like: what only reads.
 
 use super::{BASE, cluster_of, text};
-use crate::cluster::{describe, keys};
-use crate::commands::args::{self, is};
+use crate::cluster::describe;
 use crate::commands::command::{Arg, Command, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
@@ -147,83 +146,4 @@ fn replicas(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         describe::replicas(bus, &keys, v6, ctx.reply);
         Ok(())
     })
-}
-
-/// CLUSTER SLOT-STATS SLOTSRANGE first last | ORDERBY key-count [LIMIT n] [ASC | DESC]
-pub const SLOT_STATS: Command = Command {
-    name: "cluster|slot-stats",
-    since: "8.0.0",
-    summary: "Gives numbers about this node's slots.",
-    complexity: "O(N) where N is the number of slots; O(N*log(N)) with ORDERBY.",
-    arity: -4,
-    flags: ALWAYS,
-    run: slot_stats,
-    ..BASE
-};
-
-fn slot_stats(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let cluster = cluster_of(ctx)?;
-    let primary = cluster.read(|bus| {
-        let key = bus.shard_primary();
-        bus.table().get(key).map(|node| node.slots.clone())
-    });
-    let mine = primary.unwrap_or_default();
-    let counted = |slot| (slot, keys::count(ctx.server, slot));
-    let shown: Vec<_> = if is(args[2], "SLOTSRANGE") && args.len() == 5 {
-        let (first, last) = (super::slots::slot(args[3])?, super::slots::slot(args[4])?);
-        if first > last {
-            return Err(CommandError::err(format!(
-                "Start slot number {} is greater than end slot number {}",
-                first.number(),
-                last.number()
-            )));
-        }
-        let within = mine.iter().filter(|slot| (first..=last).contains(slot));
-        within.map(counted).collect()
-    } else if is(args[2], "ORDERBY") {
-        let (limit, ascending) = order_of(&args[3..])?;
-        let mut all: Vec<_> = mine.iter().map(counted).collect();
-        all.sort_by_key(|(slot, count)| match ascending {
-            true => (*count as i64, slot.number()),
-            false => (-(*count as i64), slot.number()),
-        });
-        all.truncate(limit);
-        all
-    } else {
-        return Err(CommandError::Syntax);
-    };
-    ctx.reply.array(shown.len());
-    for (slot, count) in shown {
-        ctx.reply.array(2);
-        ctx.reply.integer(i64::from(slot.number()));
-        ctx.reply.map(1);
-        ctx.reply.bulk(b"key-count");
-        ctx.reply.integer(count as i64);
-    }
-    Ok(())
-}
-
-/// The limit, and whether the smallest come first.
-fn order_of(words: &[&[u8]]) -> Result<(usize, bool), CommandError> {
-    let (mut limit, mut ascending) = (redoubt_cluster::slots::SLOT_COUNT, false);
-    let [metric, rest @ ..] = words else {
-        return Err(CommandError::Syntax);
-    };
-    if !is(metric, "key-count") {
-        return Err(CommandError::err("Unrecognized sort metric for ORDERBY."));
-    }
-    let mut rest = rest.iter();
-    while let Some(word) = rest.next() {
-        match rest.as_slice().first() {
-            Some(number) if is(word, "LIMIT") => {
-                let text = "Limit has to lie in between 1 and 16384 (maximum number of slots).";
-                limit = args::integer_between(number, 1..=16384, text)? as usize;
-                rest.next();
-            }
-            _ if is(word, "ASC") => ascending = true,
-            _ if is(word, "DESC") => ascending = false,
-            _ => return Err(CommandError::Syntax),
-        }
-    }
-    Ok((limit, ascending))
 }

@@ -2,7 +2,7 @@
 
 use redoubt_cluster::slots::{SLOT_COUNT, Slot};
 
-use super::{BASE, ORDER, cluster_of, ok, text};
+use super::{BASE, ORDER, cluster_of, ok};
 use crate::cluster::keys;
 use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Command, acl, flag};
@@ -193,42 +193,4 @@ pub const GETKEYSINSLOT: Command = Command {
 fn valid(number: i64) -> Option<Slot> {
     let number = u16::try_from(number).ok()?;
     Slot::new(number).filter(|_| usize::from(number) < SLOT_COUNT)
-}
-
-/// CLUSTER SETSLOT slot (IMPORTING id | MIGRATING id | STABLE | NODE id) [TIMEOUT ms]
-pub const SETSLOT: Command = Command {
-    name: "cluster|setslot",
-    summary: "Says how a slot stands.",
-    arity: -4,
-    flags: ORDER,
-    args: &[Arg::integer("slot"), Arg::string("state")],
-    run: set_slot,
-    ..BASE
-};
-
-fn set_slot(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let cluster = cluster_of(ctx)?;
-    let at = slot(args[2])?;
-    let (action, id) = (args[3], args.get(4).map(|id| text(id)));
-    let outcome = match id {
-        Some(id) if is(action, "MIGRATING") || is(action, "IMPORTING") => {
-            let importing = is(action, "IMPORTING");
-            cluster.order(|bus| bus.open_slot(at, &id, importing))
-        }
-        Some(id) if is(action, "NODE") => {
-            // Nobody may add a key between the look and the change.
-            let mut held = keys::hold(ctx.server, at);
-            let has_keys = keys::count_held(&mut held, at) != 0;
-            let outcome = cluster.order(|bus| bus.give_slot(at, &id, has_keys));
-            drop(held);
-            outcome
-        }
-        _ if is(action, "STABLE") => cluster.order(|bus| bus.close_slot(at)),
-        _ => {
-            return Err(CommandError::err(
-                "Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP",
-            ));
-        }
-    };
-    ok(ctx, outcome)
 }

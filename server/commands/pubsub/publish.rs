@@ -1,5 +1,6 @@
 //! PUBLISH, SPUBLISH: sends a message to those who listen.
 
+use crate::cluster::slot_stats;
 use crate::commands::command::{Arg, Command, Group, KeySpec, flag};
 use crate::commands::context::Context;
 use crate::commands::error::CommandResult;
@@ -39,6 +40,9 @@ fn publish(ctx: &mut Context<'_>, kind: Kind, args: &[&[u8]]) -> CommandResult {
     let receivers = ctx.server.pubsub.publish(kind, args[1], args[2], limit);
     if let Some(cluster) = &ctx.server.cluster {
         let sharded = kind == Kind::Shard;
+        if sharded && receivers != 0 {
+            slot_stats::note_delivered(ctx.server, args[1], args[2], receivers);
+        }
         cluster.with(|bus, now_ms| bus.publish(now_ms, sharded, args[1], args[2]));
     } else if !ctx.server.replication.replicas.is_empty() {
         // It changes no key, but those who listen to a replica are to hear it.

@@ -56,6 +56,9 @@ const RESETSTAT: Command = Command {
         ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();
+        if let Some(cluster) = &ctx.server.cluster {
+            cluster.slot_stats.reset();
+        }
         ctx.server.settings.reset_counts();
         let evicted = &ctx.server.client_memory.evicted;
         evicted.store(0, std::sync::atomic::Ordering::Relaxed);

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::cluster::slot_stats;
 use crate::commands::command::{Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
-use crate::commands::effects::{Effects, encode, encode_expired};
+use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::conclusion::{after, append_expired, break_watches, log_stream};
@@ -158,6 +159,10 @@ fn execute(
             add(&server.stats.expired, expired_keys(expired));
         }
         log.append(server);
+        if slot_stats::kept(server).is_some() {
+            let slot = session.client.whole.slot();
+            slot_stats::note_replicated(server, slot, log.streamed_len());
+        }
     }
     if server.watches.any() {
         break_watches(server, &recorder);
@@ -235,7 +240,10 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 now_ms,
             };
             let written = ctx.reply.len().saturating_sub(mark);
-            crate::clock::account(server, ctx.session, &request, &mut started, written);
+            crate::clock::account_part(server, ctx.session, &request, &mut started, written);
+            if let Some(stats) = slot_stats::kept(server) {
+                slot_stats::note_queued(stats, &ctx.session.client, &request);
+            }
             if server.monitored.load(Ordering::Relaxed) {
                 crate::monitor::show(server, ctx.session, found.command, index, args);
             }
@@ -294,11 +302,24 @@ impl Effect {
         }
     }
 
+    /// How many bytes the log's end moves by, without a SELECT in front.
+    fn streamed_len(&self) -> usize {
+        match self.bytes.len() {
+            0 => 0,
+            bytes if self.is_single() => bytes,
+            bytes => bytes + encoded_len(&[b"MULTI"]) + encoded_len(&[b"EXEC"]),
+        }
+    }
+
+    fn is_single(&self) -> bool {
+        self.commands == 1 && self.first_db == self.db
+    }
+
     /// Appends it to the log, in one piece.
     fn append(&self, server: &Server) {
         let Some(log) = server.own_log() else { return };
         if self.bytes.is_empty() {
-        } else if self.commands == 1 && self.first_db == self.db {
+        } else if self.is_single() {
             log.append(self.first_db, &self.bytes, self.db);
         } else {
             log.append_transaction(self.first_db, &self.bytes, self.db);

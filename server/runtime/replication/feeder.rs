@@ -212,6 +212,13 @@ impl Feeder {
             meta: &meta,
             offset,
             for_valkey_9: self.server.keyspace.has_field_expiries(),
+            open_slots: self
+                .server
+                .cluster
+                .as_ref()
+                .map_or(String::new(), |cluster| {
+                    cluster.read(redoubt_cluster::bus::Bus::open_slots)
+                }),
         };
         if eof {
             let mark = random_id();

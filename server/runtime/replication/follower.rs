@@ -361,8 +361,10 @@ impl Follower {
             }
         });
         let installed = loaded.and_then(|incoming| {
-            let keys = incoming.keys;
-            install::swap(server, storage, incoming, position, generation).map(|()| keys)
+            let (keys, open_slots) = (incoming.keys, incoming.open_slots.clone());
+            install::swap(server, storage, incoming, position, generation)?;
+            crate::cluster::slot_order::inherit(server, &open_slots);
+            Ok(keys)
         });
         match installed {
             Ok(keys) => {

@@ -24,6 +24,8 @@ pub(super) struct Image<'a> {
     pub offset: u64,
     /// Whether fields of hashes may expire, which only Valkey 9 can be told.
     pub for_valkey_9: bool,
+    /// Slots that move by hand.
+    pub open_slots: String,
 }
 
 impl Image<'_> {
@@ -48,6 +50,9 @@ impl Image<'_> {
         file.aux("repl-id", self.meta.replication_id.as_bytes())?;
         file.aux("repl-offset", self.offset.to_string().as_bytes())?;
         file.aux("aof-base", b"0")?;
+        if !self.open_slots.is_empty() {
+            file.aux("cluster-slot-states", self.open_slots.as_bytes())?;
+        }
         for source in functions_of(self.meta) {
             file.function(&source)?;
         }

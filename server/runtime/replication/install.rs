@@ -49,6 +49,8 @@ pub struct Incoming {
     pub selected_db: u32,
     /// The libraries of functions.
     libraries: Libraries,
+    /// The primary's slots that move by hand.
+    pub open_slots: Vec<u8>,
     /// How many keys it has.
     pub keys: u64,
 }
@@ -80,6 +82,7 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
         tree,
         dir,
         selected_db: 0,
+        open_slots: Vec::new(),
         libraries: Libraries::default(),
         keys: 0,
     };
@@ -95,6 +98,9 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
             Record::Aux { name, value } if name == b"repl-stream-db" => {
                 let db = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
                 incoming.selected_db = db.unwrap_or(0);
+            }
+            Record::Aux { name, value } if name == b"cluster-slot-states" => {
+                incoming.open_slots = value.to_vec();
             }
             Record::Key(key) => {
                 if key.db >= server.keyspace.databases() {
