@@ -21,6 +21,7 @@ use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
 pub use cold::{LoadedRow, rows_of};
+pub(super) use spill::spill_entry;
 pub use spill::{ReadValue, read_value};
 pub use typed::StringRef;
 

@@ -115,6 +115,7 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
     let mut last_end = storage.log.end();
     loop {
         let (stop, last) = control.wait(TICK);
+        crate::resident::collect_if_asked();
         let health = &server.health;
         if stop {
             if storage.log.failure().is_some() {
