@@ -2,7 +2,6 @@
 //! COMMAND GETKEYS.
 
 use super::command::{Begin, Command, Find, KeySpec};
-use crate::number::parse_i64;
 
 /// Calls `f` with the position of each key and the spec that found it; false
 /// when a spec does not fit the arguments.
@@ -109,8 +108,10 @@ fn each_of(
 
 /// The number that an argument begins with; what follows is the command's to complain about.
 fn leading_number(arg: &[u8]) -> Option<usize> {
-    let end = arg.iter().position(|byte| !byte.is_ascii_digit());
-    parse_i64(&arg[..end.unwrap_or(arg.len())]).and_then(|number| usize::try_from(number).ok())
+    let digits = arg.strip_prefix(b"+").unwrap_or(arg);
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit());
+    let digits = &digits[..end.unwrap_or(digits.len())];
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {

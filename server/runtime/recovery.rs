@@ -27,13 +27,16 @@ use crate::replication::identity::{Identity, TREE, settle_tree};
 use crate::replication::new_id;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::stream::{CommandStream, Part};
 use crate::scripting::engine::Engine;
 use crate::scripting::library::{Libraries, Policy};
 use crate::state::{Server, Storage};
 
 /// Bytes of the log that are replayed at a time.
 const REPLAY_CHUNK: usize = 4 << 20;
+
+/// Why a log can't be read any further.
+pub(super) const NO_COMMAND: &str = "the log holds something that is no command";
 
 /// An opened data directory.
 pub struct Opened {
@@ -223,9 +226,7 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
     let parts = server.replication.identity();
     for part in parts.valid(meta.offset, storage.log.end().0) {
-        read_log(&storage.log, part, |buffer, start| {
-            replayer.feed(buffer, start)
-        })?;
+        read_log(&storage.log, part, |args| replayer.apply(args))?;
     }
     if replayer.forgave {
         diverge(server)?;
@@ -244,13 +245,13 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
 pub(super) fn read_log(
     log: &Log,
     (from, to): (u64, u64),
-    mut take: impl FnMut(&[u8], &mut usize) -> Result<(), String>,
+    mut take: impl FnMut(&[&[u8]]) -> Result<(), String>,
 ) -> Result<(), String> {
     let failed = |at: Offset, e: LogError| format!("can't read the log at offset {at}: {e}");
     let mut reader = log
         .reader(Offset(from))
         .map_err(|e| failed(Offset(from), e))?;
-    let (mut buffer, mut start) = (Vec::new(), 0);
+    let (mut stream, mut buffer, mut start) = (CommandStream::default(), Vec::new(), 0);
     while reader.offset().0 < to {
         let left = to - reader.offset().0;
         let most = usize::try_from(left).unwrap_or(REPLAY_CHUNK);
@@ -259,7 +260,11 @@ pub(super) fn read_log(
         if read.map_err(|e| failed(at, e))? == 0 {
             break;
         }
-        take(&buffer, &mut start)?;
+        stream.each(&buffer, &mut start, |part| match part {
+            Part::Command { args, .. } => take(args),
+            Part::Filler(_) => Ok(()),
+            Part::Garbled => Err(NO_COMMAND.to_owned()),
+        })?;
         buffer.drain(..start);
         start = 0;
     }
@@ -303,8 +308,6 @@ pub(super) struct Replayer {
     server: &'static Server,
     session: Session,
     reply: ReplyBuffer,
-    parser: RequestParser,
-    unfinished: Vec<std::ops::Range<usize>>,
     commands: u64,
     /// A writable replica's own writes are not in the log, so that what came
     /// from its primary meanwhile may fail without them.
@@ -325,38 +328,9 @@ impl Replayer {
             server,
             session,
             reply: ReplyBuffer::new(Protocol::Resp2),
-            parser: RequestParser::new(),
-            unfinished: Vec::new(),
             commands: 0,
             forgives: false,
             forgave: false,
-        }
-    }
-
-    fn feed(&mut self, buffer: &[u8], start: &mut usize) -> Result<(), String> {
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        let mut ranges = std::mem::take(&mut self.unfinished);
-        loop {
-            let input = &buffer[*start..];
-            match self.parser.next(input, &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let args: Vec<&[u8]> = ranges.iter().map(|r| &input[r.clone()]).collect();
-                    self.apply(&args)?;
-                    ranges.clear();
-                    *start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => *start += consumed,
-                Ok(Parsed::Incomplete { .. }) => {
-                    self.unfinished = ranges;
-                    return Ok(());
-                }
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err("the log holds something that is no command".into());
-                }
-            }
         }
     }
 

@@ -13,7 +13,6 @@
 //! The tree itself is not touched. If it has gone beyond the fork already,
 //! there is no way back, and a full sync it is.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +30,6 @@ use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::stripe::Held;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::runtime::recovery::{LIBRARIES, decode_map, read_libraries, read_log};
 use crate::scripting::library::Libraries;
 use crate::state::{Server, Storage};
@@ -135,21 +133,18 @@ struct Way {
 impl Way {
     /// Whether it can be gone to its end.
     fn inspect(&self, storage: &Storage) -> Result<(), String> {
-        let mut commands = Commands::default();
         let mut in_transaction = false;
         for part in &self.parts {
-            read_log(&storage.log, *part, |buffer, start| {
-                commands.each(buffer, start, |args| {
-                    match args[0].to_ascii_lowercase().as_slice() {
-                        b"multi" => in_transaction = true,
-                        b"exec" => in_transaction = false,
-                        _ => {}
-                    }
-                    match table().find(args) {
-                        Some(_) => Ok(()),
-                        None => Err("an unknown command".into()),
-                    }
-                })
+            read_log(&storage.log, *part, |args| {
+                match args[0].to_ascii_lowercase().as_slice() {
+                    b"multi" => in_transaction = true,
+                    b"exec" => in_transaction = false,
+                    _ => {}
+                }
+                match table().find(args) {
+                    Some(_) => Ok(()),
+                    None => Err("an unknown command".into()),
+                }
             })?;
         }
         match in_transaction {
@@ -181,53 +176,13 @@ impl Way {
         let applied = self.meta.offset;
         server.applied.store(applied, Ordering::Relaxed);
         let mut runner = Runner::new(server, held, self.meta.selected_db);
-        let mut commands = Commands::default();
         for part in self.parts {
-            read_log(&storage.log, part, |buffer, start| {
-                commands.each(buffer, start, |args| runner.run(args))
-            })?;
+            read_log(&storage.log, part, |args| runner.run(args))?;
         }
         settle(applied)?;
         storage.log.append_raw_selected(b"", runner.session.db);
         server.watches.touch_all();
         Ok(())
-    }
-}
-
-/// Tells the commands of a log apart.
-#[derive(Default)]
-struct Commands {
-    parser: RequestParser,
-    unfinished: Vec<Range<usize>>,
-}
-
-impl Commands {
-    fn each(
-        &mut self,
-        buffer: &[u8],
-        start: &mut usize,
-        mut take: impl FnMut(&[&[u8]]) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        loop {
-            let input = &buffer[*start..];
-            match self.parser.next(input, &limits, &mut self.unfinished) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let ranges = self.unfinished.drain(..);
-                    let args: Vec<&[u8]> = ranges.map(|range| &input[range]).collect();
-                    take(&args)?;
-                    *start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => *start += consumed,
-                Ok(Parsed::Incomplete { .. }) => return Ok(()),
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err("the log holds something that is no command".into());
-                }
-            }
-        }
     }
 }
 
