@@ -29,14 +29,6 @@ class Node(Server):
         super().__init__(name, command, DIRECTIVES + list(directives), cores)
         self.kind = kind
 
-    def ask(self, *arguments, timeout_s=30.0):
-        """One command on a connection of its own."""
-        client = self.client(timeout_s)
-        try:
-            return client.command(*arguments)
-        finally:
-            client.close()
-
     def follow(self, port):
         self.ask("REPLICAOF", "127.0.0.1", port)
 

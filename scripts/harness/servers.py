@@ -107,6 +107,14 @@ class Server:
     def client(self, timeout_s=30.0):
         return Client(self.port, timeout_s)
 
+    def ask(self, *arguments, timeout_s=30.0):
+        """One command on a connection of its own."""
+        client = self.client(timeout_s)
+        try:
+            return client.command(*arguments)
+        finally:
+            client.close()
+
     def log_tail(self):
         with open(os.path.join(self.dir, "output.log"), errors="replace") as log:
             return "".join(log.readlines()[-20:])

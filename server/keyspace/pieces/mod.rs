@@ -50,6 +50,12 @@ const PIECE_BYTES: usize = 1024;
 /// What may come before the pieces: type and count.
 const HEAD_BYTES: usize = 10;
 
+/// Whether so many bytes are written as one row, not in pieces as they may have
+/// been before.
+fn is_one_row(bytes: usize, in_pieces: bool) -> bool {
+    bytes <= if in_pieces { SMALL_BYTES } else { LARGE_BYTES }
+}
+
 /// A collection that can be kept in pieces.
 enum Divisible<'a> {
     Hash(&'a Tracked<Field>, bool),

@@ -12,7 +12,7 @@ use redoubt_persistence::rdb::value_type;
 use redoubt_persistence::tree::PieceKey;
 
 use super::noted::Noted;
-use super::{LARGE_BYTES, SMALL_BYTES, new_layout};
+use super::{is_one_row, new_layout};
 use crate::keyspace::codec::put_node;
 use crate::keyspace::list::{NodeBytes, QuickList};
 use crate::keyspace::rows::{InPieces, PieceWriter, Rows};
@@ -35,12 +35,7 @@ pub fn collect_list(list: &QuickList, rows: &mut Rows) -> Option<InPieces> {
         NodeBytes::Packed(bytes) | NodeBytes::Plain(bytes) => bytes.len(),
     });
     let bytes: usize = lengths.sum();
-    let most = if known.is_some() {
-        SMALL_BYTES
-    } else {
-        LARGE_BYTES
-    };
-    if bytes <= most {
+    if is_one_row(bytes, known.is_some()) {
         return None;
     }
     let given = known.and_then(|known| {
@@ -144,12 +139,7 @@ pub fn collect_stream(stream: &Stream, rows: &mut Rows) -> Option<InPieces> {
         .nodes()
         .map(|(_, node)| node.bytes_len())
         .sum();
-    let most = if known.is_some() {
-        SMALL_BYTES
-    } else {
-        LARGE_BYTES
-    };
-    if bytes <= most {
+    if is_one_row(bytes, known.is_some()) {
         return None;
     }
     let anew = known.is_none();
