@@ -135,6 +135,7 @@ fn read(job: Job) {
     let nanos = job.asked.elapsed().as_nanos() as u64;
     job.server.cold_reads.waits.record(nanos, 1);
     let _ = job.done.send(());
+    crate::resident::collect_if_asked();
 }
 
 /// Reads without a lock, and puts the value in place unless a commit came in

@@ -6,6 +6,8 @@
 //! as its removal (I2), so that a restart and a replica do the same without
 //! knowing why.
 
+mod regions;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -143,6 +145,9 @@ pub struct Eviction {
     exceeded_since: Mutex<Option<Instant>>,
     /// What resident memory allows, where values leave RAM for the tree.
     pub resident: Resident,
+    /// Which values are to leave RAM for the tree, where that is not left to
+    /// chance.
+    pub plan: regions::Plan,
     /// No value was found just now that the tree has and RAM still holds.
     pub nothing_to_spill: AtomicBool,
 }
@@ -349,6 +354,11 @@ impl Evictor {
     /// Removes one key; gives about how many bytes that frees. None when there
     /// is nothing that may go.
     fn evict_one(&mut self, server: &'static Server, policy: Policy) -> Option<usize> {
+        if policy.to_tree
+            && let Some(freed) = server.eviction.plan.spill_one(&server.keyspace)
+        {
+            return Some(freed);
+        }
         let session = self.session.get_or_insert_with(|| {
             let client = Client::new("eviction".into(), "".into(), -1, 0);
             Session::new(Arc::new(client), true)

@@ -7,7 +7,8 @@
 //! from it: while it is below the limit, as many more as are missing to it;
 //! while it is above, fewer and fewer, until freed pages have gone back.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::memory::{give_back_pages, used_bytes};
 use crate::state::Server;
@@ -21,12 +22,36 @@ const STEP: u64 = 8;
 /// At least this share of the limit may be in use.
 const LEAST: u64 = 4;
 
+/// Looks between two collections of all threads.
+const COLLECTION_LOOKS: u32 = 5;
+
+/// How often all threads were asked to give their free pages back.
+static COLLECTIONS: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static COLLECTED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Gives this thread's free pages back if that was asked for: what others freed
+/// in its pages is known to it alone. Threads on whose behalf values are made
+/// call it whenever they have nothing to do.
+#[inline]
+pub fn collect_if_asked() {
+    let asked = COLLECTIONS.load(Relaxed);
+    if COLLECTED.get() != asked {
+        COLLECTED.set(asked);
+        give_back_pages();
+    }
+}
+
 /// How many bytes may be in use.
 #[derive(Default)]
 pub struct Resident {
     /// 0: `maxmemory` itself.
     allowed: AtomicU64,
     active: AtomicBool,
+    /// Looks at which memory was short, in a row or not.
+    short_looks: AtomicU32,
 }
 
 impl Resident {
@@ -40,7 +65,7 @@ impl Resident {
 }
 
 /// Looks at RssAnon. Called every 20 ms or so.
-pub fn watch(server: &Server) {
+pub fn watch(server: &'static Server) {
     let limit = server.settings.maxmemory.load(Relaxed);
     let spills = || {
         let policy = server.settings.policy();
@@ -60,6 +85,10 @@ pub fn watch(server: &Server) {
         return;
     };
     if resident > limit - limit / MARGIN {
+        if state.short_looks.fetch_add(1, Relaxed) % COLLECTION_LOOKS == 0 {
+            COLLECTIONS.fetch_add(1, Relaxed);
+        }
+        server.eviction.plan.make(server);
         give_back_pages();
         resident = anonymous_bytes().unwrap_or(resident);
     }

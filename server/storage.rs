@@ -3,9 +3,9 @@
 //! stay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redoubt_persistence::disk::FaultSwitch;
 use redoubt_persistence::log::Log;
 use redoubt_persistence::tree::{Meta, Snapshot, Tree, TreeError, TreeStats};
@@ -23,6 +23,8 @@ pub struct Storage {
     /// Held by a checkpoint, and by a full sync that puts another tree in
     /// place of this one.
     pub tree_turn: Mutex<()>,
+    /// How many wait for that turn, for whom a checkpoint gives up waiting.
+    turn_wanted: AtomicUsize,
     /// How the thread that makes checkpoints is told what to do.
     pub checkpoints: Arc<Control>,
     holds: Mutex<Vec<Arc<AtomicU64>>>,
@@ -36,9 +38,24 @@ impl Storage {
             tree: SharedTree(RwLock::new(Arc::new(tree))),
             faults,
             tree_turn: Mutex::new(()),
+            turn_wanted: AtomicUsize::new(0),
             checkpoints: Arc::new(Control::default()),
             holds: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Waits for the turn to change the tree as a whole; a checkpoint that waits
+    /// for replicas gives way.
+    pub fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn_wanted.fetch_add(1, Ordering::AcqRel);
+        let turn = self.tree_turn.lock();
+        self.turn_wanted.fetch_sub(1, Ordering::AcqRel);
+        turn
+    }
+
+    /// Whether somebody waits for the turn.
+    pub fn is_turn_wanted(&self) -> bool {
+        self.turn_wanted.load(Ordering::Acquire) != 0
     }
 
     /// Keeps the log from being trimmed above an offset, for as long as the

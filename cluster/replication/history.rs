@@ -47,6 +47,70 @@ impl History {
     }
 }
 
+impl History {
+    /// Its names with the offsets at which they end, if it has come to `end`.
+    fn names(&self, end: u64) -> impl Iterator<Item = (ReplicationId, u64)> {
+        let former = self.before.iter().copied();
+        former.chain(std::iter::once((self.id, end)))
+    }
+
+    /// Up to where this history, having come to `end`, is the same as another
+    /// one: what they have in common under a name that both know. None if they
+    /// know none.
+    pub fn common(&self, end: u64, other: &Names) -> Option<u64> {
+        let shared = self.names(end).filter_map(|(name, ours)| {
+            let known = other.0.iter().filter(|(id, _)| *id == name);
+            known.map(|(_, theirs)| ours.min(*theirs)).max()
+        });
+        shared.max()
+    }
+
+    /// Goes back to `offset`: what came behind it never was.
+    pub fn rewind(&mut self, offset: u64) {
+        let holds = self.before.iter().position(|(_, end)| *end >= offset);
+        if let Some(at) = holds {
+            self.id = self.before[at].0;
+            self.before.truncate(at);
+        }
+    }
+}
+
+/// The names that another server's history has, each with the offset up to
+/// which that server has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<(ReplicationId, u64)>);
+
+impl Names {
+    /// Reads them in the section `replication` of a server's INFO: Redis and
+    /// Valkey tell two, ours all.
+    pub fn parse(info: &str) -> Names {
+        let field = |name: &str| {
+            let mut values = info.lines().filter_map(|line| line.strip_prefix(name));
+            values.find_map(|rest| rest.strip_prefix(':'))
+        };
+        let named = |name: &str, end: Option<u64>| {
+            let id = ReplicationId::parse(field(name)?.as_bytes())?;
+            end.map(|end| (id, end))
+        };
+        let number = |name: &str| field(name)?.parse::<u64>().ok();
+        let second = number("second_repl_offset").and_then(|first| first.checked_sub(1));
+        let mut names: Vec<(ReplicationId, u64)> = field(FORMER)
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|part| {
+                let (id, end) = part.split_once('=')?;
+                Some((ReplicationId::parse(id.as_bytes())?, end.parse().ok()?))
+            })
+            .collect();
+        names.extend(named("master_replid2", second));
+        names.extend(named("master_replid", number("master_repl_offset")));
+        Names(names)
+    }
+}
+
+/// The field of INFO with all former names: `<id>=<end>,…`.
+pub const FORMER: &str = "former_replids";
+
 /// The part of the stream that is still there: from `first` to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retained {
@@ -183,6 +247,58 @@ mod tests {
         );
         assert_eq!(history.position(150).id, id(b'b'));
         assert_eq!(history.position(151).id, id(b'c'));
+    }
+
+    #[test]
+    fn histories_part_where_the_name_that_both_know_ended_first() {
+        let mut ours = History::new(id(b'a'));
+        let names = |list: &[(u8, u64)]| Names(list.iter().map(|(n, e)| (id(*n), *e)).collect());
+        assert_eq!(
+            ours.common(170, &names(&[(b'a', 150), (b'n', 190)])),
+            Some(150)
+        );
+        assert_eq!(
+            ours.common(140, &names(&[(b'a', 150), (b'n', 190)])),
+            Some(140)
+        );
+        assert_eq!(ours.common(140, &names(&[(b'x', 150)])), None);
+        ours.rename(id(b'b'), 170);
+        ours.rename(id(b'c'), 180);
+        assert_eq!(
+            ours.common(185, &names(&[(b'a', 150), (b'n', 190)])),
+            Some(150)
+        );
+        assert_eq!(
+            ours.common(185, &names(&[(b'a', 170), (b'b', 175)])),
+            Some(175)
+        );
+        let mut back = ours.clone();
+        back.rewind(175);
+        assert_eq!(
+            (back.id, back.before.as_slice()),
+            (id(b'b'), &[(id(b'a'), 170)][..])
+        );
+        back.rewind(170);
+        assert_eq!((back.id, back.before.len()), (id(b'a'), 0));
+        ours.rewind(190);
+        assert_eq!((ours.id, ours.before.len()), (id(b'c'), 2));
+    }
+
+    #[test]
+    fn the_names_of_another_are_read_from_its_info() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let valkey = format!(
+            "# Replication\r\nrole:master\r\nmaster_replid:{c}\r\nmaster_replid2:{b}\r\n\
+             master_repl_offset:200\r\nsecond_repl_offset:151\r\n"
+        );
+        let two = vec![(id(b'b'), 150), (id(b'c'), 200)];
+        assert_eq!(Names::parse(&valkey).0, two);
+        let ours = format!("{valkey}former_replids:{a}=100,{b}=150\r\n");
+        let all = [vec![(id(b'a'), 100), (id(b'b'), 150)], two].concat();
+        assert_eq!(Names::parse(&ours).0, all);
+        let fresh = valkey.replace(":151", ":-1").replace(&b, &"0".repeat(40));
+        assert_eq!(Names::parse(&fresh).0, [(id(b'c'), 200)]);
+        assert_eq!(Names::parse("nonsense\nformer_replids:x=1,,=\n").0, []);
     }
 
     #[test]

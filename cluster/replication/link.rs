@@ -5,6 +5,8 @@
 //! | `Waiting` | the time to try again | `Connecting` |
 //! | `Connecting` | the connection | `Asked`, the first request of the hand-shake |
 //! | `Asked` | a line in answer | the next request; behind PSYNC `Announced` or `Streaming` |
+//! | `Hearing` | which history the primary has | `Told` |
+//! | `Told` | [`Link::go_on`] | `Asked`, with PSYNC |
 //! | `Announced` | `$…`, newlines meanwhile | `Loading` |
 //! | `Loading` | the payload's end, then [`Link::loaded`] | `Streaming` |
 //! | `Streaming` | bytes of the stream | |
@@ -15,11 +17,13 @@
 use std::collections::VecDeque;
 
 use super::ReplicationId;
-use super::history::Position;
+use super::history::{Names, Position};
 use super::payload::Payload;
 
 /// A line of the hand-shake can't be longer.
 const LINE_BYTES: usize = 4096;
+/// What a primary tells of its history can't be longer.
+const INFO_BYTES: usize = 64 << 10;
 
 /// What the replica tells of itself, and how patient it is.
 #[derive(Debug, Clone)]
@@ -64,6 +68,8 @@ pub enum Output {
     Connect,
     /// Send this.
     Send(Vec<u8>),
+    /// What the primary's history is called. [`Link::go_on`] is to follow.
+    Told(Names),
     /// The primary goes on from our offset; its history is called so now.
     Continued(Option<ReplicationId>),
     /// A full sync begins: what follows is an RDB file with the state at this
@@ -115,6 +121,7 @@ enum Step {
     Address,
     Capabilities,
     Version,
+    History,
     Psync,
 }
 
@@ -123,6 +130,9 @@ enum State {
     Waiting,
     Connecting,
     Asked(Step),
+    /// What is left of the text, and what has come of it.
+    Hearing(usize, Vec<u8>),
+    Told,
     Announced,
     Loading(Payload),
     Loaded,
@@ -197,7 +207,7 @@ impl Link {
         match self.state {
             State::Waiting => Phase::Waiting,
             State::Connecting => Phase::Connecting,
-            State::Asked(_) => Phase::HandShake,
+            State::Asked(_) | State::Hearing(..) | State::Told => Phase::HandShake,
             State::Announced | State::Loading(_) | State::Loaded => Phase::Syncing,
             State::Streaming => Phase::Streaming,
         }
@@ -229,6 +239,14 @@ impl Link {
         let (applied, synced) = (position.offset.to_string(), self.synced.to_string());
         self.send(&["REPLCONF", "ACK", &applied, "FACK", &synced].map(str::as_bytes));
         self.next_ack_ms = now_ms + self.identity.ack_ms;
+    }
+
+    /// Asks for the stream, knowing what the primary has told of its history.
+    pub fn go_on(&mut self, now_ms: u64, position: Option<Position>) {
+        if matches!(self.state, State::Told) {
+            self.position = position;
+            self.ask(now_ms, Step::Psync);
+        }
     }
 
     /// The snapshot is in place: `position` is what we have now.
@@ -290,7 +308,18 @@ impl Link {
     fn take(&mut self, now_ms: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Waiting | State::Connecting => return,
+                State::Waiting | State::Connecting | State::Told => return,
+                State::Hearing(left, text) => {
+                    let taken = bytes.len().min(*left);
+                    text.extend_from_slice(&bytes[..taken]);
+                    *left -= taken;
+                    bytes = &bytes[taken..];
+                    if *left == 0 {
+                        let names = Names::parse(&String::from_utf8_lossy(text));
+                        self.state = State::Told;
+                        self.outputs.push_back(Output::Told(names));
+                    }
+                }
                 State::Asked(_) | State::Announced => {
                     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
                         self.line.extend_from_slice(bytes);
@@ -366,6 +395,10 @@ impl Link {
             Step::Address => self.send(&[b"REPLCONF", b"ip-address", &identity.announced_ip]),
             Step::Capabilities => self.send(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]),
             Step::Version => self.send(&[b"REPLCONF", b"version", identity.version.as_bytes()]),
+            Step::History if self.position.is_none() || identity.failover => {
+                self.ask(now_ms, Step::Psync);
+            }
+            Step::History => self.send(&[b"INFO", b"replication"]),
             Step::Psync => {
                 let (id, first) = match &self.position {
                     Some(position) => (position.id.as_str(), position.offset as i64 + 1),
@@ -406,7 +439,21 @@ impl Link {
             Step::Port => self.ask(now_ms, Step::Address),
             Step::Address => self.ask(now_ms, Step::Capabilities),
             Step::Capabilities => self.ask(now_ms, Step::Version),
-            Step::Version => self.ask(now_ms, Step::Psync),
+            Step::Version => self.ask(now_ms, Step::History),
+            Step::History => {
+                let length = line.strip_prefix(b"$").and_then(|digits| {
+                    let digits = std::str::from_utf8(digits).ok()?;
+                    digits.parse::<usize>().ok()
+                });
+                match length {
+                    Some(length) if length > INFO_BYTES => {
+                        self.fail(now_ms, Failure::Nonsense(text()));
+                    }
+                    Some(length) => self.state = State::Hearing(length + 2, Vec::new()),
+                    // It may not want to tell.
+                    None => self.ask(now_ms, Step::Psync),
+                }
+            }
             Step::Psync => self.psync_answered(now_ms, line),
         }
     }

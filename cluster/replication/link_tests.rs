@@ -59,6 +59,34 @@ fn at_psync(identity: Identity, position: Option<Position>) -> Link {
 }
 
 #[test]
+fn a_replica_with_data_hears_of_the_history_first() {
+    let position = |letter, offset| Position {
+        id: id(letter),
+        offset,
+    };
+    let mut link = Link::new(identity(), Some(position(b'a', 99)));
+    link.handle(0, Input::Tick);
+    link.handle(1, Input::Connected);
+    for _ in 0..4 {
+        link.handle(2, Input::Bytes(b"+OK\r\n"));
+    }
+    assert_eq!(
+        drain(&mut link).last().map(String::as_str),
+        Some("INFO replication")
+    );
+    let info = format!("master_replid:{}\r\nmaster_repl_offset:50\r\n", id(b'a'));
+    let wire = format!("${}\r\n{info}\r\n", info.len());
+    for byte in wire.as_bytes() {
+        assert_eq!(drain(&mut link), [""; 0]);
+        link.handle(3, Input::Bytes(&[*byte]));
+    }
+    let names = Names(vec![(id(b'a'), 50)]);
+    assert_eq!(drain(&mut link), [format!("{:?}", Output::Told(names))]);
+    link.go_on(4, Some(position(b'a', 50)));
+    assert_eq!(drain(&mut link), [format!("PSYNC {} 51", id(b'a'))]);
+}
+
+#[test]
 fn the_hand_shake_says_all_in_order() {
     let mut identity = identity();
     identity.password = b"secret".to_vec();
@@ -155,7 +183,7 @@ fn a_broken_link_is_tried_again_from_where_it_was() {
     link.handle(1101, Input::Connected);
     link.handle(1102, Input::Bytes(b"+PONG\r\n"));
     let mut said = drain(&mut link);
-    for _ in 0..3 {
+    for _ in 0..4 {
         link.handle(1103, Input::Bytes(b"+OK\r\n"));
         said.extend(drain(&mut link));
     }

@@ -7,6 +7,8 @@
 //!                                     ◄──  +PONG
 //!   AUTH, REPLCONF listening-port …   ──►
 //!                                     ◄──  +OK for each
+//!   INFO replication                  ──►  (if it has data: its own may go on
+//!                                     ◄──  beyond where the histories part)
 //!   PSYNC <id> <offset + 1>           ──►
 //!                                     ◄──  +CONTINUE <id>, then the stream, or
 //!                                          +FULLRESYNC <id> <offset>, newlines,

@@ -3,7 +3,7 @@
 //! offset has the same bytes, and after the last fault all end up equal.
 
 use super::ReplicationId;
-use super::history::{Answer, History, Position, Retained, decide};
+use super::history::{Answer, History, Names, Position, Retained, decide};
 use super::link::{Identity, Input, Link, Output};
 use super::peer::Peer;
 
@@ -49,6 +49,7 @@ struct Node {
     cut: bool,
     partial: u64,
     full: u64,
+    rewound: u64,
 }
 
 fn sum(base: u64, bytes: &[u8]) -> u64 {
@@ -77,6 +78,7 @@ impl Node {
             cut: false,
             partial: 0,
             full: 0,
+            rewound: 0,
         }
     }
 
@@ -157,6 +159,7 @@ fn serve(node: &mut Node, from: usize) -> Vec<u8> {
                 Ok(_) => {}
                 Err(refused) => panic!("{refused:?}"),
             },
+            b"INFO" => back.extend_from_slice(told(node).as_bytes()),
             b"PSYNC" => {
                 let first = String::from_utf8_lossy(words[2]).parse().expect("a number");
                 let asked = Position::parse(words[1], first);
@@ -188,6 +191,25 @@ fn serve(node: &mut Node, from: usize) -> Vec<u8> {
         node.served[from] = Some(node.end());
     }
     back
+}
+
+/// What a primary tells of its history: some tell two names only.
+fn told(node: &Node) -> String {
+    let mut info = format!(
+        "master_replid:{}\r\nmaster_repl_offset:{}\r\n",
+        node.history.id,
+        node.end()
+    );
+    if let Some((id, end)) = node.history.before.last() {
+        info.push_str(&format!("master_replid2:{id}\r\n"));
+        info.push_str(&format!("second_repl_offset:{}\r\n", end + 1));
+    }
+    if node.end().is_multiple_of(2) {
+        let former = node.history.before.iter();
+        let former: Vec<String> = former.map(|(id, end)| format!("{id}={end}")).collect();
+        info.push_str(&format!("former_replids:{}\r\n", former.join(",")));
+    }
+    format!("${}\r\n{info}\r\n", info.len())
 }
 
 /// The first whole command in `bytes`, and its length.
@@ -263,6 +285,10 @@ fn obey(
         Output::Connect => link.handle(now_ms, Input::Disconnected),
         Output::Disconnect(_) => {}
         Output::Send(bytes) => node.up.extend(bytes),
+        Output::Told(names) => {
+            node.rewind(&names);
+            link.go_on(now_ms, Some(node.history.position(node.end())));
+        }
         Output::Continued(id) => {
             if let Some(id) = id.filter(|id| *id != node.history.id) {
                 let end = node.end();
@@ -295,6 +321,18 @@ fn obey(
 }
 
 impl Node {
+    /// Goes back to where the primary's history parted from ours.
+    fn rewind(&mut self, names: &Names) {
+        let end = self.end();
+        let common = self.history.common(end, names);
+        if let Some(offset) = common.filter(|at| *at < end && *at >= self.first) {
+            self.log.truncate((offset - self.first) as usize);
+            self.history.rewind(offset);
+            self.rewound += 1;
+            self.drop_followers_later();
+        }
+    }
+
     /// Followers learn of another history by having to ask again.
     fn drop_followers_later(&mut self) {
         self.served = [None; 3];
@@ -302,7 +340,7 @@ impl Node {
     }
 }
 
-fn run(seed: u64) -> (u64, u64) {
+fn run(seed: u64) -> [u64; 3] {
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut nodes: [Node; 3] = std::array::from_fn(|_| Node::new(chance.id()));
     nodes[1].follow(0);
@@ -330,7 +368,8 @@ fn run(seed: u64) -> (u64, u64) {
         "seed {seed}: not in sync at the end: {states:?}"
     );
     let partial = nodes.iter().map(|n| n.partial).sum();
-    (partial, nodes.iter().map(|n| n.full).sum())
+    let full = nodes.iter().map(|n| n.full).sum();
+    [partial, full, nodes.iter().map(|n| n.rewound).sum()]
 }
 
 fn hang_up(node: &mut Node, now_ms: u64) {
@@ -405,15 +444,17 @@ fn check(nodes: &[Node; 3], seed: u64, now_ms: u64) {
 
 #[test]
 fn whatever_breaks_the_bytes_are_the_same() {
-    let (mut partial, mut full) = (0, 0);
+    let (mut partial, mut full, mut rewound) = (0, 0, 0);
     for seed in 1..12 {
-        let (p, f) = run(seed);
+        let [p, f, r] = run(seed);
         partial += p;
         full += f;
+        rewound += r;
     }
     assert!(
         partial > full,
         "most resyncs are partial: {partial}, {full}"
     );
     assert!(full > 20, "full syncs take place: {full}");
+    assert!(rewound > 5, "some go back: {rewound}");
 }

@@ -167,6 +167,15 @@ impl Tree {
         })
     }
 
+    /// Another handle of the same tree, for who goes by the handle to see that
+    /// what it had read is of no use any more. Only one of them is written to.
+    pub fn again(&self) -> Result<Tree, TreeError> {
+        match self.failure() {
+            Some(failure) => Err(TreeError::Poisoned(failure.to_owned())),
+            None => Tree::with_store(self.store.clone()),
+        }
+    }
+
     /// The metadata of the last commit.
     pub fn meta(&self) -> Result<Meta, TreeError> {
         self.snapshot()?.meta()

@@ -36,6 +36,19 @@ def fill_list(client, key, elements):
         raise RuntimeError("%s has %d elements, not %d" % (key, length, elements))
 
 
+def fill_sorted_set(client, key, members):
+    """Replaces a sorted set by `members` ones named as redis-benchmark's, with scattered scores."""
+    client.command("DEL", key)
+    for start in range(0, members, BATCH_COMMANDS):
+        pairs = []
+        for number in range(start, min(start + BATCH_COMMANDS, members)):
+            pairs += [str(number * 7919 % members), "member:%012d" % number]
+        client.command("ZADD", key, *pairs)
+    count = client.command("ZCARD", key)
+    if count != members:
+        raise RuntimeError("%s has %d members, not %d" % (key, count, members))
+
+
 class _Pipeline:
     """Commands whose replies are all the same; some batches are in flight at any time."""
 

@@ -6,13 +6,15 @@ import subprocess
 import time
 from collections import namedtuple
 
-from .load import check_alive, fill_list, wait_until_quiet
+from .load import check_alive, fill_list, fill_sorted_set, wait_until_quiet
 
 LIST = "mylist"  # redis-benchmark's name for it
 LRANGE_ELEMENTS = 100_000
+SORTED_SET = "mysortedset"
+SORTED_SET_MEMBERS = 100_000
 SETTLE_S = 10.0
 
-# arguments: what redis-benchmark gets; needs: what must be there before, one of NEEDS.
+# arguments: what redis-benchmark gets; needs: what must be there before, see `prepare`.
 Test = namedtuple("Test", "name arguments needs")
 # cpu_us is the server's during the run; settled_cpu_us goes on until the server was quiet again.
 Run = namedtuple("Run", "rps cpu_us settled_cpu_us p50_ms p99_ms operations")
@@ -46,6 +48,30 @@ DEFAULT_LIST = [
 ]
 
 
+# redis-benchmark puts a number of 12 digits below this in the place of each __rand_int__.
+_BELOW = ["-r", str(SORTED_SET_MEMBERS)]
+_MEMBER = "member:__rand_int__"  # as fill_sorted_set names them
+_GET, _SET = "return redis.call('get', KEYS[1])", "return redis.call('set', KEYS[1], ARGV[1])"
+
+# Scripts, streams and a large sorted set: a script that does nothing, one that reads, one that
+# writes; new scores of random members, ten members by rank and by score.
+COMMANDS = [
+    Test("eval_return", ["EVAL", "return 1", "0"], None),
+    Test("eval_get", _BELOW + ["EVAL", _GET, "1", "key:__rand_int__"], None),
+    Test("eval_set", _BELOW + ["EVAL", _SET, "1", "key:__rand_int__", "xxx"], None),
+    Test("xadd", ["XADD", "mystream", "*", "myfield", "xxx"], "no stream"),
+    Test("xadd_maxlen", ["XADD", "shortstream", "MAXLEN", "~", "1000", "*", "f", "xxx"], None),
+    Test("zadd_100k", _BELOW + ["ZADD", SORTED_SET, "__rand_int__", _MEMBER], "sorted set"),
+    Test("zscore_100k", _BELOW + ["ZSCORE", SORTED_SET, _MEMBER], "sorted set"),
+    Test("zrange_100k", ["ZRANGE", SORTED_SET, "50000", "50009"], "sorted set"),
+    Test(
+        "zrange_score",
+        _BELOW + ["ZRANGE", SORTED_SET, "__rand_int__", "inf", "BYSCORE", "LIMIT", "0", "10"],
+        "sorted set",
+    ),
+]
+
+
 def random_key_tests(keys, value_bytes):
     """SET and GET of random keys out of `keys`, which are all there."""
     common = ["-r", str(keys), "-d", str(value_bytes), "-t"]
@@ -65,6 +91,11 @@ def prepare(server, test, operations):
             client.command("SET", "key:__rand_int__", "xxx")
         elif test.needs == "no list":
             client.command("DEL", LIST)
+        elif test.needs == "no stream":
+            client.command("DEL", "mystream")
+        elif test.needs == "sorted set":
+            if client.command("ZCARD", SORTED_SET) != SORTED_SET_MEMBERS:
+                fill_sorted_set(client, SORTED_SET, SORTED_SET_MEMBERS)
         elif test.needs == "list to pop":
             fill_list(client, LIST, operations)
         elif client.command("LLEN", LIST) != LRANGE_ELEMENTS:

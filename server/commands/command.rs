@@ -34,7 +34,7 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// Finds the positions of the keys of the only spec, where arguments before
     /// them can be anything, even the spec's own word; None when the arguments
-    /// are not the command's.
+    /// are not the command's: then the spec finds them, if they are to be found.
     pub find_keys: Option<FindKeys>,
     /// Which stripes it needs locked.
     pub locks: Locks,

@@ -2,7 +2,6 @@
 //! COMMAND GETKEYS.
 
 use super::command::{Begin, Command, Find, KeySpec};
-use crate::number::parse_i64;
 
 /// Calls `f` with the position of each key and the spec that found it; false
 /// when a spec does not fit the arguments.
@@ -11,10 +10,11 @@ pub fn each_key(
     args: &[&[u8]],
     mut f: impl FnMut(usize, &'static KeySpec),
 ) -> bool {
-    if let (Some(find), [spec]) = (command.find_keys, command.keys) {
-        return find(args)
-            .map(|keys| keys.for_each(|at| f(at, spec)))
-            .is_some();
+    if let (Some(find), [spec]) = (command.find_keys, command.keys)
+        && let Some(keys) = find(args)
+    {
+        keys.for_each(|at| f(at, spec));
+        return true;
     }
     command.keys.iter().all(|spec| each_of(spec, args, &mut f))
 }
@@ -91,8 +91,8 @@ fn each_of(
             first,
             step,
         } => {
-            let number = args.get(begin + number_at).and_then(|arg| parse_i64(arg));
-            let Some(number) = number.and_then(|n| usize::try_from(n).ok()) else {
+            let number = args.get(begin + number_at);
+            let Some(number) = number.and_then(|arg| leading_number(arg)) else {
                 return false;
             };
             let first = begin + first;
@@ -104,6 +104,14 @@ fn each_of(
         }
         Find::Unknown => true,
     }
+}
+
+/// The number that an argument begins with; what follows is the command's to complain about.
+fn leading_number(arg: &[u8]) -> Option<usize> {
+    let digits = arg.strip_prefix(b"+").unwrap_or(arg);
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit());
+    let digits = &digits[..end.unwrap_or(digits.len())];
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {

@@ -159,9 +159,7 @@ fn refused_exec(
     if command.name != "exec" {
         return error;
     }
-    if session.transaction.is_some() {
-        crate::commands::transaction::abandon(server, session);
-    }
+    crate::commands::transaction::abandon(server, session);
     let text = error.to_string();
     let reason = text.strip_prefix("ERR ").unwrap_or(&text);
     CommandError::text(format!(

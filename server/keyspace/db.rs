@@ -21,6 +21,7 @@ use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
 pub use cold::{LoadedRow, rows_of};
+pub(super) use spill::spill_entry;
 pub use spill::{ReadValue, read_value};
 pub use typed::StringRef;
 
@@ -71,7 +72,12 @@ impl<'k> Db<'k> {
     /// Locks `stripes` and opens logical database `index`, which exists.
     #[inline]
     pub fn open(keyspace: &'k Keyspace, stripes: StripeSet, index: u32, now_ms: i64) -> Db<'k> {
-        let held = keyspace.lock(stripes);
+        Db::holding(keyspace, keyspace.lock(stripes), index, now_ms)
+    }
+
+    /// As [`Db::open`], with stripes that are locked already.
+    #[inline]
+    pub fn holding(keyspace: &'k Keyspace, held: Held<'k>, index: u32, now_ms: i64) -> Db<'k> {
         Db {
             keyspace,
             held,

@@ -207,10 +207,11 @@ impl List {
     /// Puts `value` in the place of the element at an index; whether there is
     /// one.
     pub fn set(&mut self, index: i64, value: &[u8]) -> bool {
+        // As in Valkey, room is made even for an index out of range.
+        self.make_room(value.len(), 1);
         let Some(index) = self.absolute(index) else {
             return false;
         };
-        self.make_room(value.len(), 1);
         match self {
             Self::Packed(listpack) => {
                 if let Some(at) = listpack.seek(index) {

@@ -24,6 +24,7 @@ pub mod own_expiries;
 pub mod pieces;
 mod rank_tree;
 pub mod recorder;
+pub mod regions;
 mod rows;
 pub mod score;
 pub mod set;

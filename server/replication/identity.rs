@@ -8,7 +8,12 @@
 //! id    <replication id> <offset of the stream less that of the log>
 //! begin <log offset at which this history begins here>
 //! was   <former id> <offset at which it ended>        (oldest first)
+//! void  <log offset> <log offset>                     (from, to)
 //! ```
+//!
+//! What is void in the log is no part of the history: a replica whose own went
+//! beyond where its primary's began goes back that far, and on behind what
+//! there is in the log. So no file of the log is ever written over.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -35,6 +40,8 @@ pub struct Identity {
     pub base: i64,
     /// The log offset at which the history begins.
     pub begin: u64,
+    /// Parts of the log that are void, oldest first.
+    pub void: Vec<(u64, u64)>,
     /// The directory of the tree.
     pub tree: String,
 }
@@ -46,6 +53,7 @@ impl Identity {
             history: History::new(id),
             base: 0,
             begin: 0,
+            void: Vec::new(),
             tree: TREE.into(),
         }
     }
@@ -68,6 +76,30 @@ impl Identity {
         }
     }
 
+    /// Goes back to a log offset: what is behind it is void, and the history
+    /// goes on at the log's end. Whoever starts with the tree as of `applied`
+    /// has no more use for older void parts.
+    pub fn rewind(&mut self, to: u64, end: u64, applied: u64) {
+        let offset = self.stream_offset(to);
+        self.history.rewind(offset);
+        self.base = offset.wrapping_sub(end) as i64;
+        self.begin = end;
+        self.void.retain(|(_, behind)| *behind > applied);
+        self.void.push((to, end));
+    }
+
+    /// The parts of the log between two offsets that are not void.
+    pub fn valid(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let (mut at, mut parts) = (from, Vec::new());
+        for &(void, behind) in self.void.iter().filter(|(_, behind)| *behind > from) {
+            parts.push((at, void.min(to)));
+            at = behind;
+        }
+        parts.push((at, to));
+        parts.retain(|(from, to)| from < to);
+        parts
+    }
+
     /// Notes the names in the metadata of a tree.
     pub fn stamp(&self, meta: &mut Meta) {
         meta.replication_id = self.history.id.to_string();
@@ -84,6 +116,9 @@ impl Identity {
         );
         for (id, end) in &self.history.before {
             text.push_str(&format!("was {id} {end}\n"));
+        }
+        for (from, to) in &self.void {
+            text.push_str(&format!("void {from} {to}\n"));
         }
         text
     }
@@ -102,6 +137,10 @@ impl Identity {
                     found = Some(identity);
                 }
                 (["begin", offset], Some(identity)) => identity.begin = offset.parse().ok()?,
+                (["void", from, to], Some(identity)) => {
+                    let part = (from.parse().ok()?, to.parse().ok()?);
+                    identity.void.push(part);
+                }
                 (["was", id, end], Some(identity)) => {
                     let id = ReplicationId::parse(id.as_bytes())?;
                     identity.history.before.push((id, end.parse().ok()?));
@@ -188,6 +227,7 @@ mod tests {
         identity.history.rename(id(b'b'), 7);
         identity.base = -5;
         identity.begin = 12;
+        identity.void = vec![(9, 12)];
         identity.tree = "tree.incoming.1".into();
         identity
     }
@@ -209,6 +249,25 @@ mod tests {
         assert_eq!(identity.log_offset(15), 20);
         let retained = identity.retained(3, 40);
         assert_eq!((retained.first, retained.end), (7, 35));
+    }
+
+    #[test]
+    fn what_is_void_is_left_out_and_the_history_goes_on_behind_it() {
+        let mut identity = Identity::new(id(b'a'));
+        identity.history.rename(id(b'b'), 130);
+        identity.rewind(100, 150, 40);
+        assert_eq!((identity.history.id, identity.begin), (id(b'a'), 150));
+        assert_eq!(identity.stream_offset(150), 100);
+        assert_eq!(identity.valid(40, 200), [(40, 100), (150, 200)]);
+        assert_eq!(identity.valid(100, 200), [(150, 200)]);
+        assert_eq!(identity.valid(150, 200), [(150, 200)]);
+        assert_eq!(identity.valid(160, 160), []);
+        let mut twice = identity.clone();
+        twice.rewind(170, 190, 40);
+        assert_eq!(twice.stream_offset(190), 120);
+        assert_eq!(twice.valid(40, 200), [(40, 100), (150, 170), (190, 200)]);
+        identity.rewind(170, 190, 160);
+        assert_eq!(identity.void, [(170, 190)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! that wait for that (WAIT, WAITAOF).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use redoubt_cluster::replication::history::Position;
@@ -54,6 +54,9 @@ pub struct Replicas {
     count: AtomicUsize,
     good: AtomicUsize,
     waiters: Mutex<Vec<Arc<Waiter>>>,
+    /// When one of them last acknowledged, in milliseconds of
+    /// [`now_ms`](super::Replication::now_ms).
+    pub heard_ms: AtomicU64,
 }
 
 impl Replicas {

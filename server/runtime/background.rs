@@ -44,6 +44,7 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
         }
         // A replica's values may leave its RAM too.
         crate::eviction::make_room(server);
+        crate::resident::collect_if_asked();
         if server.replication.is_replica() {
             expire_own(server, &mut session);
             continue;

@@ -5,9 +5,10 @@
 //! When: soon after the writes stop, so that the log's tail is short at a
 //! restart; under steady writes with a pause that is a multiple of the last
 //! checkpoint's duration, so that the tree never takes more than a small share
-//! of a core; at once when the log's tail passes a limit.
+//! of a core; at once when the log's tail passes a limit. With replicas, it
+//! waits for them before the commit ([`unconfirmed`]).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -17,6 +18,7 @@ use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
 use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
+use super::unconfirmed;
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
@@ -49,6 +51,8 @@ pub struct Control {
     /// Checkpoints asked for, and made on request, by number.
     requests: Mutex<(u64, u64)>,
     made: Condvar,
+    /// How long the last checkpoint waited for replicas, in ms.
+    waited_ms: AtomicU64,
 }
 
 impl Control {
@@ -80,6 +84,11 @@ impl Control {
         requests.1 >= number
     }
 
+    /// Whether somebody waits for a checkpoint, or for the thread's end.
+    fn is_pressed(&self) -> bool {
+        self.state.lock().0 || self.requested().is_some()
+    }
+
     fn requested(&self) -> Option<u64> {
         let requests = self.requests.lock();
         (requests.0 > requests.1).then_some(requests.0)
@@ -106,6 +115,7 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
     let mut last_end = storage.log.end();
     loop {
         let (stop, last) = control.wait(TICK);
+        crate::resident::collect_if_asked();
         let health = &server.health;
         if stop {
             if storage.log.failure().is_some() {
@@ -160,7 +170,10 @@ pub fn run(server: &'static Server, storage: &'static Storage) {
         }
         let began = Instant::now();
         if attempt(server, storage, PATIENCE) {
-            next = Instant::now() + (began.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE);
+            let waited_ms = control.waited_ms.load(Ordering::Relaxed);
+            let took = began.elapsed();
+            let worked = took.saturating_sub(Duration::from_millis(waited_ms));
+            next = Instant::now() + (worked * PAUSE_FACTOR).min(MAX_PAUSE);
         } else if health.has(Trouble::Tree) {
             next = Instant::now() + RETRY;
         }
@@ -273,10 +286,15 @@ fn libraries(server: &Server) -> Vec<u8> {
 fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
     let (began, health) = (Instant::now(), &server.health);
     match write(server, storage, cut) {
-        Ok((rows, bytes)) => {
+        Ok(None) => {
+            server.keyspace.undo_checkpoint(&cut.frozen);
+            false
+        }
+        Ok(Some((rows, bytes))) => {
             server.keyspace.finish_checkpoint(&cut.frozen);
             server.applied.store(cut.offset.0, Ordering::Relaxed);
-            let took_ms = began.elapsed().as_millis() as u64;
+            let waited_ms = storage.checkpoints.waited_ms.load(Ordering::Relaxed);
+            let took_ms = (began.elapsed().as_millis() as u64).saturating_sub(waited_ms);
             health.last_checkpoint_ms.store(took_ms, Ordering::Relaxed);
             health.last_checkpoint_rows.store(rows, Ordering::Relaxed);
             health.last_checkpoint_bytes.store(bytes, Ordering::Relaxed);
@@ -319,9 +337,23 @@ pub fn now(server: &'static Server) -> Result<(), String> {
     }
 }
 
+/// Waits with the commit for replicas, if that is to be done; whether to go on.
+fn await_replicas(server: &Server, storage: &Storage, cut: &Cut) -> bool {
+    let (control, began) = (&storage.checkpoints, Instant::now());
+    let go_on = cut.beginning.is_some()
+        || unconfirmed::wait(server, storage, cut.offset, || control.is_pressed());
+    let waited_ms = began.elapsed().as_millis() as u64;
+    control.waited_ms.store(waited_ms, Ordering::Relaxed);
+    go_on
+}
+
 /// The transaction of a checkpoint; gives the number of its rows, and of their
-/// bytes that had to be written.
-fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<(u64, u64), String> {
+/// bytes that had to be written. None if it was given up.
+fn write(
+    server: &'static Server,
+    storage: &Storage,
+    cut: &Cut,
+) -> Result<Option<(u64, u64)>, String> {
     let mut meta = Meta {
         offset: cut.offset.0,
         term: storage.log.term().0,
@@ -353,12 +385,15 @@ fn write(server: &'static Server, storage: &Storage, cut: &Cut) -> Result<(u64, 
         batch.clear_db(db).map_err(|e| e.to_string())?;
     }
     let bytes = batch.bytes_put();
+    if !await_replicas(server, storage, cut) {
+        return Ok(None);
+    }
     let committed = match cut.beginning {
         Some(_) => batch.commit(&meta).map_err(CheckpointError::Tree),
         None => commit(&storage.log, cut.offset, || batch.commit(&meta)),
     };
     committed.map_err(|e| e.to_string())?;
-    Ok((written, bytes))
+    Ok(Some((written, bytes)))
 }
 
 fn put_rows(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<u64, TreeError> {

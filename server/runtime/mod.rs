@@ -16,4 +16,5 @@ mod rounds;
 pub mod save;
 pub mod start;
 pub mod tending;
+mod unconfirmed;
 pub mod watch;

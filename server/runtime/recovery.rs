@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
-use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy, forget_before};
+use redoubt_persistence::log::{Log, LogError, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use crate::commands::command::Command;
@@ -27,13 +27,16 @@ use crate::replication::identity::{Identity, TREE, settle_tree};
 use crate::replication::new_id;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::stream::{CommandStream, Part};
 use crate::scripting::engine::Engine;
 use crate::scripting::library::{Libraries, Policy};
 use crate::state::{Server, Storage};
 
 /// Bytes of the log that are replayed at a time.
 const REPLAY_CHUNK: usize = 4 << 20;
+
+/// Why a log can't be read any further.
+pub(super) const NO_COMMAND: &str = "the log holds something that is no command";
 
 /// An opened data directory.
 pub struct Opened {
@@ -218,31 +221,12 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     server.keyspace.start_tracking();
     load_libraries(server, meta)?;
     server.applied.store(meta.offset, Ordering::Relaxed);
-    let end = storage.log.end();
-    let mut reader = storage
-        .log
-        .reader(Offset(meta.offset))
-        .map_err(|e| format!("can't read the log from offset {}: {e}", meta.offset))?;
     let mut replayer = Replayer::new(server, meta.selected_db);
     replayer.forgives =
         server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
-    let (mut buffer, mut start) = (Vec::new(), 0);
-    while reader.offset() < end {
-        let read = reader
-            .next(&mut buffer, REPLAY_CHUNK)
-            .map_err(|e| format!("can't replay the log at offset {}: {e}", reader.offset()))?;
-        if read == 0 {
-            break;
-        }
-        replayer.feed(&buffer, &mut start)?;
-        buffer.drain(..start);
-        start = 0;
-    }
-    if !buffer.is_empty() {
-        return Err(format!(
-            "the log ends inside a command ({} bytes left)",
-            buffer.len()
-        ));
+    let parts = server.replication.identity();
+    for part in parts.valid(meta.offset, storage.log.end().0) {
+        read_log(&storage.log, part, |args| replayer.apply(args))?;
     }
     if replayer.forgave {
         diverge(server)?;
@@ -254,6 +238,42 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         storage.log.force_select_next();
     }
     Ok(replayer.commands)
+}
+
+/// Reads a part of the log, which is whole commands. `take` is given what there
+/// is, and how much of it was taken before, to move on.
+pub(super) fn read_log(
+    log: &Log,
+    (from, to): (u64, u64),
+    mut take: impl FnMut(&[&[u8]]) -> Result<(), String>,
+) -> Result<(), String> {
+    let failed = |at: Offset, e: LogError| format!("can't read the log at offset {at}: {e}");
+    let mut reader = log
+        .reader(Offset(from))
+        .map_err(|e| failed(Offset(from), e))?;
+    let (mut stream, mut buffer, mut start) = (CommandStream::default(), Vec::new(), 0);
+    while reader.offset().0 < to {
+        let left = to - reader.offset().0;
+        let most = usize::try_from(left).unwrap_or(REPLAY_CHUNK);
+        let at = reader.offset();
+        let read = reader.next(&mut buffer, most.min(REPLAY_CHUNK));
+        if read.map_err(|e| failed(at, e))? == 0 {
+            break;
+        }
+        stream.each(&buffer, &mut start, |part| match part {
+            Part::Command { args, .. } => take(args),
+            Part::Filler(_) => Ok(()),
+            Part::Garbled => Err(NO_COMMAND.to_owned()),
+        })?;
+        buffer.drain(..start);
+        start = 0;
+    }
+    match buffer.len() {
+        0 => Ok(()),
+        left => Err(format!(
+            "the log ends inside a command ({left} bytes left) at offset {to}"
+        )),
+    }
 }
 
 /// What is here is no state of the primary's history: a full sync is to follow.
@@ -288,8 +308,6 @@ pub(super) struct Replayer {
     server: &'static Server,
     session: Session,
     reply: ReplyBuffer,
-    parser: RequestParser,
-    unfinished: Vec<std::ops::Range<usize>>,
     commands: u64,
     /// A writable replica's own writes are not in the log, so that what came
     /// from its primary meanwhile may fail without them.
@@ -310,38 +328,9 @@ impl Replayer {
             server,
             session,
             reply: ReplyBuffer::new(Protocol::Resp2),
-            parser: RequestParser::new(),
-            unfinished: Vec::new(),
             commands: 0,
             forgives: false,
             forgave: false,
-        }
-    }
-
-    fn feed(&mut self, buffer: &[u8], start: &mut usize) -> Result<(), String> {
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        let mut ranges = std::mem::take(&mut self.unfinished);
-        loop {
-            let input = &buffer[*start..];
-            match self.parser.next(input, &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let args: Vec<&[u8]> = ranges.iter().map(|r| &input[r.clone()]).collect();
-                    self.apply(&args)?;
-                    ranges.clear();
-                    *start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => *start += consumed,
-                Ok(Parsed::Incomplete { .. }) => {
-                    self.unfinished = ranges;
-                    return Ok(());
-                }
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err("the log holds something that is no command".into());
-                }
-            }
         }
     }
 

@@ -31,6 +31,7 @@ pub fn count(server: &Server) {
 pub fn end(server: &Server) {
     RAN.with(|ran| ran.set((0, ran.get().0)));
     write_log(server);
+    crate::resident::collect_if_asked();
 }
 
 fn write_log(server: &Server) {

@@ -25,7 +25,9 @@ pub fn push_error_text(lua: Lua, code: &[u8], text: &[u8]) {
 
 /// Pushes the table of an error reply, given without its `-`. Raises.
 pub fn push_error_reply(lua: Lua, text: &[u8], counted: bool) {
-    let text = text.trim_ascii_end();
+    let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let end = text.iter().rposition(|byte| !line_end(byte));
+    let text = &text[..end.map_or(0, |last| last + 1)];
     match text.contains(&b' ') {
         true => {
             lua.new_table(0, 2);

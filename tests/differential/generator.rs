@@ -72,7 +72,9 @@ impl Generator {
                 }
             }
             7 => {
-                let inner = self.any(random).args;
+                let mut inner = self.any(random).args;
+                // Where a count is no number, the peer tells no flags of the keys.
+                inner.retain(|arg| arg != b"1.5");
                 let subcommand = *random.choose(&["GETKEYS", "GETKEYSANDFLAGS"]);
                 let mut args = vec![b"COMMAND".to_vec(), subcommand.into()];
                 args.extend(inner);
@@ -147,12 +149,44 @@ fn from_template(random: &mut Random, templates: &[Template]) -> Command {
     if random.percent(4) {
         mutate(random, &mut args, syntax.delicate);
     }
+    spare(&mut args);
     if args[0].eq_ignore_ascii_case(b"CLIENT") {
         // The peer looks at names up to a zero byte only, and lets line ends behind it in.
         args.iter_mut()
             .for_each(|arg| arg.retain(|&byte| byte != 0));
     }
     Command { args, rule: *rule }
+}
+
+/// Takes out what the peer does not do as it means to, or not in a defined way.
+fn spare(args: &mut Vec<Vec<u8>>) {
+    match &args[0].to_ascii_uppercase()[..] {
+        // Its sums with the largest integers overflow.
+        b"LSET" | b"BITFIELD" => args.retain(|arg| arg.len() < 19),
+        // It looks for the options from the key on, and takes a key for one of them.
+        b"HGETEX" | b"HSETEX" => {
+            if let Some(key) = args.get_mut(1)
+                && !key.contains(&b':')
+            {
+                *key = b"h:0".to_vec();
+            }
+        }
+        // A cursor that no scan gave means nothing.
+        b"SCAN" | b"HSCAN" | b"SSCAN" | b"ZSCAN" => {
+            let number = |arg: &Vec<u8>| String::from_utf8_lossy(arg).trim().parse::<u64>().is_ok();
+            let at = if args[0].len() == 4 { 1 } else { 2 };
+            if let Some(cursor) = args.get_mut(at).filter(|cursor| number(cursor)) {
+                *cursor = b"0".to_vec();
+            }
+        }
+        // Members are in order by name only if all have one score.
+        b"ZADD" if args.get(1).is_some_and(|key| key.starts_with(b"y:")) => {
+            for score in args.iter_mut().skip(2).step_by(2) {
+                *score = b"0".to_vec();
+            }
+        }
+        _ => {}
+    }
 }
 
 fn in_script(random: &mut Random, inner: Command) -> Command {

@@ -121,9 +121,9 @@ impl Arena {
         (read(&self.ours), read(&self.theirs))
     }
 
-    fn compare_keyspaces(&mut self, encodings: bool) -> Result<(), Mismatch> {
+    fn compare_keyspaces(&mut self) -> Result<(), Mismatch> {
         let (ours, theirs) = self.keyspaces();
-        keyspace::compare(&ours, &theirs, encodings, self.duel.drift_ms)
+        keyspace::compare(&ours, &theirs, self.duel.drift_ms)
     }
 
     /// An epoch of about so many commands; gives how many there were.
@@ -151,10 +151,10 @@ impl Arena {
             }
             if done - compared > 5000 {
                 compared = done;
-                self.compare_keyspaces(true)?;
+                self.compare_keyspaces()?;
             }
         }
-        self.compare_keyspaces(true)?;
+        self.compare_keyspaces()?;
         self.compare_replica()?;
         self.restart(random.percent(50))?;
         Ok(done)
@@ -171,7 +171,7 @@ impl Arena {
             self.ours.terminate();
         }
         self.ours.restart();
-        self.compare_keyspaces(false)
+        self.compare_keyspaces()
     }
 
     fn compare_replica(&mut self) -> Result<(), Mismatch> {
@@ -185,7 +185,7 @@ impl Arena {
         });
         let ours = keyspace::read(&mut replica.client());
         let theirs = keyspace::read(&mut self.theirs.client());
-        keyspace::compare(&ours, &theirs, false, self.duel.drift_ms)
+        keyspace::compare(&ours, &theirs, self.duel.drift_ms)
     }
 }
 

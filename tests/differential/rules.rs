@@ -19,15 +19,13 @@ pub enum Rule {
     ScanPairs,
     /// A cursor and pairs with a number each, in any order.
     ScanScores,
-    /// The name of an encoding. Which of its three a string has is not followed in all cases.
-    Encoding,
     /// Integers may differ by what the clocks drifted.
     Drift,
     /// The same type, and nothing more.
     Shape,
     /// Drawn by chance: the same number of elements, each of them genuine (see `duel`).
     Member,
-    /// Idle and seen times may differ.
+    /// Idle and seen times may differ, and the figures of a representation.
     Stream,
 }
 
@@ -51,10 +49,6 @@ pub fn same(rule: Rule, ours: &Reply, theirs: &Reply, drift_ms: i64) -> bool {
         Rule::Scan => same_scan(ours, theirs, 1),
         Rule::ScanPairs => same_scan(ours, theirs, 2),
         Rule::ScanScores => same_scan(&numbers(ours), &numbers(theirs), 2),
-        Rule::Encoding => {
-            let strings = ["int", "raw", "embstr"].map(Reply::bulk);
-            strings.contains(ours) && strings.contains(theirs)
-        }
         Rule::Drift => drifted(ours, theirs, drift_ms),
         Rule::Shape => same_type(ours, theirs),
         Rule::Member => match (elements(ours), elements(theirs)) {
@@ -167,7 +161,14 @@ fn drifted(ours: &Reply, theirs: &Reply, drift_ms: i64) -> bool {
 
 /// The reply of XPENDING or XINFO without what depends on when something was seen.
 pub fn masked(reply: &Reply) -> Reply {
-    const TIMES: [&str; 4] = ["idle", "inactive", "seen-time", "active-time"];
+    const TIMES: [&str; 6] = [
+        "idle",
+        "inactive",
+        "seen-time",
+        "active-time",
+        "radix-tree-keys",
+        "radix-tree-nodes",
+    ];
     let is_time =
         |name: &Reply| matches!(name, Reply::Bulk(text) if TIMES.iter().any(|time| is(text, time)));
     let mask = |value: &Reply| match value {

@@ -56,7 +56,7 @@ fn shows(arena: &mut match_up::Arena, commands: &[Command], wanted: &Mismatch) -
     };
     let (ours, theirs) = arena.keyspaces();
     let drift_ms = arena.duel.drift_ms;
-    keyspace::compare(&ours, &theirs, true, drift_ms).is_err()
+    keyspace::compare(&ours, &theirs, drift_ms).is_err()
 }
 
 /// The commands as redis-cli takes them.

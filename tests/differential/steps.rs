@@ -119,7 +119,7 @@ fn exchange_dumps(duel: &mut Duel, random: &mut Random) -> Result<(), Mismatch> 
         exchanged
     });
     if let [Some(ours), Some(theirs)] = &entries
-        && keyspace::same_entry(ours, theirs, false, 0)
+        && keyspace::same_entry(ours, theirs, duel.drift_ms)
     {
         return Ok(());
     }

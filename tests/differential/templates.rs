@@ -3,8 +3,7 @@
 
 use super::rules::Rule;
 use super::rules::Rule::{
-    Drift, Encoding, Exact, Member, Nested, Pairs, Scan, ScanPairs, ScanScores, Shape, Stream,
-    Unordered,
+    Drift, Exact, Member, Nested, Pairs, Scan, ScanPairs, ScanScores, Shape, Stream, Unordered,
 };
 
 /// A family: how often it is drawn against the others, and its templates.
@@ -89,7 +88,7 @@ const KEYS: &[(Rule, &str)] = &[
     (Exact, "PEXPIREAT <k> <pat> [NX|XX|GT|LT]"),
     (Exact, "PERSIST <k>"),
     (Drift, "(TTL|PTTL|EXPIRETIME|PEXPIRETIME) <k>"),
-    (Encoding, "OBJECT ENCODING <k>"),
+    (Shape, "OBJECT ENCODING <k>"),
     (Exact, "OBJECT FREQ <k>"),
     (Drift, "OBJECT IDLETIME <k>"),
     (Shape, "OBJECT REFCOUNT <k>"),
@@ -100,8 +99,14 @@ const KEYS: &[(Rule, &str)] = &[
     (Exact, "DBSIZE"),
     (
         Exact,
-        "SORT <sortable> [BY <sortby>] [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] [ALPHA] [STORE <l>]",
+        "SORT <sortable> [BY <sortby>] [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] [STORE <l>]",
     ),
+    (
+        Exact,
+        "SORT <sortable> [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] ALPHA [STORE <l>]",
+    ),
+    // Elements of equal weight have no order here.
+    (Unordered, "SORT <sortable> BY <sortby> ALPHA [DESC]"),
     (
         Exact,
         "SORT_RO <sortable> [ALPHA] [LIMIT <n> <n>] [GET <sortby>]",
@@ -179,16 +184,16 @@ const LISTS: &[(Rule, &str)] = &[
 
 /// Commands that wait for something, which they don't within a transaction.
 pub const BLOCKING: &[(Rule, &str)] = &[
-    (Exact, "(BLPOP|BRPOP) {<l>} <n>"),
-    (Exact, "BLMOVE <l> <l> (LEFT|RIGHT) (LEFT|RIGHT) <n>"),
-    (Exact, "BRPOPLPUSH <l> <l> <n>"),
-    (Exact, "BLMPOP <n> #{<l>} (LEFT|RIGHT) [COUNT <n>]"),
-    (Exact, "(BZPOPMIN|BZPOPMAX) {<z>} <float>"),
-    (Exact, "BZMPOP <n> #{<z>} (MIN|MAX) [COUNT <n>]"),
-    (Exact, "XREAD [COUNT <n>] BLOCK <n> STREAMS <x> <id>"),
+    (Exact, "(BLPOP|BRPOP) {<l>} <timeout>"),
+    (Exact, "BLMOVE <l> <l> (LEFT|RIGHT) (LEFT|RIGHT) <timeout>"),
+    (Exact, "BRPOPLPUSH <l> <l> <timeout>"),
+    (Exact, "BLMPOP <timeout> #{<l>} (LEFT|RIGHT) [COUNT <n>]"),
+    (Exact, "(BZPOPMIN|BZPOPMAX) {<z>} <timeout>"),
+    (Exact, "BZMPOP <timeout> #{<z>} (MIN|MAX) [COUNT <n>]"),
+    (Exact, "XREAD [COUNT <n>] BLOCK <block> STREAMS <x> <id>"),
     (
         Exact,
-        "XREADGROUP GROUP <group> <consumer> [COUNT <n>] BLOCK <n> STREAMS <x> (>|<id>)",
+        "XREADGROUP GROUP <group> <consumer> [COUNT <n>] BLOCK <block> STREAMS <x> (>|<id>)",
     ),
 ];
 
@@ -260,15 +265,15 @@ const SORTED_SETS: &[(Rule, &str)] = &[
     (Exact, "ZMPOP #{<z>} (MIN|MAX) [COUNT <n>]"),
     (
         Exact,
-        "(ZUNION|ZINTER) #{<z>} [WEIGHTS {<float>}] [AGGREGATE (SUM|MIN|MAX|AVG)] [WITHSCORES]",
+        "(ZUNION|ZINTER) #{<z>} [WEIGHTS {<weight>}] [AGGREGATE (SUM|MIN|MAX|AVG)] [WITHSCORES]",
     ),
     (
         Exact,
-        "(ZUNION|ZINTER) 2 (<z>|<t>) <z> WEIGHTS <float> <float> WITHSCORES",
+        "(ZUNION|ZINTER) 2 (<z>|<t>) <z> WEIGHTS <weight> <weight> WITHSCORES",
     ),
     (
         Exact,
-        "(ZUNIONSTORE|ZINTERSTORE) <z> #{(<z>|<t>)} [WEIGHTS {<float>}] [AGGREGATE (SUM|MIN|MAX)]",
+        "(ZUNIONSTORE|ZINTERSTORE) <z> #{(<z>|<t>)} [WEIGHTS {<weight>}] [AGGREGATE (SUM|MIN|MAX)]",
     ),
     (Exact, "ZDIFF #{<z>} [WITHSCORES]"),
     (Exact, "ZDIFFSTORE <z> #{<z>}"),

@@ -103,6 +103,11 @@ pub fn draw(kind: &str, random: &mut Random) -> Vec<u8> {
             0 => odd(random),
             bit => text((bit % 2).to_string()),
         },
+        // Short, as they are waited for where a transaction's commands are sent without it.
+        "timeout" => text(*random.choose(&["0.01", "0.02", "0.05", "-1", "nan", "x", "1e400"])),
+        "block" => text(*random.choose(&["1", "10", "20", "-1", "1.5", "x"])),
+        // The peer's product and sum are rounded once: only what is exact is the same.
+        "weight" => text(*random.choose(&["1", "2", "-1", "0.5", "0", "inf", "-inf", "nan", "x"])),
         "int" => integer(random),
         "float" => float(random),
         "odd" => odd(random),

@@ -324,7 +324,10 @@ fn sorted(
     Ok(weighted.into_iter().map(|(_, element)| element).collect())
 }
 
+/// The number that a text is, up to a zero byte, as in Valkey.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
+    let end = text.iter().position(|&byte| byte == 0);
+    let text = &text[..end.unwrap_or(text.len())];
     // Adding zero makes one of the two zeros.
     parse_f64(text)
         .map(|number| number + 0.0)

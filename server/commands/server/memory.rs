@@ -107,14 +107,15 @@ const HELP: Command = Command {
 };
 
 fn usage(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    match &args[3..] {
-        [] => {}
-        [word, count] if args::is(word, "samples") => {
-            if args::integer(count)? < 0 {
-                return Err(CommandError::Syntax);
-            }
-        }
-        _ => return Err(CommandError::Syntax),
+    let mut options = &args[3..];
+    while let [word, count, rest @ ..] = options
+        && args::is(word, "samples")
+        && args::integer(count)? >= 0
+    {
+        options = rest;
+    }
+    if !options.is_empty() {
+        return Err(CommandError::Syntax);
     }
     match ctx.db.peek(args[2])? {
         None => ctx.reply.null(),

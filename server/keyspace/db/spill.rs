@@ -12,8 +12,8 @@ use redoubt_persistence::rdb::RdbError;
 
 use super::{Db, DbError};
 use crate::keyspace::entry::{Entry, Value, ValueType};
-use crate::keyspace::stripe::SLOTS_PER_STRIPE;
-use crate::keyspace::{KeyRef, codec, free_entry, pieces, share_of};
+use crate::keyspace::stripe::{SLOTS_PER_STRIPE, StripeDb};
+use crate::keyspace::{KeyRef, Keyspace, codec, free_entry, pieces, share_of};
 
 /// Less than this is not worth a read from the tree later.
 const WORTHWHILE_BYTES: usize = 32;
@@ -24,27 +24,7 @@ impl Db<'_> {
         let key = self.key_ref(key);
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
-        if share.dirty.is_collected(slot, key.hash) {
-            return None;
-        }
-        let mut place = share.tables[slot].find_place(key.hash, key.bytes)?;
-        let entry = place.get();
-        let dirty = entry.is_dirty(0) || entry.is_dirty(1);
-        if entry.is_cold() || !entry.is_in_tree() || dirty || entry.has_expiring_fields() {
-            return None;
-        }
-        let cold = Entry::new_cold(entry.key(), entry.value_type(), entry.expire_at_ms());
-        cold.set_in_tree();
-        cold.set_access(entry.access());
-        let freed = entry.memory_bytes().saturating_sub(cold.memory_bytes());
-        if freed < WORTHWHILE_BYTES {
-            return None;
-        }
-        let old = place.replace(cold);
-        share.cold_values += 1;
-        free_entry(old);
-        self.keyspace.note_spilled();
-        Some(freed)
+        spill_entry(self.keyspace, share, slot, key.hash, key.bytes)
     }
 
     /// Whether a key is there without its value.
@@ -111,6 +91,38 @@ impl Db<'_> {
     pub fn physical(&self) -> u32 {
         self.physical
     }
+}
+
+/// Drops the value of a key of this slot from RAM if the tree has it; gives the
+/// bytes freed.
+pub fn spill_entry(
+    keyspace: &Keyspace,
+    share: &mut StripeDb,
+    slot: usize,
+    hash: u64,
+    key: &[u8],
+) -> Option<usize> {
+    if share.dirty.is_collected(slot, hash) {
+        return None;
+    }
+    let mut place = share.tables[slot].find_place(hash, key)?;
+    let entry = place.get();
+    let dirty = entry.is_dirty(0) || entry.is_dirty(1);
+    if entry.is_cold() || !entry.is_in_tree() || dirty || entry.has_expiring_fields() {
+        return None;
+    }
+    let cold = Entry::new_cold(entry.key(), entry.value_type(), entry.expire_at_ms());
+    cold.set_in_tree();
+    cold.set_access(entry.access());
+    let freed = entry.memory_bytes().saturating_sub(cold.memory_bytes());
+    if freed < WORTHWHILE_BYTES {
+        return None;
+    }
+    let old = place.replace(cold);
+    share.cold_values += 1;
+    free_entry(old);
+    keyspace.note_spilled();
+    Some(freed)
 }
 
 /// A value that was read from the tree, and how it lies there.

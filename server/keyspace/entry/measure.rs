@@ -47,6 +47,14 @@ impl Entry {
         }
     }
 
+    /// Where most of a string lies, or the head of another value.
+    pub fn address(&self) -> usize {
+        match self.value() {
+            ValueRef::Bytes(bytes) => bytes.as_ptr().addr(),
+            _ => self.key().as_ptr().addr(),
+        }
+    }
+
     /// Whether dropping the value takes long enough to be worth a thread.
     pub fn is_costly_to_free(&self) -> bool {
         match self.value() {

@@ -1,21 +1,18 @@
 //! What of the log concerns some slots.
 
-use std::ops::Range;
-
 use redoubt_cluster::slot_set::SlotSet;
 use redoubt_cluster::slots::Slot;
 
 use crate::commands::effects::encode;
 use crate::commands::keys::each_key;
 use crate::commands::table::table;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::stream::{CommandStream, Part};
+use crate::runtime::recovery::NO_COMMAND;
 
 /// Picks the commands on some slots' keys out of a stream of commands.
 pub struct Filter {
     slots: SlotSet,
-    parser: RequestParser,
-    ranges: Vec<Range<usize>>,
-    input: Vec<u8>,
+    stream: CommandStream,
     /// The database that is selected in the stream.
     db: Vec<u8>,
     /// The one that is selected in what was picked.
@@ -37,9 +34,7 @@ impl Filter {
     pub fn new(slots: SlotSet, db: u32) -> Filter {
         Filter {
             slots,
-            parser: RequestParser::new(),
-            ranges: Vec::new(),
-            input: Vec::new(),
+            stream: CommandStream::default(),
             db: db.to_string().into_bytes(),
             picked_db: None,
             transaction: None,
@@ -49,34 +44,14 @@ impl Filter {
     /// Takes in more of the stream and appends what is picked to `out`. An
     /// error tells why these slots can't be followed any further.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        let mut input = std::mem::take(&mut self.input);
-        input.extend_from_slice(bytes);
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        let mut ranges = std::mem::take(&mut self.ranges);
-        let mut start = 0;
-        loop {
-            let rest = &input[start..];
-            match self.parser.next(rest, &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let args: Vec<&[u8]> = ranges.iter().map(|r| &rest[r.clone()]).collect();
-                    self.take(&args, &rest[..consumed], out)?;
-                    ranges.clear();
-                    start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => start += consumed,
-                Ok(Parsed::Incomplete { .. }) => break,
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err("the log holds something that is no command".into());
-                }
-            }
-        }
-        input.drain(..start);
-        self.input = input;
-        self.ranges = ranges;
-        Ok(())
+        let mut stream = std::mem::take(&mut self.stream);
+        let fed = stream.feed(bytes, |part| match part {
+            Part::Command { args, raw } => self.take(args, raw, out),
+            Part::Filler(_) => Ok(()),
+            Part::Garbled => Err(NO_COMMAND.into()),
+        });
+        self.stream = stream;
+        fed
     }
 
     fn take(&mut self, args: &[&[u8]], raw: &[u8], out: &mut Vec<u8>) -> Result<(), String> {

@@ -7,7 +7,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use crate::connection::gate;
 use crate::connection::session::Session;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::stream::{CommandStream, Part};
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
@@ -61,9 +60,7 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
             socket,
             session: own,
             reply: ReplyBuffer::new(Protocol::Resp2),
-            parser: RequestParser::new(),
-            ranges: Vec::new(),
-            input: rest,
+            stream: CommandStream::beginning_with(rest),
             said: Instant::now(),
             heard: Instant::now(),
             asked: None,
@@ -84,9 +81,7 @@ struct Import {
     socket: Socket,
     session: Session,
     reply: ReplyBuffer,
-    parser: RequestParser,
-    ranges: Vec<Range<usize>>,
-    input: Vec<u8>,
+    stream: CommandStream,
     said: Instant,
     heard: Instant,
     /// When the slots were asked for.
@@ -129,10 +124,8 @@ impl Import {
         (&self.socket).write_all(b"+OK\r\n").map_err(|_| lost())?;
         self.job.enter(State::ReceivingSnapshot, "");
         let mut chunk = vec![0; CHUNK_BYTES];
-        loop {
-            if self.take_input()? {
-                return Ok(());
-            }
+        let mut claimed = self.run_whole(b"")?;
+        while !claimed {
             self.check()?;
             match (&self.socket).read(&mut chunk) {
                 Ok(0) => return Err(lost()),
@@ -140,12 +133,13 @@ impl Import {
                     self.heard = Instant::now();
                     self.job.heard();
                     add(&self.session.client.bytes_in, count as u64);
-                    self.input.extend_from_slice(&chunk[..count]);
+                    claimed = self.run_whole(&chunk[..count])?;
                 }
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => return Err(lost()),
             }
         }
+        Ok(())
     }
 
     fn config_seconds(&self, directive: crate::config::DirectiveId) -> Duration {
@@ -196,36 +190,28 @@ impl Import {
         (&self.socket).write_all(&bytes).map_err(|_| lost())
     }
 
-    /// Runs what is complete. True once the slots are this node's.
-    fn take_input(&mut self) -> Result<bool, Stop> {
-        let mut input = std::mem::take(&mut self.input);
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        let mut ranges = std::mem::take(&mut self.ranges);
-        let (mut start, mut claimed) = (0, false);
-        while !claimed {
-            let rest = &input[start..];
-            match self.parser.next(rest, &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let args: Vec<&[u8]> = ranges.iter().map(|r| &rest[r.clone()]).collect();
-                    claimed = self.take(&args, &rest[..consumed])?;
-                    ranges.clear();
-                    start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => start += consumed,
-                Ok(Parsed::Incomplete { .. }) => break,
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err(failed("Failed to process command during slot migration"));
-                }
-            }
-        }
-        input.drain(..start);
-        self.input = input;
-        self.ranges = ranges;
+    /// Takes in more and runs what is complete. True once the slots are this
+    /// node's.
+    fn run_whole(&mut self, bytes: &[u8]) -> Result<bool, Stop> {
+        let mut stream = std::mem::take(&mut self.stream);
+        let garbled = || failed("Failed to process command during slot migration");
+        // With the claim comes the end.
+        let fed = stream.feed(bytes, |part| match part {
+            Part::Command { args, raw } => match self.take(args, raw) {
+                Ok(false) => Ok(()),
+                Ok(true) => Err(None),
+                Err(stop) => Err(Some(stop)),
+            },
+            Part::Filler(_) => Ok(()),
+            Part::Garbled => Err(Some(garbled())),
+        });
+        self.stream = stream;
         self.session.tally.flush(&self.server.stats);
-        Ok(claimed)
+        match fed {
+            Ok(()) => Ok(false),
+            Err(None) => Ok(true),
+            Err(Some(stop)) => Err(stop),
+        }
     }
 
     fn take(&mut self, args: &[&[u8]], raw: &[u8]) -> Result<bool, Stop> {

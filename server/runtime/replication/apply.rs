@@ -3,7 +3,6 @@
 //! exactly what the keyspace shows (I4). A transaction is run and logged as
 //! one, once its EXEC is there.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +15,7 @@ use crate::connection::session::{Queued, Session, Transaction};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::stream::{CommandStream, Part};
 use crate::state::{Server, unix_ms};
 
 /// Runs the commands of a primary's stream.
@@ -25,9 +24,7 @@ pub struct Applier {
     generation: u64,
     session: Session,
     reply: ReplyBuffer,
-    parser: RequestParser,
-    ranges: Vec<Range<usize>>,
-    input: Vec<u8>,
+    stream: CommandStream,
     /// Bytes of a transaction that is not complete.
     transaction: Vec<u8>,
     /// The primary has asked how far we are.
@@ -48,9 +45,7 @@ impl Applier {
             generation,
             session,
             reply: ReplyBuffer::new(Protocol::Resp2),
-            parser: RequestParser::new(),
-            ranges: Vec::new(),
-            input: Vec::new(),
+            stream: CommandStream::default(),
             transaction: Vec::new(),
             asked_for_ack: false,
         }
@@ -59,38 +54,18 @@ impl Applier {
     /// Runs what is complete. After an error the stream can't be followed any
     /// further: what failed is neither applied nor logged.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let mut input = std::mem::take(&mut self.input);
-        input.extend_from_slice(bytes);
-        let limits = RequestLimits {
-            max_bulk_bytes: i64::MAX,
-            authenticated: true,
-        };
-        let mut ranges = std::mem::take(&mut self.ranges);
-        let mut start = 0;
-        loop {
-            let rest = &input[start..];
-            match self.parser.next(rest, &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let args: Vec<&[u8]> = ranges.iter().map(|r| &rest[r.clone()]).collect();
-                    self.take(&args, &rest[..consumed])?;
-                    ranges.clear();
-                    start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => {
-                    self.log_aside(&rest[..consumed]);
-                    start += consumed;
-                }
-                Ok(Parsed::Incomplete { .. }) => break,
-                Ok(Parsed::Inline { .. }) | Err(_) => {
-                    return Err("the stream holds something that is no command".into());
-                }
+        let mut stream = std::mem::take(&mut self.stream);
+        let fed = stream.feed(bytes, |part| match part {
+            Part::Command { args, raw } => self.take(args, raw),
+            Part::Filler(bytes) => {
+                self.log_aside(bytes);
+                Ok(())
             }
-        }
-        input.drain(..start);
-        self.input = input;
-        self.ranges = ranges;
+            Part::Garbled => Err("the stream holds something that is no command".into()),
+        });
+        self.stream = stream;
         self.session.tally.flush(&self.server.stats);
-        Ok(())
+        fed
     }
 
     fn log_aside(&self, part: &[u8]) {

@@ -419,6 +419,8 @@ fn heed(server: &'static Server, replica: &Replica, words: &[&[u8]]) {
     let replication = &server.replication;
     let now_ms = replication.now_ms();
     let _ = replica.peer.lock().configure(now_ms, &words[1..]);
+    let heard_ms = &replication.replicas.heard_ms;
+    heard_ms.store(now_ms, Ordering::Relaxed);
     replica
         .client
         .active_ms

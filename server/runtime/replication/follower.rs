@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redoubt_cluster::replication::history::Position;
+use redoubt_cluster::replication::history::{Names, Position};
 use redoubt_cluster::replication::link::{Failure, Identity, Input, Link, Output, Phase};
 
 use super::apply::Applier;
 use super::transfer::Source;
-use super::{install, progress};
+use super::{install, progress, rewind};
 use crate::config::id;
 use crate::connection::client::Client;
 use crate::replication::{Target, new_id};
@@ -174,6 +174,7 @@ impl Follower {
             match output {
                 Output::Connect => self.connect(),
                 Output::Send(bytes) => self.send(&bytes),
+                Output::Told(names) => self.told(&names),
                 Output::Continued(new) => self.continued(new),
                 Output::SnapshotBegins(position) => self.full_sync(position),
                 // Only `full_sync` takes these, and it takes all.
@@ -243,6 +244,27 @@ impl Follower {
         if sent.is_err() {
             self.link.handle(self.now_ms(), Input::Disconnected);
         }
+    }
+
+    /// The primary has told the names of its history: where ours goes on
+    /// beyond what both have, it goes back.
+    fn told(&mut self, names: &Names) {
+        let replication = &self.server.replication;
+        let end = replication.stream_offset(self.storage.log.end().0);
+        let identity = replication.identity();
+        let common = identity.history.common(end, names);
+        if let Some(offset) = common.filter(|common| *common < end) {
+            match rewind::rewind(self.server, self.storage, offset, self.generation) {
+                Ok(()) => tracing::info!(
+                    "{} bytes of the stream that the primary does not have are void: the data is as of offset {offset}",
+                    end - offset
+                ),
+                Err(error) => tracing::info!("Can't go back to offset {offset}: {error}"),
+            }
+        }
+        let end = replication.stream_offset(self.storage.log.end().0);
+        let position = replication.identity().history.position(end);
+        self.link.go_on(self.now_ms(), Some(position));
     }
 
     /// The primary goes on from our offset.

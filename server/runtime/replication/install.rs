@@ -221,7 +221,7 @@ pub fn swap(
 ) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let replication = &server.replication;
-    let turn = storage.tree_turn.lock();
+    let turn = storage.take_turn();
     storage
         .log
         .sync_to(storage.log.end())
@@ -248,6 +248,7 @@ pub fn swap(
         identity.history = History::new(position.id);
         identity.base = position.offset.wrapping_sub(end.0) as i64;
         identity.begin = end.0;
+        identity.void.clear();
         identity.tree = name;
     });
     changed.map_err(|e| text(&e))?;
@@ -271,7 +272,7 @@ pub fn swap(
 }
 
 /// Locks all stripes, unless the role has changed.
-fn lock_all(server: &'static Server, generation: u64) -> Option<Held<'static>> {
+pub(super) fn lock_all(server: &'static Server, generation: u64) -> Option<Held<'static>> {
     let is_current = || server.replication.generation() == generation;
     while is_current() {
         if let Some(held) = server.keyspace.try_lock_all(PATIENCE) {
@@ -282,7 +283,7 @@ fn lock_all(server: &'static Server, generation: u64) -> Option<Held<'static>> {
 }
 
 /// Brings what is in the new tree into RAM, in the background.
-fn warm_again(server: &'static Server) {
+pub(super) fn warm_again(server: &'static Server) {
     static NEVER: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     let spawned = std::thread::Builder::new()
         .name("warming".into())

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! our primary ─► follower ─► apply ─► keyspace, log     (the stream)
-//!                        └─► install ─► another tree    (a full sync)
+//!                        ├─► install ─► another tree    (a full sync)
+//!                        └─► rewind: back to the tree and on to the fork
 //! snapshot of the tree, then the log's files ─► feeder ─► a replica
 //! ```
 
@@ -14,6 +15,7 @@ mod follower;
 mod gathering;
 mod image;
 mod install;
+mod rewind;
 mod scratch;
 mod transfer;
 
