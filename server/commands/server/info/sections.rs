@@ -67,7 +67,8 @@ pub fn clients(server: &Server, text: &mut Text) {
         .map(|client| client.query_bytes.load(Relaxed))
         .max();
     let output = all.iter().map(|client| client.outbox_bytes()).max();
-    text.field("connected_clients", all.len());
+    let replicas = server.replication.replicas.len();
+    text.field("connected_clients", all.len().saturating_sub(replicas));
     text.field("cluster_connections", 0);
     text.field("maxclients", server.settings.maxclients.load(Relaxed));
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));

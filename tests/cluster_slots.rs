@@ -1,0 +1,191 @@
+//! What nodes of a cluster know of single slots: figures of CLUSTER SLOT-STATS,
+//! and states of CLUSTER SETSLOT, which replicas have before their primary.
+
+mod support;
+
+use support::{Client, Reply, Server, eventually};
+
+const HALF: &str = "8191";
+/// The slot of `foo`.
+const FOO: &str = "12182";
+
+fn start() -> Server {
+    Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"])
+}
+
+fn ask(server: &Server, words: &[&str]) -> Reply {
+    server.client().command(words)
+}
+
+fn ask_ok(server: &Server, words: &[&str]) {
+    assert_eq!(ask(server, words), Reply::ok(), "{words:?}");
+}
+
+fn text(server: &Server, words: &[&str]) -> String {
+    let reply = ask(server, words);
+    reply
+        .text()
+        .unwrap_or_else(|| panic!("{words:?}: {reply:?}"))
+}
+
+fn meet(from: &Server, to: &Server) {
+    let port = to.port().to_string();
+    ask_ok(from, &["CLUSTER", "MEET", "127.0.0.1", &port]);
+}
+
+/// What a node says of its slots on the move.
+fn open_slots(server: &Server) -> Vec<String> {
+    let nodes = text(server, &["CLUSTER", "NODES"]);
+    let mine = nodes.lines().find(|line| line.contains("myself"));
+    let words = mine.expect("it lists itself").split(' ');
+    let open = words.filter(|word| word.starts_with('['));
+    open.map(str::to_owned).collect()
+}
+
+/// Key count, time, bytes in and bytes out of the slot of `foo`.
+fn figures(client: &mut Client) -> Option<[i64; 4]> {
+    let reply = client.command(&["CLUSTER", "SLOT-STATS", "SLOTSRANGE", FOO, FOO]);
+    let Reply::Array(rows) = reply else {
+        panic!("{reply:?}")
+    };
+    let Some(Reply::Array(row)) = rows.first() else {
+        return None;
+    };
+    let Reply::Array(pairs) = &row[1] else {
+        panic!("{row:?}")
+    };
+    let value = |at: usize| match pairs.get(2 * at + 1) {
+        Some(Reply::Integer(value)) => *value,
+        _ => -1,
+    };
+    Some([value(0), value(1), value(2), value(3)])
+}
+
+#[test]
+fn a_slot_is_told_what_its_commands_cost() {
+    let server = start();
+    let mut client = server.client();
+    let add = ["CLUSTER", "ADDSLOTSRANGE", "0", "16383"];
+    assert_eq!(client.command(&add), Reply::ok());
+    eventually("the cluster is up", || {
+        client.command(&["SET", "foo", "bar"]) == Reply::ok()
+    });
+    // Nothing is counted until it is asked for.
+    assert_eq!(figures(&mut client), Some([1, -1, -1, -1]));
+    let set = ["CONFIG", "SET", "cluster-slot-stats-enabled", "yes"];
+    assert_eq!(client.command(&set), Reply::ok());
+    assert_eq!(figures(&mut client), Some([1, 0, 0, 0]));
+
+    // 22 bytes and 9 ($3 bar); as a pipeline too, which takes another way.
+    let get = support::encode(&["GET", "foo"]);
+    client.command(&["GET", "foo"]);
+    client.pipeline(&get.repeat(9), 9);
+    let [_, spent, bytes_in, bytes_out] = figures(&mut client).expect("it is ours");
+    assert!(spent > 0);
+    assert_eq!((bytes_in, bytes_out), (220, 90));
+
+    // A transaction: MULTI 15, GET 22, EXEC 14; *1 and the value.
+    client.command(&["CONFIG", "RESETSTAT"]);
+    client.command(&["MULTI"]);
+    client.command(&["GET", "foo"]);
+    assert_eq!(only_reply_of_exec(&mut client), Reply::bulk("bar"));
+    assert_eq!(
+        figures(&mut client).map(|f| f[2..].to_vec()),
+        Some(vec![51, 13])
+    );
+
+    // A script that names its slot counts as a whole, one that may use several not.
+    client.command(&["CONFIG", "RESETSTAT"]);
+    let script = "return redis.call('get', 'foo')";
+    client.command(&["EVAL", script, "0"]);
+    assert_eq!(figures(&mut client).map(|f| f[2]), Some(0));
+    let script = format!("#!lua\n{script}");
+    client.command(&["EVAL", &script, "0"]);
+    let bytes = support::encode(&["EVAL", &script, "0"]).len() as i64;
+    assert_eq!(figures(&mut client).map(|f| f[2]), Some(bytes));
+
+    // A slot that has gone and come back begins anew.
+    client.command(&["CLUSTER", "DELSLOTS", FOO]);
+    assert_eq!(figures(&mut client), None);
+    client.command(&["CLUSTER", "ADDSLOTS", FOO]);
+    assert_eq!(figures(&mut client), Some([1, 0, 0, 0]));
+}
+
+/// The one reply of an EXEC.
+fn only_reply_of_exec(client: &mut Client) -> Reply {
+    match client.command(&["EXEC"]) {
+        Reply::Array(mut replies) if replies.len() == 1 => replies.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn replicas_know_of_slots_on_the_move_before_their_primary() {
+    let (source, target, replica) = (start(), start(), start());
+    ask_ok(&source, &["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    ask_ok(&target, &["CLUSTER", "ADDSLOTSRANGE", "0", HALF]);
+    ask_ok(&source, &["CLUSTER", "SET-CONFIG-EPOCH", "1"]);
+    ask_ok(&target, &["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
+    meet(&source, &target);
+    meet(&source, &replica);
+    let (from, to) = (
+        text(&source, &["CLUSTER", "MYID"]),
+        text(&target, &["CLUSTER", "MYID"]),
+    );
+    let follows = || {
+        eventually("the replica knows both", || {
+            let nodes = text(&replica, &["CLUSTER", "NODES"]);
+            nodes.contains(&format!("{to} ")) && nodes.contains(&format!("{from} "))
+        });
+        eventually("the replica may follow", || {
+            ask(&replica, &["CLUSTER", "REPLICATE", &from]) == Reply::ok()
+        });
+        eventually("the replica follows", || {
+            text(&source, &["INFO", "replication"]).contains("state=online")
+                && text(&replica, &["INFO", "replication"]).contains("master_link_status:up")
+        });
+    };
+    follows();
+
+    // Without an end of the wait, whatever the machine is busy with.
+    let order = |slot: &str, words: &[&str]| {
+        let mut all = vec!["CLUSTER", "SETSLOT", slot];
+        all.extend(words);
+        all.extend(["TIMEOUT", "0"]);
+        ask_ok(&source, &all);
+    };
+    order(FOO, &["MIGRATING", &to]);
+    let moving = vec![format!("[{FOO}->-{to}]")];
+    assert_eq!(open_slots(&source), moving);
+    assert_eq!(open_slots(&replica), moving);
+    order("12183", &["MIGRATING", &to]);
+    order("12183", &["STABLE"]);
+    assert_eq!(open_slots(&replica), moving);
+
+    // One that begins anew hears of it with the full sync.
+    ask_ok(&replica, &["CLUSTER", "RESET"]);
+    assert!(open_slots(&replica).is_empty());
+    meet(&replica, &source);
+    follows();
+    eventually("it has the state again", || open_slots(&replica) == moving);
+
+    // A silent replica holds the order up, and it fails.
+    replica.signal(19);
+    let words = [
+        "CLUSTER",
+        "SETSLOT",
+        "12184",
+        "MIGRATING",
+        &to,
+        "TIMEOUT",
+        "50",
+    ];
+    assert_eq!(ask(&source, &words).error_code(), Some("NOREPLICAS"));
+    assert_eq!(open_slots(&source), moving);
+    replica.signal(18);
+    order(FOO, &["NODE", &to]);
+    assert!(open_slots(&source).is_empty());
+    let nodes = text(&replica, &["CLUSTER", "NODES"]);
+    let of_target = nodes.lines().find(|line| line.starts_with(&to));
+    assert!(of_target.is_some_and(|line| line.contains(FOO)), "{nodes}");
+}
