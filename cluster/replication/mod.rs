@@ -23,6 +23,7 @@
 //! Source: the documentation of replication of Redis and Valkey, and what
 //! their servers send.
 
+mod failure;
 pub mod history;
 pub mod link;
 mod payload;

@@ -57,6 +57,7 @@ pub use group::UNKNOWN_DB;
 #[cfg(test)]
 pub use planted::Bug;
 pub use reader::LogReader;
+pub use rounds::Hastened;
 pub use stats::LogStats;
 
 use crate::disk::Disk;

@@ -7,7 +7,10 @@
 //! threads wake it at once.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
 
+use super::shared::Shared;
 use super::{Log, SyncPolicy};
 
 /// So many bytes are written before the round is over: the disk works while
@@ -40,6 +43,15 @@ impl Log {
         }
     }
 
+    /// Somebody follows the log closely for as long as this lives: other than
+    /// under `always` too, what is appended is written at once, or half a
+    /// millisecond behind what was written before.
+    pub fn hasten(&self) -> Hastened {
+        self.shared.hastened.fetch_add(1, AcqRel);
+        self.shared.hurry_writer();
+        Hastened(self.shared.clone())
+    }
+
     /// Wakes the writer after an append, at once or at the end of the round.
     /// `parked` says that it waits for that, where it works by an interval.
     #[inline]
@@ -57,6 +69,15 @@ impl Log {
         }
         APPENDED.set(appended.map(|_| 0));
         self.shared.hurry_writer();
+    }
+}
+
+/// Keeps the log from gathering what is appended.
+pub struct Hastened(Arc<Shared>);
+
+impl Drop for Hastened {
+    fn drop(&mut self) {
+        self.0.hastened.fetch_sub(1, AcqRel);
     }
 }
 
@@ -102,6 +123,25 @@ mod tests {
                 }
             });
         });
+    }
+
+    #[test]
+    fn what_is_followed_closely_is_written_without_an_interval() {
+        let disk = Arc::new(SimulatedDisk::new());
+        let options = LogOptions {
+            // For ever, as far as this test goes.
+            flush_interval_ms: 3_600_000,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(disk, Path::new("/log"), Offset(0), options).unwrap();
+        let followed = log.hasten();
+        for _ in 0..100 {
+            let end = log.append(0, b"*1\r\n$4\r\nPING\r\n", 0);
+            while log.written() < end {
+                thread::yield_now();
+            }
+        }
+        drop(followed);
     }
 
     #[test]

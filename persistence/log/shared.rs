@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Shared {
     pub short_of_space: AtomicBool,
     /// There is no space for the next segment; the writer waits for some.
     pub stalled: AtomicBool,
+    /// How many follow the log closely.
+    pub hastened: AtomicUsize,
     /// The writer's thread, once it runs.
     pub writer: RwLock<Option<Thread>>,
     /// The sync thread, once it runs.
@@ -80,6 +82,7 @@ impl Shared {
             sync_requested: AtomicU64::new(0),
             short_of_space: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            hastened: AtomicUsize::new(0),
             writer: RwLock::new(None),
             syncer: RwLock::new(None),
             policy: AtomicU8::new(options.policy as u8),

@@ -16,6 +16,9 @@ use super::{LogError, SyncPolicy, Term};
 /// Rounds without data after which the writer sleeps until it is woken.
 const IDLE_ROUNDS: u32 = 20;
 
+/// How long a group gathers while somebody follows the log closely.
+const HASTE: Duration = Duration::from_micros(500);
+
 /// How often the writer looks for space when there was none.
 const SPACE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,7 @@ impl Writer {
         let mut idle_rounds = 0;
         while shared.failure().is_none() {
             let policy = shared.policy();
+            let hastened = shared.hastened.load(Acquire) != 0;
             // Read before taking: what was appended before the stop is written.
             let stopping = shared.stopping.load(Acquire);
             // Under `always`, who appends says when (see `rounds`).
@@ -50,7 +54,8 @@ impl Writer {
                     true => group.take(spare),
                     false => Err(spare),
                 };
-                let idle = policy == SyncPolicy::Always || idle_rounds >= IDLE_ROUNDS;
+                let waits = policy == SyncPolicy::Always || hastened;
+                let idle = waits || idle_rounds >= IDLE_ROUNDS;
                 group.writer_parked = taken.is_err() && idle && !stopping;
                 taken
             };
@@ -79,17 +84,20 @@ impl Writer {
             if stopping && !wrote {
                 return self.finish();
             }
-            self.rest(policy, wrote, idle_rounds);
+            self.rest(policy, hastened, wrote, idle_rounds);
         }
     }
 
     /// Waits for data, or for the interval in which a group gathers.
-    fn rest(&self, policy: SyncPolicy, wrote: bool, idle_rounds: u32) {
+    fn rest(&self, policy: SyncPolicy, hastened: bool, wrote: bool, idle_rounds: u32) {
         if self.shared.is_hurried() || (policy == SyncPolicy::Always && wrote) {
             return;
         }
-        if policy == SyncPolicy::Always || idle_rounds > IDLE_ROUNDS {
+        let parked = hastened && !wrote;
+        if policy == SyncPolicy::Always || parked || idle_rounds > IDLE_ROUNDS {
             thread::park();
+        } else if hastened {
+            thread::park_timeout(HASTE);
         } else {
             thread::park_timeout(Duration::from_millis(self.shared.options.flush_interval_ms));
         }
