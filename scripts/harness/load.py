@@ -49,6 +49,26 @@ def fill_sorted_set(client, key, members):
         raise RuntimeError("%s has %d members, not %d" % (key, count, members))
 
 
+def fill(port, keys, command):
+    """Sends what `command` gives for each number below `keys`; errors are the caller's to find.
+
+    One pipelined connection, at most one batch unanswered; replies are counted in lines.
+    """
+    connection = socket.create_connection(("127.0.0.1", port), 120)
+    for start in range(0, keys, BATCH_COMMANDS):
+        batch = b"".join([command(n) for n in range(start, min(start + BATCH_COMMANDS, keys))])
+        connection.sendall(batch)
+        wanted = batch.count(b"\r\n*") + 1
+        while wanted > 0:
+            part = connection.recv(65536)
+            if not part:
+                raise RuntimeError("the server closed the connection while it was filled")
+            if b"-" in part:
+                raise RuntimeError("error while filling: %r" % part[:200])
+            wanted -= part.count(b"\n")
+    connection.close()
+
+
 class _Pipeline:
     """Commands whose replies are all the same; some batches are in flight at any time."""
 
