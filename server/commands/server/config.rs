@@ -6,6 +6,7 @@ use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
+use crate::keyspace::garbage::FREED;
 use crate::runtime::recovery;
 use crate::state::Server;
 
@@ -54,6 +55,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
+        FREED.done.store(0, std::sync::atomic::Ordering::Relaxed);
         ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();
