@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::cache::Script;
 use super::library::Library;
 use crate::commands::command::flag;
+use crate::keyspace::KeyRef;
+use crate::keyspace::stripe::StripeSet;
 
 /// What a script's first line or a function's registration says about it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -68,6 +70,17 @@ pub struct Invocation<'a> {
     pub command: &'a [&'a [u8]],
     /// It was called by a command that only reads.
     pub read_only: bool,
+}
+
+impl Invocation<'_> {
+    /// The stripes of the keys that it declares.
+    pub fn stripes(&self) -> StripeSet {
+        let mut stripes = StripeSet::default();
+        for key in self.keys {
+            stripes.add(KeyRef::new(key).stripe());
+        }
+        stripes
+    }
 }
 
 /// Why a run is ended from outside.
