@@ -28,7 +28,7 @@ async function start(create) {
   return { server, client };
 }
 
-async function scenario(create) {
+async function scenario(create, listening) {
   const a = await start(create);
   const b = await start(create);
   // The servers find one another once each has subscribed.
@@ -43,6 +43,8 @@ async function scenario(create) {
   }
 
   await b.client.emitWithAck("join", "room");
+  // An adapter with a channel for each room does not wait until it listens there.
+  await listening("room");
   const inRoom = once(b.client, "only");
   a.client.on("only", () => assert.fail("not in the room"));
   a.server.to("room").emit("only", 1);
@@ -70,8 +72,16 @@ async function scenario(create) {
 }
 
 const patience = { requestsTimeout: 60_000 };
-await scenario((publisher, subscriber) =>
-  adapters.createAdapter(publisher, subscriber, patience),
+await scenario(
+  (publisher, subscriber) => adapters.createAdapter(publisher, subscriber, patience),
+  () => {},
 );
-await scenario((publisher, subscriber) => adapters.createShardedAdapter(publisher, subscriber));
+const observer = new Redis({ port });
+await scenario(
+  (publisher, subscriber) => adapters.createShardedAdapter(publisher, subscriber),
+  async (room) => {
+    const ofRoom = (channel) => channel.includes(`#${room}#`);
+    while (!(await observer.pubsub("SHARDCHANNELS")).some(ofRoom)) await new Promise(setImmediate);
+  },
+);
 process.exit(0);

@@ -3,6 +3,7 @@
 
 use redoubt_cluster::bus::Failover;
 use redoubt_cluster::identity::Epoch;
+use redoubt_cluster::replication::history::History;
 
 use super::{BASE, ORDER, cluster_of, ok, text};
 use crate::cluster::keys;
@@ -140,7 +141,13 @@ pub const RESET: Command = Command {
         };
         let has_keys = keys::any(ctx.server);
         let outcome = cluster.order(|bus| bus.reset(hard, has_keys));
-        ok(ctx, outcome)
+        ok(ctx, outcome)?;
+        // States of slots that came with the stream are gone: to have them again
+        // it takes a full sync.
+        let anew = ctx.server.replication.change_identity(|identity| {
+            identity.history = History::new(crate::replication::new_id());
+        });
+        anew.map_err(|error| CommandError::Storage(error.to_string()))
     },
     ..BASE
 };
