@@ -69,6 +69,8 @@ pub struct Server {
     pub cold_reads: crate::cold_reads::ColdReads,
     /// Whether storage takes writes.
     pub health: crate::health::Health,
+    /// Where clients connect to.
+    pub listening: crate::runtime::listening::Listening,
     /// Snapshot files.
     pub saves: crate::saves::Saves,
     /// Clients in MONITOR mode.
@@ -152,6 +154,7 @@ impl Server {
             eviction: Default::default(),
             cold_reads: Default::default(),
             health: Default::default(),
+            listening: Default::default(),
             saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),

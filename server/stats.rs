@@ -139,6 +139,10 @@ pub struct Stats {
     pub misses: AtomicU64,
     /// Keys that expired.
     pub expired: AtomicU64,
+    /// What the removal of expired keys that nobody asks for took, nanoseconds.
+    pub expiry_nanos: AtomicU64,
+    /// How often its share of time did not suffice.
+    pub expiry_cut_short: AtomicU64,
     /// Changes since the last save.
     pub dirty: AtomicU64,
     /// Bytes received.
@@ -239,6 +243,8 @@ impl Stats {
             &self.hits,
             &self.misses,
             &self.expired,
+            &self.expiry_nanos,
+            &self.expiry_cut_short,
             &self.bytes_in,
             &self.bytes_out,
             &self.query_limit_closes,

@@ -3,7 +3,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{Reply, Server, encode, eventually};
+use support::{Client, Reply, Server, encode, eventually};
 
 fn push(parts: &[&str]) -> Reply {
     Reply::Push(parts.iter().map(Reply::bulk).collect())
@@ -116,4 +116,48 @@ fn a_monitor_sees_commands_but_no_passwords() {
     let mut line = || monitor.read().text().unwrap_or_default();
     assert!(line().ends_with(r#""SET" "key" "a\nb""#));
     assert!(line().ends_with(r#""AUTH" "(redacted)" "(redacted)""#));
+}
+
+#[test]
+fn the_port_can_be_changed_while_connections_stay() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
+    let other = listener.local_addr().expect("it is bound").port();
+    let port = other.to_string();
+    // Taken: all stays as it was.
+    let words = ["CONFIG", "SET", "maxclients", "77", "port", &port];
+    let refused = client.command(&words).text().unwrap_or_default();
+    assert!(
+        refused.contains("(possibly related to argument 'port')"),
+        "{refused}"
+    );
+    let limit = server.client().command(&["CONFIG", "GET", "maxclients"]);
+    assert_ne!(
+        limit,
+        Reply::Array(vec![Reply::bulk("maxclients"), Reply::bulk("77")])
+    );
+    let refused = client.command(&["CONFIG", "SET", "bind", "192.0.2.1"]);
+    assert_eq!(refused.error_code(), Some("ERR"));
+    assert_eq!(
+        server.client().command(&["PING"]),
+        Reply::Simple("PONG".into())
+    );
+
+    drop(listener);
+    eventually("the port is free again", || {
+        client.command(&["CONFIG", "SET", "port", &port]) == Reply::ok()
+    });
+    let mut second = Client::connect(other).expect("the new port is listened to");
+    assert_eq!(second.command(&["SET", "key", "value"]), Reply::ok());
+    assert_eq!(client.command(&["GET", "key"]), Reply::bulk("value"));
+    assert!(Client::connect(server.port()).is_err());
+    // The same port at the same address, anew.
+    let bind = ["CONFIG", "SET", "bind", "127.0.0.1 -::1"];
+    assert_eq!(client.command(&bind), Reply::ok());
+    let mut third = Client::connect(other).expect("the port is listened to");
+    assert_eq!(third.command(&["GET", "key"]), Reply::bulk("value"));
+    assert_eq!(second.command(&["CONFIG", "SET", "port", "0"]), Reply::ok());
+    assert!(Client::connect(other).is_err());
+    assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
 }

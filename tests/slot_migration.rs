@@ -6,48 +6,21 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Client, Peer, Reply, Server, encode, eventually};
-
-struct Node {
-    server: Server,
-    bus_port: u16,
-    id: String,
-}
+use support::cluster::{Node, join};
+use support::{Client, Peer, Reply, encode, eventually};
 
 /// The tag of slot 3300, which the first of two nodes or more has.
 const TAG: &str = "{b}";
 const SLOT: &str = "3300";
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
-    listener.local_addr().expect("it is bound").port()
+/// What these scenarios ask of a node.
+trait Mover {
+    fn owns(&self, slot: &str) -> bool;
+    fn states(&self) -> Vec<String>;
+    fn migrate(&self, slot: &str, target: &Node);
 }
 
-impl Node {
-    fn start(peer: Option<Peer>) -> Node {
-        let bus_port = free_port();
-        let port = bus_port.to_string();
-        let mut directives = vec!["--cluster-enabled", "yes", "--cluster-port", &port];
-        directives.extend(["--cluster-node-timeout", "5000"]);
-        let server = match peer {
-            None => Server::start(&directives),
-            Some(peer) => {
-                directives.extend(["--save", ""]);
-                Server::start_peer(peer, &directives)
-            }
-        };
-        let id = text(&server.client().command(&["CLUSTER", "MYID"]));
-        Node {
-            server,
-            bus_port,
-            id,
-        }
-    }
-
-    fn ask(&self, words: &[&str]) -> Reply {
-        self.server.client().command(words)
-    }
-
+impl Mover for Node {
     fn owns(&self, slot: &str) -> bool {
         let reply = self.ask(&["CLUSTER", "NODES"]);
         let nodes = text(&reply);
@@ -78,7 +51,8 @@ impl Node {
     fn migrate(&self, slot: &str, target: &Node) {
         let order = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE"];
         let mut words = order.to_vec();
-        words.push(&target.id);
+        let id = target.id();
+        words.push(&id);
         assert_eq!(self.ask(&words), Reply::ok());
     }
 }
@@ -96,33 +70,8 @@ fn error_of(reply: Reply) -> String {
     }
 }
 
-/// Makes nodes a cluster, the slots shared out evenly.
-fn join(nodes: &[Node]) {
-    for (at, node) in nodes.iter().enumerate() {
-        let first = (16384 * at / nodes.len()).to_string();
-        let last = (16384 * (at + 1) / nodes.len() - 1).to_string();
-        let epoch = (at + 1).to_string();
-        node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
-        let add = ["CLUSTER", "ADDSLOTSRANGE", &first, &last];
-        assert_eq!(node.ask(&add), Reply::ok());
-    }
-    for node in &nodes[1..] {
-        let (port, bus) = (node.server.port().to_string(), node.bus_port.to_string());
-        let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-        assert_eq!(nodes[0].ask(&meet), Reply::ok());
-    }
-    eventually("the cluster is up everywhere", || {
-        let up = |node: &Node| {
-            let info = text(&node.ask(&["CLUSTER", "INFO"]));
-            let known = format!("cluster_known_nodes:{}", nodes.len());
-            info.contains("cluster_state:ok") && info.contains(&known)
-        };
-        nodes.iter().all(up)
-    });
-}
-
 fn pair() -> Vec<Node> {
-    let nodes = vec![Node::start(None), Node::start(None)];
+    let nodes = vec![Node::start(None, &[]), Node::start(None, &[])];
     join(&nodes);
     nodes
 }
@@ -201,9 +150,9 @@ fn a_slot_moves_under_writes_and_back_and_nobody_sees_more_than_moved() {
 #[test]
 fn slots_move_from_a_real_valkey_and_back() {
     let nodes = vec![
-        Node::start(Some(Peer::Valkey)),
-        Node::start(None),
-        Node::start(Some(Peer::Valkey)),
+        Node::start(Some(Peer::Valkey), &["--save", ""]),
+        Node::start(None, &[]),
+        Node::start(Some(Peer::Valkey), &["--save", ""]),
     ];
     join(&nodes);
     let key = |name: &str| format!("{name}{TAG}");
@@ -247,7 +196,8 @@ fn slots_move_from_a_real_valkey_and_back() {
 fn offer(source: &Node, target: &Node) -> Client {
     let mut link = target.server.client();
     let name = "0123456789abcdef0123456789abcdef01234567";
-    let words = ["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", &source.id];
+    let source = source.id();
+    let words = ["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", &source];
     let mut establish = words.to_vec();
     establish.extend(["NAME", name, "SLOTSRANGE", SLOT, SLOT]);
     assert_eq!(link.command(&establish), Reply::ok());
@@ -317,8 +267,8 @@ fn a_grant_that_was_not_asked_for_gives_nothing() {
 #[test]
 fn orders_that_make_no_sense_are_refused_with_valkeys_words() {
     let nodes = pair();
-    let other = nodes[1].id.clone();
-    let own = nodes[0].id.clone();
+    let other = nodes[1].id();
+    let own = nodes[0].id();
     for (line, expected) in [
         ("slotsrange 0 0", "ERR syntax error"),
         ("slotsrange 0 node X", "ERR Invalid or out of range slot"),

@@ -1,14 +1,12 @@
 //! How the tree gets exactly the state at one offset of the log, while
 //! commands go on: the keyspace's half of a checkpoint (I4; see `dirty.rs`
-//! for epochs and pre-images). And the thread that frees what is large.
+//! for epochs and pre-images).
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::dirty::{PreImage, packed, unpacked};
-use super::entry::Entry;
+use super::garbage::{Garbage, free_later};
 use super::pieces;
 pub use super::rows::{Row, Rows};
 use super::stripe::{Held, SLOTS_PER_STRIPE, STRIPES, StripeDb};
@@ -295,34 +293,4 @@ fn give_back(share: &mut StripeDb, frozen: usize) {
     }
     let removed = std::mem::take(&mut share.dirty.removed[frozen]);
     share.dirty.removed[current].extend(removed);
-}
-
-/// What is freed in the background.
-pub enum Garbage {
-    /// One large value.
-    Entry(Entry),
-    /// A share of a database that was flushed.
-    Share(Box<StripeDb>),
-}
-
-/// Hands something over to the thread that frees.
-pub fn free_later(garbage: Garbage) {
-    static SENDER: OnceLock<Sender<Garbage>> = OnceLock::new();
-    let sender = SENDER.get_or_init(|| {
-        let (sender, receiver) = channel();
-        let spawned = std::thread::Builder::new()
-            .name("free".into())
-            .spawn(move || {
-                for garbage in receiver {
-                    drop::<Garbage>(garbage);
-                }
-            });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to free memory in the background");
-        }
-        sender
-    });
-    if let Err(unsent) = sender.send(garbage) {
-        drop(unsent);
-    }
 }

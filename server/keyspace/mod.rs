@@ -15,6 +15,7 @@ pub mod db;
 pub mod dirty;
 pub mod element;
 pub mod entry;
+pub mod garbage;
 pub mod hash;
 pub mod intset;
 pub mod limits;
@@ -394,7 +395,7 @@ pub(crate) fn share_of(stripe: &mut stripe::Stripe, physical: u32) -> &mut Strip
 /// Frees an entry, in the background when that is worth it.
 pub fn free_entry(entry: Entry) {
     if entry.is_costly_to_free() {
-        checkpoint::free_later(checkpoint::Garbage::Entry(entry));
+        garbage::free_later(garbage::Garbage::Entry(entry));
     } else {
         drop(entry);
     }

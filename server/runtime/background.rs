@@ -17,6 +17,7 @@ use crate::keyspace::db::{ExpiryMode, rows_of};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::state::{Server, unix_ms};
+use crate::stats::add;
 
 /// Pause between two rounds of expiry.
 const ROUND: Duration = Duration::from_millis(50);
@@ -50,8 +51,20 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
             continue;
         }
         if server.settings.active_expire.load(Ordering::Relaxed) {
+            let began = Instant::now();
             first = expire_round(server, &mut session, first);
+            note_round(server, began.elapsed());
         }
+    }
+}
+
+fn note_round(server: &Server, took: Duration) {
+    let stats = &server.stats;
+    add(&stats.expiry_nanos, took.as_nanos() as u64);
+    let threshold_ms = server.settings.latency_threshold_ms.load(Ordering::Relaxed);
+    let took_ms = took.as_millis() as u64;
+    if threshold_ms > 0 && took_ms >= threshold_ms as u64 {
+        stats.latency.add("expire-cycle", unix_ms() / 1000, took_ms);
     }
 }
 
@@ -100,6 +113,7 @@ fn expire_round(server: &'static Server, session: &mut Session, first: usize) ->
             let stripe = (first + step) % STRIPES;
             while expire_some(server, session, stripe) == REMOVED_PER_HOLD {
                 if began.elapsed() > ROUND_BUDGET {
+                    add(&server.stats.expiry_cut_short, 1);
                     return stripe;
                 }
             }

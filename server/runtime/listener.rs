@@ -1,5 +1,5 @@
-//! Listening sockets and workers: a thread accepts, and hands each connection
-//! to the next worker; a worker is a single-threaded tokio runtime that its
+//! Listening sockets and workers: a thread accepts (`listening` for TCP), and
+//! hands each connection to the next worker; a worker is a single-threaded tokio runtime that its
 //! connections never leave.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -241,22 +241,7 @@ fn refuse(server: &Server, mut stream: impl std::io::Write, text: &[u8]) -> std:
     stream.write_all(text)
 }
 
-/// Accepts on a listener for ever, on a thread of its own.
-pub fn accept_tcp(listener: TcpListener, workers: Arc<Workers>) -> std::io::Result<()> {
-    std::thread::Builder::new()
-        .name("accept".into())
-        .spawn(move || {
-            loop {
-                match listener.accept() {
-                    Ok((stream, _)) => workers.hand_over(Accepted::Tcp(stream)),
-                    Err(error) => pause_after(&error),
-                }
-            }
-        })?;
-    Ok(())
-}
-
-/// As [`accept_tcp`], for a Unix socket.
+/// Accepts on a Unix socket for ever, on a thread of its own.
 pub fn accept_unix(listener: UnixListener, workers: Arc<Workers>) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("accept-unix".into())
@@ -272,7 +257,7 @@ pub fn accept_unix(listener: UnixListener, workers: Arc<Workers>) -> std::io::Re
 }
 
 /// Without descriptors to spare, accepting again at once would spin.
-fn pause_after(error: &std::io::Error) {
+pub(super) fn pause_after(error: &std::io::Error) {
     tracing::warn!("accepting a connection failed: {error}");
     std::thread::sleep(std::time::Duration::from_millis(20));
 }

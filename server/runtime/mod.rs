@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod connection;
 pub mod import;
 pub mod listener;
+pub mod listening;
 pub mod migration;
 pub mod recovery;
 pub mod replication;

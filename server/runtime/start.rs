@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::checkpoint::Control;
-use super::listener::{Workers, accept_tcp, accept_unix, bind_tcp, bind_unix};
+use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
 use super::{background, checkpoint, import, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
@@ -134,9 +134,8 @@ fn serve(
     let started = Workers::start(server, workers);
     let (workers, _) = started.map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
-    for listener in listeners {
-        accept_tcp(listener, workers.clone()).map_err(|e| format!("can't accept: {e}"))?;
-    }
+    let listening = server.listening.start(workers.clone(), listeners);
+    listening.map_err(|e| format!("can't accept: {e}"))?;
     if let Some(listener) = unix {
         accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
     }

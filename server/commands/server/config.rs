@@ -5,8 +5,10 @@ use crate::acl::file::new_channels;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::config::{ConfigError, DirectiveId, SetContext, id, rewrite};
+use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
+use crate::keyspace::garbage::FREED;
 use crate::runtime::recovery;
+use crate::state::Server;
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -53,6 +55,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
+        FREED.done.store(0, std::sync::atomic::Ordering::Relaxed);
         ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();
@@ -132,7 +135,7 @@ fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             }
             other => CommandError::err(other),
         })?;
-    prepare(&next, &changed)?;
+    prepare(server, &config, &next, &changed)?;
     *config = next;
     server.settings.load(&config);
     if let Some(cluster) = &server.cluster {
@@ -158,19 +161,39 @@ fn is_local(address: &str) -> bool {
 }
 
 /// What a change needs from the outside, before it is taken over.
-fn prepare(config: &crate::config::Config, changed: &[DirectiveId]) -> CommandResult {
+fn prepare(
+    server: &Server,
+    current: &Config,
+    next: &Config,
+    changed: &[DirectiveId],
+) -> CommandResult {
+    let failed = |name: &str, reason: &dyn std::fmt::Display| {
+        CommandError::err(format!(
+            "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+        ))
+    };
+    let former = std::env::current_dir();
     if changed.contains(&id("dir")) {
-        let dir = config.string(id("dir")).into_owned();
-        std::env::set_current_dir(&dir).map_err(|error| {
-            CommandError::err(format!(
-                "CONFIG SET failed (possibly related to argument 'dir') - {error}"
-            ))
+        let dir = next.string(id("dir")).into_owned();
+        let entered = std::env::set_current_dir(&dir);
+        entered.map_err(|error| failed("dir", &error))?;
+    }
+    let places = [
+        ("port", "Unable to listen on this port. Check server logs."),
+        ("bind", "Failed to bind to specified addresses."),
+    ];
+    let place = places.iter().find(|(name, _)| changed.contains(&id(name)));
+    if let Some((name, reason)) = place {
+        server.listening.exchange(current, next).map_err(|error| {
+            tracing::warn!("{error}");
+            let _ = former.map(std::env::set_current_dir);
+            failed(name, reason)
         })?;
     }
     Ok(())
 }
 
-fn apply(ctx: &Context<'_>, config: &crate::config::Config, changed: &[DirectiveId]) {
+fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
     if let Some(log) = ctx.server.log() {
         log.set_policy(recovery::sync_policy(config));
     }

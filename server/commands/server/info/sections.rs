@@ -8,6 +8,7 @@ use super::Text;
 use super::process::{resident_bytes, system_bytes, system_name};
 use crate::config::id;
 use crate::connection::pubsub::Kind;
+use crate::keyspace::garbage::FREED;
 use crate::state::{Server, unix_ms};
 
 pub fn server(server: &Server, text: &mut Text) {
@@ -190,8 +191,9 @@ pub fn memory(server: &Server, text: &mut Text) {
     text.field("mem_allocator", "mimalloc");
     text.field("mem_overhead_db_hashtable_rehashing", 0);
     text.field("active_defrag_running", 0);
-    text.field("lazyfree_pending_objects", 0);
-    text.field("lazyfreed_objects", 0);
+    let pending = FREED.pending.load(Relaxed);
+    text.field("lazyfree_pending_objects", pending);
+    text.field("lazyfreed_objects", FREED.done.load(Relaxed));
 }
 
 pub fn persistence(server: &Server, text: &mut Text) {

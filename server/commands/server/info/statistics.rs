@@ -48,8 +48,10 @@ fn keys(server: &Server, text: &mut Text) {
     text.field("expired_keys", stats.expired.load(Relaxed));
     text.field("expired_fields", server.keyspace.expired_fields());
     text.field("expired_stale_perc", "0.00");
-    text.field("expired_time_cap_reached_count", 0);
-    text.field("expire_cycle_cpu_milliseconds", 0);
+    let cut_short = stats.expiry_cut_short.load(Relaxed);
+    text.field("expired_time_cap_reached_count", cut_short);
+    let spent_ms = stats.expiry_nanos.load(Relaxed) / 1_000_000;
+    text.field("expire_cycle_cpu_milliseconds", spent_ms);
     let (exceeded_us, exceeding_us) = server.eviction.exceeded_us();
     text.field("evicted_keys", server.eviction.evicted.load(Relaxed));
     let evicted_clients = server.client_memory.evicted.load(Relaxed);
