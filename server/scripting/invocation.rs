@@ -56,6 +56,16 @@ pub enum What {
     Function(Arc<Library>, usize),
 }
 
+impl What {
+    /// The script's SHA-1 or the function's name.
+    pub fn name(&self) -> String {
+        match self {
+            What::Script(script) => String::from_utf8_lossy(&script.sha).into_owned(),
+            What::Function(library, number) => library.functions[*number].name.clone(),
+        }
+    }
+}
+
 /// A call of a script or function.
 pub struct Invocation<'a> {
     /// The script or function.

@@ -59,7 +59,7 @@ pub struct Run {
     pub resp: Protocol,
     /// Its own time: it stands still while it runs.
     pub now_ms: i64,
-    started: Instant,
+    started: Ticks,
     yielder: *const Yielder<(), ()>,
     /// Once it has run for long: how others see it.
     pub long: Option<Arc<LongScript>>,
@@ -91,7 +91,7 @@ impl Run {
             return self.abort;
         }
         match &self.long {
-            None if self.started.elapsed() > SLICE => self.grow_long(),
+            None if self.elapsed() > SLICE => self.grow_long(),
             None => {}
             Some(long) => {
                 long.note(self.wrote);
@@ -101,12 +101,8 @@ impl Run {
         self.abort
     }
 
-    /// The script's SHA-1 or the function's name.
-    fn name(&self) -> String {
-        match &self.what {
-            What::Script(script) => String::from_utf8_lossy(&script.sha).into_owned(),
-            What::Function(library, number) => library.functions[*number].name.clone(),
-        }
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.started.elapsed_nanos())
     }
 
     #[cold]
@@ -114,12 +110,14 @@ impl Run {
         let ctx = self.ctx();
         // SAFETY: the command's arguments are alive until the first suspension.
         let command = unsafe { &*self.command };
+        let now = Instant::now();
+        let started = now.checked_sub(self.elapsed()).unwrap_or(now);
         let long = LongScript::new(
-            self.name(),
+            self.what.name(),
             command.iter().map(|arg| arg.to_vec()).collect(),
             self.is_eval,
             self.claims_all,
-            self.started,
+            started,
         );
         long.hold(ctx.db.held());
         long.note(self.wrote);
@@ -422,7 +420,7 @@ impl Run {
             abort: None,
             resp: Protocol::Resp2,
             now_ms: 0,
-            started: Instant::now(),
+            started: Ticks::now(),
             yielder,
             long: None,
             command,
