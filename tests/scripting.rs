@@ -195,6 +195,34 @@ fn scripts_that_name_no_keys_are_atomic_among_each_other() {
 }
 
 #[test]
+fn long_scripts_that_only_read_are_no_obstacle_to_those_that_have_written() {
+    let server = Server::start(&["--busy-reply-threshold", "60000"]);
+    let mut setup = server.client();
+    setup.command(&["MSET", "x", "10", "y", "10", "z", "10"]);
+    // Each is set aside for its length with one key in hand, and wants the
+    // others.
+    let wait = "for i = 1, 1500000 do end";
+    let watch = format!(
+        "local sum = redis.call('GET', 'x') {wait} return sum + redis.call('GET', 'y') + redis.call('GET', ARGV[1])"
+    );
+    let move_one = format!(
+        "redis.call('DECR', 'z') {wait} redis.call('INCR', 'y') {wait} return redis.call('INCRBY', 'x', 0)"
+    );
+    std::thread::scope(|scope| {
+        for (script, result) in [(&watch, 30), (&watch, 30), (&move_one, 10)] {
+            let mut client = server.client();
+            scope.spawn(move || {
+                for _ in 0..8 {
+                    let reply = eval(&mut client, script, &[], &["z"]);
+                    assert_eq!(reply, Reply::Integer(result));
+                }
+            });
+        }
+    });
+    assert_eq!(text(setup.command(&["GET", "z"])), "2");
+}
+
+#[test]
 fn no_script_brings_the_server_down() {
     let server = Server::start(&["--busy-reply-threshold", "60000"]);
     let mut client = server.client();

@@ -157,7 +157,9 @@ impl Running {
         let threshold = threshold(server);
         let fitting = scripts.iter().filter(|script| script.is_eval == eval);
         let mut killable = fitting.clone().filter(|s| !s.wrote.load(Ordering::Acquire));
-        if let Some(script) = killable.next() {
+        // Rather one that is not about to end already.
+        let alive = |script: &&Arc<LongScript>| script.killed().is_none();
+        if let Some(script) = killable.clone().find(alive).or(killable.next()) {
             let how = if eval { 1 } else { 2 };
             script.kill.store(how, Ordering::Release);
             return Ok(());

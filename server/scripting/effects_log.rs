@@ -14,11 +14,12 @@ pub struct EffectsLog {
 
 impl EffectsLog {
     /// No effects yet, of a script that begins in database `db`.
-    pub fn new(db: u32) -> EffectsLog {
+    /// They are gathered in `bytes`, which is empty.
+    pub fn new(db: u32, bytes: Vec<u8>) -> EffectsLog {
         EffectsLog {
             first_db: db,
             selected: db,
-            bytes: Vec::new(),
+            bytes,
             commands: 0,
         }
     }
@@ -65,6 +66,11 @@ impl EffectsLog {
             self.select(self.first_db);
         }
         (std::mem::take(&mut self.bytes), self.commands)
+    }
+
+    /// The buffer that they were gathered in.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Appends everything to the log, as one transaction if there are several

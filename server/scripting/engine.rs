@@ -65,6 +65,8 @@ pub struct Engine {
     flushes: usize,
     /// The stack for the next script.
     pub stack: Option<DefaultStack>,
+    /// Buffers for its replies and effects.
+    spare: Vec<Vec<u8>>,
     /// The place of the error handler in the registry.
     pub handler: i32,
 }
@@ -192,6 +194,21 @@ impl Engine {
         ENGINE.set(Some(self));
     }
 
+    /// An empty buffer.
+    pub fn lend_buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next script, unless it has grown large.
+    pub fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        const MOST_BUFFERS: usize = 3;
+        const MOST_CAPACITY: usize = 64 << 10;
+        if self.spare.len() < MOST_BUFFERS && buffer.capacity() <= MOST_CAPACITY {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
     /// Ends an interpreter that no thread needs any more.
     pub fn discard(mut self: Box<Engine>, scripting: &Scripting) {
         self.tell(scripting, 0);
@@ -234,6 +251,7 @@ impl Engine {
             libraries: HashMap::new(),
             flushes,
             stack: DefaultStack::new(STACK_BYTES).ok(),
+            spare: Vec::new(),
             handler: 0,
         });
         engine.handler = sandbox::build(engine.lua()).ok_or_else(failed)?;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::cache::Script;
 use super::library::Library;
 use crate::commands::command::flag;
+use crate::keyspace::KeyRef;
+use crate::keyspace::stripe::StripeSet;
 
 /// What a script's first line or a function's registration says about it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -54,6 +56,16 @@ pub enum What {
     Function(Arc<Library>, usize),
 }
 
+impl What {
+    /// The script's SHA-1 or the function's name.
+    pub fn name(&self) -> String {
+        match self {
+            What::Script(script) => String::from_utf8_lossy(&script.sha).into_owned(),
+            What::Function(library, number) => library.functions[*number].name.clone(),
+        }
+    }
+}
+
 /// A call of a script or function.
 pub struct Invocation<'a> {
     /// The script or function.
@@ -68,6 +80,17 @@ pub struct Invocation<'a> {
     pub command: &'a [&'a [u8]],
     /// It was called by a command that only reads.
     pub read_only: bool,
+}
+
+impl Invocation<'_> {
+    /// The stripes of the keys that it declares.
+    pub fn stripes(&self) -> StripeSet {
+        let mut stripes = StripeSet::default();
+        for key in self.keys {
+            stripes.add(KeyRef::new(key).stripe());
+        }
+        stripes
+    }
 }
 
 /// Why a run is ended from outside.

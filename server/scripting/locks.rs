@@ -7,7 +7,7 @@
 //!
 //! | the script has | then it |
 //! |---|---|
-//! | not written yet | begins again from the start, with all stripes |
+//! | not written yet | begins again from the start, with all stripes (`again.rs`) |
 //! | written already | waits, for a bounded time; then the command fails |
 //!
 //! Two scripts that have written and wait for each other are the one case that
@@ -140,7 +140,7 @@ impl Run {
     }
 
     fn can_restart(&self) -> bool {
-        !self.wrote && self.long.is_none()
+        !self.wrote
     }
 
     fn marks(&self) -> &std::sync::atomic::AtomicBool {

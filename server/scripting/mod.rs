@@ -17,6 +17,7 @@
 //! Reading order: `lua.rs`, `engine.rs`, `sandbox.rs`, `run.rs`, `call.rs`,
 //! `convert.rs`, then the libraries.
 
+mod again;
 mod api;
 mod bits;
 mod builtins;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::again::{Recall, wait_for_all};
 use super::busy::LongScript;
 use super::effects_log::EffectsLog;
 use super::engine::{Engine, STACK_BYTES};
@@ -22,7 +23,6 @@ use crate::connection::conclusion::{after, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::serve::answer_script;
 use crate::connection::session::Session;
-use crate::keyspace::KeyRef;
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
@@ -59,11 +59,10 @@ pub struct Run {
     pub resp: Protocol,
     /// Its own time: it stands still while it runs.
     pub now_ms: i64,
-    started: Instant,
+    started: Ticks,
     yielder: *const Yielder<(), ()>,
     /// Once it has run for long: how others see it.
     pub long: Option<Arc<LongScript>>,
-    name: String,
     command: *const [&'static [u8]],
     /// It declared no keys, so it may use any.
     pub claims_all: bool,
@@ -92,7 +91,7 @@ impl Run {
             return self.abort;
         }
         match &self.long {
-            None if self.started.elapsed() > SLICE => self.grow_long(),
+            None if self.elapsed() > SLICE => self.grow_long(),
             None => {}
             Some(long) => {
                 long.note(self.wrote);
@@ -102,17 +101,23 @@ impl Run {
         self.abort
     }
 
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.started.elapsed_nanos())
+    }
+
     #[cold]
     fn grow_long(&mut self) {
         let ctx = self.ctx();
         // SAFETY: the command's arguments are alive until the first suspension.
         let command = unsafe { &*self.command };
+        let now = Instant::now();
+        let started = now.checked_sub(self.elapsed()).unwrap_or(now);
         let long = LongScript::new(
-            self.name.clone(),
+            self.what.name(),
             command.iter().map(|arg| arg.to_vec()).collect(),
             self.is_eval,
             self.claims_all,
-            self.started,
+            started,
         );
         long.hold(ctx.db.held());
         long.note(self.wrote);
@@ -202,6 +207,7 @@ pub fn invoke(
                     continue;
                 }
                 ctx.reply.raw(&outcome.reply);
+                engine.keep_buffer(outcome.reply);
                 engine.give_back(&server.scripting);
                 return Ok(outcome.failed);
             }
@@ -252,7 +258,7 @@ fn start(
     })))
 }
 
-/// The body of a script's coroutine: locks, runs, logs, unlocks.
+/// The body of a script's coroutine.
 fn alone(
     server: &'static Server,
     mut engine: Box<Engine>,
@@ -267,37 +273,30 @@ fn alone(
     let (invocation, caller) = unsafe { (&*lent.invocation, &*lent.session) };
     let mut session = Session::for_script(caller);
     let db_index = session.db;
-    let client = session.client.clone();
-    let mut declared = StripeSet::default();
-    for key in invocation.keys {
-        declared.add(KeyRef::new(key).stripe());
-    }
-    let stripes = if all { StripeSet::ALL } else { declared };
-    let db = open_db(server, &session, stripes, now_ms);
-    let mut calls = ReplyBuffer::new(Protocol::Resp2);
-    let mut output = ReplyBuffer::new(protocol);
-    let mut ctx = Context {
-        server,
-        session: &mut session,
-        db,
-        reply: &mut calls,
-        effects: Effects::default(),
-        in_transaction: true,
-        holds_all: all,
-        block: None,
+    let mut output = ReplyBuffer {
+        buf: engine.lend_buffer(),
+        protocol,
     };
-    let mut run = Run::new(invocation, db_index, yielder);
-    run.now_ms = now_ms;
-    run.claimed = all;
-    let failed = execute(&mut engine, &mut run, &mut ctx, invocation, &mut output);
-    let Context { db, session, .. } = ctx;
-    let restart = run.abort == Some(Abort::Restart);
-    let recorder = conclude(server, db, &mut run);
-    client.db.store(db_index, Ordering::Relaxed);
-    after(server, session, recorder);
-    session.tally.flush(&server.stats);
-    if let Some(long) = &run.long {
-        server.scripting.running.remove(long);
+    let mut round = Round {
+        server,
+        now_ms,
+        yielder,
+        all,
+        long: None,
+    };
+    let recall = Recall::of(invocation);
+    let (mut failed, mut restart) = round.run(&mut engine, &mut session, invocation, &mut output);
+    if let Some(long) = round.long.clone() {
+        if restart {
+            // By now it is on a thread of its own, and `invocation` is gone.
+            round.all = wait_for_all(server, &long);
+            session.db = db_index;
+            output.truncate(0);
+            let words: Vec<&[u8]> = long.command.iter().map(Vec::as_slice).collect();
+            let again = recall.invocation(&words);
+            (failed, restart) = round.run(&mut engine, &mut session, &again, &mut output);
+        }
+        server.scripting.running.remove(&long);
         server.unpaused.notify_waiters();
     }
     Outcome {
@@ -305,6 +304,70 @@ fn alone(
         reply: output.buf,
         failed,
         restart,
+    }
+}
+
+/// What one run of a script by itself takes.
+struct Round<'a> {
+    server: &'static Server,
+    now_ms: i64,
+    yielder: &'a Yielder<(), ()>,
+    /// With all stripes, and the right to roam.
+    all: bool,
+    /// Once it has run for long.
+    long: Option<Arc<LongScript>>,
+}
+
+impl Round<'_> {
+    /// Locks, runs, logs, unlocks. Whether the script failed, and whether it has
+    /// to begin again.
+    fn run(
+        &mut self,
+        engine: &mut Engine,
+        session: &mut Session,
+        invocation: &Invocation<'_>,
+        output: &mut ReplyBuffer,
+    ) -> (bool, bool) {
+        let (server, db_index) = (self.server, session.db);
+        let client = session.client.clone();
+        let killed = self.long.as_ref().is_some_and(|l| l.killed().is_some());
+        let stripes = match (self.all, killed) {
+            (true, _) => StripeSet::ALL,
+            // It gets no further than to its first command.
+            (_, true) => StripeSet::default(),
+            _ => invocation.stripes(),
+        };
+        let db = open_db(server, session, stripes, self.now_ms);
+        let mut calls = ReplyBuffer {
+            buf: engine.lend_buffer(),
+            protocol: Protocol::Resp2,
+        };
+        let mut ctx = Context {
+            server,
+            session,
+            db,
+            reply: &mut calls,
+            effects: Effects::default(),
+            in_transaction: true,
+            holds_all: self.all,
+            block: None,
+        };
+        let log = EffectsLog::new(db_index, engine.lend_buffer());
+        let mut run = Run::new(invocation, log, self.yielder);
+        run.now_ms = self.now_ms;
+        run.claimed = self.all;
+        run.long = self.long.take();
+        let failed = execute(engine, &mut run, &mut ctx, invocation, output);
+        let Context { db, session, .. } = ctx;
+        let restart = run.abort == Some(Abort::Restart);
+        let recorder = conclude(server, db, &mut run);
+        client.db.store(db_index, Ordering::Relaxed);
+        after(server, session, recorder);
+        session.tally.flush(&server.stats);
+        self.long = run.long.take();
+        engine.keep_buffer(calls.buf);
+        engine.keep_buffer(run.log.into_buffer());
+        (failed, restart)
     }
 }
 
@@ -334,16 +397,10 @@ fn conclude(
 }
 
 impl Run {
-    fn new(invocation: &Invocation<'_>, db_index: u32, yielder: *const Yielder<(), ()>) -> Run {
-        let (flags, name) = match &invocation.what {
-            What::Script(script) => {
-                let name = String::from_utf8_lossy(&script.sha).into_owned();
-                (script.flags, name)
-            }
-            What::Function(library, number) => {
-                let function = &library.functions[*number];
-                (Some(function.flags), function.name.clone())
-            }
+    fn new(invocation: &Invocation<'_>, log: EffectsLog, yielder: *const Yielder<(), ()>) -> Run {
+        let flags = match &invocation.what {
+            What::Script(script) => script.flags,
+            What::Function(library, number) => Some(library.functions[*number].flags),
         };
         let no_writes = flags.is_some_and(|flags| flags.no_writes);
         #[expect(clippy::unnecessary_cast, reason = "it forgets the lifetime")]
@@ -357,16 +414,15 @@ impl Run {
             slot: invocation.keys.first().map(|key| Slot::of_key(key)),
             is_eval: matches!(invocation.what, What::Script(_)),
             wrote: false,
-            log: EffectsLog::new(db_index),
+            log,
             expired_logged: 0,
             dirty: 0,
             abort: None,
             resp: Protocol::Resp2,
             now_ms: 0,
-            started: Instant::now(),
+            started: Ticks::now(),
             yielder,
             long: None,
-            name,
             command,
             claims_all: invocation.keys.is_empty(),
             what: invocation.what.clone(),
@@ -385,7 +441,8 @@ fn nested(
     let server = ctx.server;
     let index = ctx.session.db;
     let protocol = ctx.reply.protocol;
-    let mut run = Run::new(invocation, index, std::ptr::null());
+    let log = EffectsLog::new(index, Vec::new());
+    let mut run = Run::new(invocation, log, std::ptr::null());
     run.now_ms = ctx.now_ms();
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);

@@ -29,6 +29,8 @@ pub mod place {
     pub const LOAD_REAL: i32 = -6;
     /// A stand-in for nothing.
     pub const NOTHING: i32 = -7;
+    /// The native function that calls a script.
+    pub const CALL: i32 = -8;
 }
 
 /// Fills a fresh state. Gives the place of the error handler; None when there
@@ -87,9 +89,9 @@ fn build_protected(lua: Lua) -> Native {
     // SAFETY: `build` passes the address of its variable.
     unsafe { *handler_place = handler };
     lua.set_top(0);
+    lua.push_function(native!(super::protect::call_job), 0);
+    lua.raw_set_at(REGISTRY, place::CALL);
     lua.collect(ffi::LUA_GCCOLLECT, 0);
-    // A new round once there is a third more than after the last.
-    lua.collect(ffi::LUA_GCSETPAUSE, 130);
     Ok(0)
 }
 
