@@ -85,7 +85,8 @@ pub fn watch(server: &'static Server) {
         return;
     };
     if resident > limit - limit / MARGIN {
-        if state.short_looks.fetch_add(1, Relaxed) % COLLECTION_LOOKS == 0 {
+        let looks = state.short_looks.fetch_add(1, Relaxed);
+        if looks.is_multiple_of(COLLECTION_LOOKS) {
             COLLECTIONS.fetch_add(1, Relaxed);
         }
         server.eviction.plan.make(server);

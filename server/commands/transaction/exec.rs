@@ -154,21 +154,25 @@ fn execute(
     if session.following.is_some() {
         log_stream(server, session, &db);
     } else if !session.replaying {
-        let expired = &recorder.expired[expired_before..];
-        if server.log().is_some() {
-            add(&server.stats.expired, expired_keys(expired));
-        }
-        log.append(server);
-        if slot_stats::kept(server).is_some() {
-            let slot = session.client.whole.slot();
-            slot_stats::note_replicated(server, slot, log.streamed_len());
-        }
+        append_effect(server, session, &log, &recorder.expired[expired_before..]);
     }
     if server.watches.any() {
         break_watches(server, &recorder);
     }
     drop(db);
     after(server, session, recorder);
+}
+
+/// Appends what a transaction did, by which keys expired that it came upon.
+fn append_effect(server: &Server, session: &Session, log: &Effect, expired: &[Expired]) {
+    if server.log().is_some() {
+        add(&server.stats.expired, expired_keys(expired));
+    }
+    log.append(server);
+    if slot_stats::kept(server).is_some() {
+        let slot = session.client.whole.slot();
+        slot_stats::note_replicated(server, slot, log.streamed_len());
+    }
 }
 
 /// Whether a command may make a primary a replica, which logs nothing itself.
