@@ -207,18 +207,25 @@ fn a_restart_agrees_on_what_went() {
     let Reply::Array(mut keys) = run(&mut client, "KEYS *") else {
         panic!("an array of keys");
     };
-    for _ in 0..2 {
+    let text = |reply: &Reply| format!("{reply:?}");
+    keys.sort_by_key(text);
+    for restart in 0..2 {
         server.kill();
         server.restart();
         let Reply::Array(mut found) = run(&mut server.client(), "KEYS *") else {
             panic!("an array of keys");
         };
-        let text = |reply: &Reply| format!("{reply:?}");
-        keys.sort_by_key(text);
         found.sort_by_key(text);
+        // A pass under way may have gone on for up to 16 keys after KEYS.
+        let mut late = 0;
+        if restart == 0 {
+            let before = keys.len();
+            keys.retain(|key| found.binary_search_by_key(&text(key), text).is_ok());
+            late = before - keys.len();
+        }
         assert!(
-            keys == found,
-            "{} keys before, {} after",
+            keys == found && late <= 16,
+            "{} keys before, {} after, {late} went late",
             keys.len(),
             found.len()
         );
