@@ -66,13 +66,18 @@ fn may_be_void(server: &Server, offset: Offset) -> bool {
         return most < replication.stream_offset(offset.0);
     }
     let heard_ms = replication.replicas.heard_ms.load(Ordering::Relaxed);
-    (heard_ms != 0 || has_replicas(server)) && is_recent(heard_ms)
+    (heard_ms != 0 || has_shard(server)) && is_recent(heard_ms)
 }
 
-/// Whether other nodes of the cluster are replicas of this one.
-fn has_replicas(server: &Server) -> bool {
+/// Whether other nodes of the cluster are replicas of this one, or it has just
+/// become one itself: the bus knows that before it takes effect.
+fn has_shard(server: &Server) -> bool {
     let cluster = server.cluster.as_ref();
     cluster.is_some_and(|cluster| {
-        cluster.read(|bus| bus.table().replicas(bus.myself()).next().is_some())
+        cluster.read(|bus| {
+            let (table, myself) = (bus.table(), bus.myself());
+            table.get(myself).is_some_and(|me| me.primary.is_some())
+                || table.replicas(myself).next().is_some()
+        })
     })
 }
