@@ -261,12 +261,15 @@ impl Bus {
     }
 
     /// Connections as CLUSTER LINKS lists them: with the other node, and since
-    /// when (Unix milliseconds).
+    /// when (Unix milliseconds); node by node, ours before theirs.
     pub fn links(&self) -> Vec<(LinkId, NodeKey, u64)> {
-        self.links
+        let mut links: Vec<_> = self
+            .links
             .iter()
             .filter_map(|(id, link)| Some((*id, link.node?, link.created_ms)))
             .filter(|(_, key, _)| self.node(*key).is_some())
-            .collect()
+            .collect();
+        links.sort_by_key(|(id, key, _)| (*key, id.is_inbound()));
+        links
     }
 }
