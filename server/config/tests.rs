@@ -31,8 +31,9 @@ fn set(config: &mut Config, pairs: &[(&str, &str)]) -> Result<usize, String> {
 }
 
 /// Directives that are ours alone.
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     "disk-free-min",
+    "log-retention-size",
     "log-segment-size",
     "tree-lag-limit",
     "tree-lag-slow",

@@ -18,7 +18,7 @@ use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
 use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
-use super::unconfirmed;
+use super::{retention, unconfirmed};
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
@@ -316,7 +316,9 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
             let held = cut.offset.0.saturating_sub(storage.held_log());
-            trim(&storage.log, cut.offset, retention_bytes(server).max(held));
+            let kept = cut.offset.0.saturating_sub(storage.log.oldest().0);
+            let wanted = retention::bytes(server, kept);
+            trim(&storage.log, cut.offset, wanted.max(held));
             true
         }
         Err(error) => {
@@ -417,13 +419,4 @@ fn put_rows(batch: &mut Batch<'_>, db: u32, rows: &Rows) -> Result<u64, TreeErro
         written += 1;
     }
     Ok(written)
-}
-
-/// How much log is kept behind the tree for replicas: `repl-backlog-size`.
-fn retention_bytes(server: &Server) -> u64 {
-    server
-        .config
-        .read()
-        .integer(crate::config::id("repl-backlog-size"))
-        .max(0) as u64
 }

@@ -13,6 +13,7 @@ pub mod listening;
 pub mod migration;
 pub mod recovery;
 pub mod replication;
+mod retention;
 mod rounds;
 pub mod save;
 pub mod start;

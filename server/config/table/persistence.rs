@@ -122,6 +122,17 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Size of a file of the log, of which up to four are there ahead of need (own directive).",
     ),
     declare(
+        "log-retention-size",
+        None,
+        Memory {
+            min: 0,
+            max: i64::MAX as i128,
+        },
+        "1073741824",
+        Traits::NONE,
+        "Bytes of log kept on disk for replicas that may come back, where there is room (own directive).",
+    ),
+    declare(
         "tree-lag-slow",
         None,
         Memory {
