@@ -142,13 +142,12 @@ pub struct Link {
     deadline_ms: u64,
     next_ack_ms: u64,
     heard_ms: u64,
-    synced: u64,
+    synced: Option<u64>,
 }
 
 impl Link {
     /// A link that connects at once.
     pub fn new(identity: Identity, position: Option<Position>) -> Link {
-        let synced = position.map_or(0, |position| position.offset);
         Link {
             identity,
             position,
@@ -159,7 +158,7 @@ impl Link {
             deadline_ms: 0,
             next_ack_ms: 0,
             heard_ms: 0,
-            synced,
+            synced: None,
         }
     }
 
@@ -197,8 +196,9 @@ impl Link {
         self.identity = identity;
     }
 
-    /// The stream has been applied, and is on disk, up to these offsets.
-    pub fn progress(&mut self, applied: u64, synced: u64) {
+    /// The stream has been applied, and is on disk, up to these offsets; None
+    /// if what is on disk does not count.
+    pub fn progress(&mut self, applied: u64, synced: Option<u64>) {
         if let Some(position) = &mut self.position {
             position.offset = applied;
         }
@@ -210,8 +210,14 @@ impl Link {
         let Some(position) = self.position else {
             return;
         };
-        let (applied, synced) = (position.offset.to_string(), self.synced.to_string());
-        self.send(&["REPLCONF", "ACK", &applied, "FACK", &synced].map(str::as_bytes));
+        let applied = position.offset.to_string();
+        let synced = self.synced.map(|synced| synced.to_string());
+        let mut words = vec!["REPLCONF", "ACK", &applied];
+        if let Some(synced) = &synced {
+            words.extend(["FACK", synced]);
+        }
+        let words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
+        self.send(&words);
         self.next_ack_ms = now_ms + self.identity.ack_ms;
     }
 
@@ -227,7 +233,7 @@ impl Link {
     pub fn loaded(&mut self, now_ms: u64, position: Position) {
         assert!(matches!(self.state, State::Loaded), "no snapshot has ended");
         self.position = Some(position);
-        self.synced = position.offset;
+        self.synced = self.synced.map(|_| position.offset);
         self.begin_streaming(now_ms);
     }
 

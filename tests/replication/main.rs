@@ -5,6 +5,7 @@
 mod rewind;
 #[path = "../support/mod.rs"]
 mod support;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -135,7 +135,8 @@ impl Follower {
 
     fn note_progress(&mut self) {
         let (applied, synced) = progress(self.server, self.storage);
-        self.link.progress(applied, synced);
+        let counts = self.server.counts_as_on_disk();
+        self.link.progress(applied, counts.then_some(synced));
     }
 
     /// Waits for bytes, for a moment.
