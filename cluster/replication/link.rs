@@ -216,8 +216,7 @@ impl Link {
         if let Some(synced) = &synced {
             words.extend(["FACK", synced]);
         }
-        let words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
-        self.send(&words);
+        self.send(&words.into_iter().map(str::as_bytes).collect::<Vec<_>>());
         self.next_ack_ms = now_ms + self.identity.ack_ms;
     }
 

@@ -86,6 +86,13 @@ impl Replicas {
         self.all.lock().clone()
     }
 
+    /// Those whose connection nobody has ended, oldest first.
+    pub fn connected(&self) -> Vec<Arc<Replica>> {
+        let mut all = self.all();
+        all.retain(|replica| !replica.client.killed.load(Ordering::Relaxed));
+        all
+    }
+
     /// Adds one.
     pub fn add(&self, replica: Arc<Replica>) {
         let mut all = self.all.lock();

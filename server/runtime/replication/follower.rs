@@ -182,13 +182,7 @@ impl Follower {
                 Output::Snapshot(_) | Output::SnapshotEnds => {}
                 Output::Stream(bytes) => self.apply(&bytes),
                 Output::Disconnect(failure) => {
-                    if failure != Failure::GivenUp {
-                        tracing::warn!(
-                            "Link with primary {}:{} ended: {failure}",
-                            self.target.host,
-                            self.target.port
-                        );
-                    }
+                    self.explain(&failure);
                     self.disconnect();
                     self.link.set_identity(identity(self.server));
                     if let Failure::Refused(_) = failure {
@@ -196,6 +190,18 @@ impl Follower {
                     }
                 }
             }
+        }
+    }
+
+    /// Logs why the link ends.
+    fn explain(&self, failure: &Failure) {
+        let Target { host, port } = &self.target;
+        match (failure, self.server.replication.link.phase()) {
+            (Failure::GivenUp, _) => {}
+            (Failure::TimedOut, Phase::Connecting | Phase::HandShake) => {
+                tracing::warn!("Timeout connecting to the PRIMARY {host}:{port}");
+            }
+            _ => tracing::warn!("Link with primary {host}:{port} ended: {failure}"),
         }
     }
 
@@ -311,7 +317,7 @@ impl Follower {
             Ok(()) => {}
             Err(error) if self.is_current() => {
                 tracing::error!(
-                    "The primary's stream can't be applied: {error}. Everything is asked for anew"
+                    "== CRITICAL == The primary's stream can't be applied: {error}. Everything is asked for anew"
                 );
                 self.start_over();
             }
