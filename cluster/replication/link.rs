@@ -19,35 +19,13 @@ use std::collections::VecDeque;
 use super::ReplicationId;
 pub use super::failure::Failure;
 use super::history::{Names, Position};
+pub use super::introduction::Identity;
 use super::payload::Payload;
 
 /// A line of the hand-shake can't be longer.
 const LINE_BYTES: usize = 4096;
 /// What a primary tells of its history can't be longer.
 const INFO_BYTES: usize = 64 << 10;
-
-/// What the replica tells of itself, and how patient it is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The user to log in as; empty: only a password.
-    pub user: Vec<u8>,
-    /// The password; empty: no login.
-    pub password: Vec<u8>,
-    /// The port that others reach it on.
-    pub port: u16,
-    /// The address that others reach it on, if it isn't the link's.
-    pub announced_ip: Vec<u8>,
-    /// The version it claims.
-    pub version: &'static str,
-    /// Silence for so long is the end of a link.
-    pub timeout_ms: u64,
-    /// Pause before the next attempt.
-    pub retry_ms: u64,
-    /// Time between acknowledgements.
-    pub ack_ms: u64,
-    /// Ask for a failover: the primary hands over when this has its data.
-    pub failover: bool,
-}
 
 /// What happened.
 #[derive(Debug)]
@@ -194,6 +172,14 @@ impl Link {
     /// Replaces what it tells of itself from the next attempt on.
     pub fn set_identity(&mut self, identity: Identity) {
         self.identity = identity;
+    }
+
+    /// How long the primary may be silent from now on.
+    pub fn set_timeout(&mut self, timeout_ms: u64) {
+        let before_ms = std::mem::replace(&mut self.identity.timeout_ms, timeout_ms);
+        if !matches!(self.state, State::Waiting) {
+            self.deadline_ms = (self.deadline_ms + timeout_ms).saturating_sub(before_ms);
+        }
     }
 
     /// The stream has been applied, and is on disk, up to these offsets; None

@@ -196,6 +196,12 @@ fn silence_ends_a_link() {
     assert_eq!(link.poll_timeout(), 60_002);
     link.handle(60_002, Input::Tick);
     assert_eq!(drain(&mut link), ["Disconnect(TimedOut)"]);
+
+    let mut link = at_psync(identity(), None);
+    link.set_timeout(5000);
+    assert_eq!(link.poll_timeout(), 5002);
+    link.handle(3000, Input::Bytes(b"\n"));
+    assert_eq!(link.poll_timeout(), 8000);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use redoubt_cluster::replication::link::{Failure, Identity, Input, Link, Output,
 use super::apply::Applier;
 use super::transfer::Source;
 use super::{install, progress, rewind};
-use crate::config::id;
+use crate::config::{Config, DirectiveId, id};
 use crate::connection::client::Client;
 use crate::replication::{Target, new_id};
 use crate::state::{Server, Storage, unix_ms};
@@ -103,6 +103,8 @@ impl Follower {
     fn follow(&mut self) {
         while self.is_current() {
             self.note_progress();
+            self.link
+                .set_timeout(timeout_ms(&self.server.config.read()));
             self.link.handle(self.now_ms(), Input::Tick);
             self.obey();
             self.set_phase(self.link.phase());
@@ -433,6 +435,12 @@ fn client_of(socket: &TcpStream) -> Option<Client> {
     Some(client)
 }
 
+/// How long a primary may be silent.
+fn timeout_ms(config: &Config) -> u64 {
+    const TIMEOUT: DirectiveId = id("repl-timeout");
+    config.integer(TIMEOUT).max(1) as u64 * 1000
+}
+
 /// What we tell a primary of ourselves.
 fn identity(server: &Server) -> Identity {
     let config = server.config.read();
@@ -448,7 +456,7 @@ fn identity(server: &Server) -> Identity {
         port: port as u16,
         announced_ip: text("replica-announce-ip"),
         version: "9.1.0",
-        timeout_ms: config.integer(id("repl-timeout")).max(1) as u64 * 1000,
+        timeout_ms: timeout_ms(&config),
         retry_ms: RETRY_MS,
         ack_ms: ACK_MS,
         failover: server.replication.failover.is_handing_over(),
