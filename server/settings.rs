@@ -96,6 +96,8 @@ pub struct Settings {
     pub replica_read_only: AtomicBool,
     /// `replica-serve-stale-data`.
     pub serve_stale: AtomicBool,
+    /// CONFIG SET appendonly no, which WAITAOF obeys: the log goes on.
+    pub append_only_off: AtomicBool,
 }
 
 impl Settings {

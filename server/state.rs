@@ -198,6 +198,13 @@ impl Server {
         }
     }
 
+    /// Whether what the log has on disk counts for WAITAOF: not that of a pure
+    /// cache, which is gone with its process, nor once `appendonly` has been
+    /// turned off.
+    pub fn counts_as_on_disk(&self) -> bool {
+        self.storage.is_some() && !self.settings.append_only_off.load(Ordering::Relaxed)
+    }
+
     /// Counts the replicas that `min-replicas-to-write` asks for.
     pub fn count_good_replicas(&self) {
         const LAG: crate::config::DirectiveId = crate::config::id("min-replicas-max-lag");

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Client, Reply, Server, eventually};
+use support::{Client, Reply, Server, encode, eventually};
 
 const HALF: &str = "8191";
 /// The slot of `foo`.
@@ -188,4 +188,22 @@ fn replicas_know_of_slots_on_the_move_before_their_primary() {
     let nodes = text(&replica, &["CLUSTER", "NODES"]);
     let of_target = nodes.lines().find(|line| line.starts_with(&to));
     assert!(of_target.is_some_and(|line| line.contains(FOO)), "{nodes}");
+    refuse_as_a_replica(&source, &to, &replica);
+}
+
+/// A node that becomes a replica while it waits for its own, which is silent,
+/// answers as a replica does.
+fn refuse_as_a_replica(source: &Server, to: &str, silent: &Server) {
+    silent.signal(19);
+    let mut waits = source.client();
+    let words = ["CLUSTER", "SETSLOT", "12184", "MIGRATING", to, "TIMEOUT"];
+    waits.send(&encode(&[&words[..], &["0"]].concat()));
+    eventually("it waits", || {
+        text(source, &["INFO", "clients"]).contains("blocked_clients:1\r")
+    });
+    ask_ok(source, &["CLUSTER", "FLUSHSLOTS"]);
+    ask_ok(source, &["CLUSTER", "REPLICATE", to]);
+    let refused = waits.read().text().expect("an error");
+    assert_eq!(refused, "ERR Please use SETSLOT only with masters.");
+    silent.signal(18);
 }

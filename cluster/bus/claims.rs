@@ -111,9 +111,20 @@ impl Bus {
             .node(my_primary)
             .is_none_or(|node| node.slot_count == 0);
         if successor && shard_empty && (self.options.allow_replica_migration || same_shard) {
-            self.become_replica_of(claimer, !same_shard, !same_shard);
-        } else if !losses.mine.is_empty() {
+            return self.become_replica_of(claimer, !same_shard, !same_shard);
+        }
+        if losses.lost > 0 && i_serve == 0 {
+            self.note_emptiness();
+        }
+        if !losses.mine.is_empty() {
             self.emit(Output::DeleteKeys(losses.mine));
+        }
+    }
+
+    /// A primary has lost its last slot and stays one.
+    pub(super) fn note_emptiness(&mut self) {
+        if self.me().is(Flags::PRIMARY) {
+            self.note("I am now an empty primary");
         }
     }
 

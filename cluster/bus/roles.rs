@@ -85,6 +85,7 @@ impl Bus {
         let above = self.node(mine).and_then(|node| node.primary);
         if let Some(above) = above.filter(|above| *above != self.myself) {
             let same_shard = self.same_shard(above, self.myself);
+            self.note("I'm a sub-replica! My primary has become a replica, and I follow its own");
             self.become_replica_of(above, true, !same_shard);
         }
     }

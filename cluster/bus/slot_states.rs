@@ -103,8 +103,11 @@ impl Bus {
         self.table.assign(slot, key);
         self.changed(Dirty::Sync);
         let left = self.node(shard).map_or(0, |node| node.slot_count);
-        if was_ours && key != shard && left == 0 && self.options.allow_replica_migration {
-            self.become_replica_of(key, true, true);
+        if was_ours && key != shard && left == 0 {
+            match self.options.allow_replica_migration {
+                true => self.become_replica_of(key, true, true),
+                false => self.note_emptiness(),
+            }
         }
         if key != shard || self.table.importing.remove(&slot).is_none() {
             return;

@@ -19,35 +19,13 @@ use std::collections::VecDeque;
 use super::ReplicationId;
 pub use super::failure::Failure;
 use super::history::{Names, Position};
+pub use super::introduction::Identity;
 use super::payload::Payload;
 
 /// A line of the hand-shake can't be longer.
 const LINE_BYTES: usize = 4096;
 /// What a primary tells of its history can't be longer.
 const INFO_BYTES: usize = 64 << 10;
-
-/// What the replica tells of itself, and how patient it is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The user to log in as; empty: only a password.
-    pub user: Vec<u8>,
-    /// The password; empty: no login.
-    pub password: Vec<u8>,
-    /// The port that others reach it on.
-    pub port: u16,
-    /// The address that others reach it on, if it isn't the link's.
-    pub announced_ip: Vec<u8>,
-    /// The version it claims.
-    pub version: &'static str,
-    /// Silence for so long is the end of a link.
-    pub timeout_ms: u64,
-    /// Pause before the next attempt.
-    pub retry_ms: u64,
-    /// Time between acknowledgements.
-    pub ack_ms: u64,
-    /// Ask for a failover: the primary hands over when this has its data.
-    pub failover: bool,
-}
 
 /// What happened.
 #[derive(Debug)]
@@ -142,13 +120,12 @@ pub struct Link {
     deadline_ms: u64,
     next_ack_ms: u64,
     heard_ms: u64,
-    synced: u64,
+    synced: Option<u64>,
 }
 
 impl Link {
     /// A link that connects at once.
     pub fn new(identity: Identity, position: Option<Position>) -> Link {
-        let synced = position.map_or(0, |position| position.offset);
         Link {
             identity,
             position,
@@ -159,7 +136,7 @@ impl Link {
             deadline_ms: 0,
             next_ack_ms: 0,
             heard_ms: 0,
-            synced,
+            synced: None,
         }
     }
 
@@ -197,8 +174,17 @@ impl Link {
         self.identity = identity;
     }
 
-    /// The stream has been applied, and is on disk, up to these offsets.
-    pub fn progress(&mut self, applied: u64, synced: u64) {
+    /// How long the primary may be silent from now on.
+    pub fn set_timeout(&mut self, timeout_ms: u64) {
+        let before_ms = std::mem::replace(&mut self.identity.timeout_ms, timeout_ms);
+        if !matches!(self.state, State::Waiting) {
+            self.deadline_ms = (self.deadline_ms + timeout_ms).saturating_sub(before_ms);
+        }
+    }
+
+    /// The stream has been applied, and is on disk, up to these offsets; None
+    /// if what is on disk does not count.
+    pub fn progress(&mut self, applied: u64, synced: Option<u64>) {
         if let Some(position) = &mut self.position {
             position.offset = applied;
         }
@@ -210,8 +196,13 @@ impl Link {
         let Some(position) = self.position else {
             return;
         };
-        let (applied, synced) = (position.offset.to_string(), self.synced.to_string());
-        self.send(&["REPLCONF", "ACK", &applied, "FACK", &synced].map(str::as_bytes));
+        let applied = position.offset.to_string();
+        let synced = self.synced.map(|synced| synced.to_string());
+        let mut words = vec!["REPLCONF", "ACK", &applied];
+        if let Some(synced) = &synced {
+            words.extend(["FACK", synced]);
+        }
+        self.send(&words.into_iter().map(str::as_bytes).collect::<Vec<_>>());
         self.next_ack_ms = now_ms + self.identity.ack_ms;
     }
 
@@ -227,7 +218,7 @@ impl Link {
     pub fn loaded(&mut self, now_ms: u64, position: Position) {
         assert!(matches!(self.state, State::Loaded), "no snapshot has ended");
         self.position = Some(position);
-        self.synced = position.offset;
+        self.synced = self.synced.map(|_| position.offset);
         self.begin_streaming(now_ms);
     }
 

@@ -25,6 +25,7 @@
 
 mod failure;
 pub mod history;
+mod introduction;
 pub mod link;
 mod payload;
 pub mod peer;

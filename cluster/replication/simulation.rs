@@ -315,7 +315,7 @@ fn obey(
         }
         Output::Stream(bytes) => {
             node.log.extend(bytes);
-            link.progress(node.end(), node.end());
+            link.progress(node.end(), Some(node.end()));
         }
     }
 }

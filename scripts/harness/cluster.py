@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
 from .resp import Client, ReplyError
+from .servers import free_port
 
 SLOTS = 16384
 
@@ -26,12 +26,6 @@ def crc16(data):
 def slot_of(key):
     """The slot of a key without braces."""
     return crc16(key.encode()) % SLOTS
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Node:

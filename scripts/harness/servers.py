@@ -2,6 +2,7 @@
 
 import glob
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -51,10 +52,23 @@ def persistence_directives(mode):
     return ["--appendonly", "yes", "--appendfsync", mode, "--save", ""]
 
 
+_given = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that is free, not given before, and below those that connections get."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            if port in _given or probe.connect_ex(("127.0.0.1", port)) == 0:
+                continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
 
 
 class Server:

@@ -14,6 +14,10 @@ use crate::replication::replicas::Acks;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 
+/// The error of a replica; redis-cli takes it from a node that has become one
+/// by handing on its last slot.
+pub const SETSLOT_ON_REPLICA: &str = "Please use SETSLOT only with masters.";
+
 /// An order that waits for replicas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotOrder {

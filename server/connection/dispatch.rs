@@ -161,6 +161,9 @@ fn refused_exec(
     }
     crate::commands::transaction::abandon(server, session);
     let text = error.to_string();
+    if text.starts_with("REDIRECT ") {
+        return error;
+    }
     let reason = text.strip_prefix("ERR ").unwrap_or(&text);
     CommandError::text(format!(
         "EXECABORT Transaction discarded because of: {reason}"

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::blocking::Waiter;
+use super::blocking::{TimeoutReply, Waiter};
 use super::client::Client;
 use super::conclusion::{conclude, notify};
 use super::dispatch::{Request, open_db, reply_error, run, stripes_of};
@@ -14,6 +14,7 @@ use super::gate;
 use super::session::Session;
 use crate::acl::log::Place;
 use crate::clock::{Ticks, count_answered, keep_if_notable};
+use crate::cluster::slot_order::SETSLOT_ON_REPLICA;
 use crate::cluster::slot_stats::{note_answered, note_unserved};
 use crate::commands::command::Group;
 use crate::commands::context::Context;
@@ -197,9 +198,12 @@ pub fn unblock_all(server: &Server) {
             add(&server.stats.commands_of(found.number).failed, 1);
         }
         let mut reply = ReplyBuffer::new(client.protocol());
-        let error = CommandError::text(
-            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-        );
+        let error = match waiter.on_timeout {
+            TimeoutReply::SlotOrder(_) => CommandError::err(SETSLOT_ON_REPLICA),
+            _ => CommandError::text(
+                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            ),
+        };
         reply_error(server, &mut reply, &error);
         answer(server, &waiter, &reply.buf);
     }

@@ -159,6 +159,9 @@ pub struct Replication {
     pub let_go_ms: AtomicU64,
     /// Threads that send snapshots at the moment.
     pub snapshots: AtomicUsize,
+    /// Until when DEBUG SLEEP keeps us from telling replicas that we are there,
+    /// likewise.
+    pub silent_until_ms: AtomicU64,
     /// The failover under way.
     pub failover: crate::runtime::replication::failover::Failover,
     started: Instant,
@@ -184,6 +187,7 @@ impl Replication {
             directory: OnceLock::new(),
             let_go_ms: AtomicU64::new(0),
             snapshots: AtomicUsize::new(0),
+            silent_until_ms: AtomicU64::new(0),
             failover: Default::default(),
             started: Instant::now(),
         }
@@ -204,6 +208,11 @@ impl Replication {
     /// Milliseconds on a clock that is never set back.
     pub fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// Whether nothing is to be said that only shows that we are there.
+    pub fn is_silent(&self) -> bool {
+        self.now_ms() < self.silent_until_ms.load(Ordering::Relaxed)
     }
 
     /// Names and offsets of the history.

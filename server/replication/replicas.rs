@@ -14,6 +14,10 @@ use crate::connection::serve;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 
+/// What WAITAOF answers when nothing here counts as on disk.
+pub const APPEND_ONLY_IS_OFF: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 /// A connection that asks for the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamRequest {
@@ -80,6 +84,13 @@ impl Replicas {
     /// All of them, oldest first.
     pub fn all(&self) -> Vec<Arc<Replica>> {
         self.all.lock().clone()
+    }
+
+    /// Those whose connection nobody has ended, oldest first.
+    pub fn connected(&self) -> Vec<Arc<Replica>> {
+        let mut all = self.all();
+        all.retain(|replica| !replica.client.killed.load(Ordering::Relaxed));
+        all
     }
 
     /// Adds one.
@@ -185,17 +196,28 @@ impl Acks {
 
     fn is_on_disk_here(&self) -> bool {
         let log = self.server.log();
-        log.is_some_and(|log| log.synced().0 >= self.log_offset)
+        self.server.counts_as_on_disk() && log.is_some_and(|log| log.synced().0 >= self.log_offset)
+    }
+
+    /// Whether what is on disk here was asked for and does not count any more.
+    fn are_void(&self) -> bool {
+        self.on_disk == Some(true) && !self.server.counts_as_on_disk()
     }
 
     /// Whether the wait is over.
     pub fn are_enough(&self) -> bool {
+        if self.are_void() {
+            return true;
+        }
         let here = self.on_disk != Some(true) || self.is_on_disk_here();
         here && self.replicas_having() >= self.replicas
     }
 
     /// Writes how many have it by now.
     pub fn write(&self, reply: &mut ReplyBuffer) {
+        if self.are_void() {
+            return reply.error(APPEND_ONLY_IS_OFF);
+        }
         let replicas = self.replicas_having() as i64;
         if self.on_disk.is_some() {
             reply.array(2);

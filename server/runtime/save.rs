@@ -62,6 +62,23 @@ pub fn save(server: &'static Server) -> Result<(), String> {
     finish(server, write(server))
 }
 
+/// Whether the data would be lost with the process: `save` points were set, and
+/// there is no log.
+pub fn is_due_at_the_end(server: &Server) -> bool {
+    let config = server.config.read();
+    let points = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
+    points && server.storage.is_none()
+}
+
+/// A snapshot in place of one that is under way.
+pub fn last(server: &'static Server) -> Result<(), String> {
+    while server.saves.begin().is_err() {
+        server.saves.cancel();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    save(server)
+}
+
 fn finish(server: &Server, result: Result<(), String>) -> Result<(), String> {
     server.saves.end(result.is_ok());
     if let Err(error) = &result {

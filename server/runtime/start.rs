@@ -329,17 +329,38 @@ impl Ends {
 
     /// Waits for SIGTERM, SIGINT or SHUTDOWN.
     fn wait(mut self, server: &'static Server) {
-        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("Received SIGTERM scheduling shutdown..."),
-                _ = interrupt.recv() => tracing::info!("Received SIGINT scheduling shutdown..."),
-                () = server.shutdown_bell.notified() => {
-                    tracing::info!("User requested shutdown...");
+        loop {
+            let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+            let signal = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => Some("SIGTERM"),
+                    _ = interrupt.recv() => Some("SIGINT"),
+                    () = server.shutdown_bell.notified() => None,
                 }
+            });
+            let Some(signal) = signal else {
+                return tracing::info!("User requested shutdown...");
+            };
+            tracing::info!("Received {signal} scheduling shutdown...");
+            if may_end(server, signal) {
+                return;
             }
-        });
+            tracing::error!("The data could not be saved: the server does not end");
+        }
     }
+}
+
+/// Saves what would be lost with the process; false if that fails and nobody
+/// has said that it may.
+fn may_end(server: &'static Server, signal: &str) -> bool {
+    let directive = match signal {
+        "SIGTERM" => id("shutdown-on-sigterm"),
+        _ => id("shutdown-on-sigint"),
+    };
+    let flags = server.config.read().string(directive).into_owned();
+    let says = |flag: &str| flags.split(' ').any(|word| word == flag);
+    let wanted = says("save") || (!says("nosave") && save::is_due_at_the_end(server));
+    !wanted || save::last(server).is_ok() || says("force")
 }
 
 impl Running {

@@ -2,10 +2,12 @@
 //! both directions: the same keys at the same offsets, resyncs that stay
 //! partial, and full syncs that either happen or don't.
 
+mod misfits;
 mod retention;
 mod rewind;
 #[path = "../support/mod.rs"]
 mod support;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -443,6 +445,21 @@ fn what_a_transaction_did_as_a_primary_is_logged_although_it_ends_as_a_replica()
     server.restart();
     let before = run(&mut server.client(), "GET before");
     assert_eq!(before, Reply::bulk("1"));
+}
+
+#[test]
+fn a_transaction_that_comes_too_late_is_redirected_as_a_whole() {
+    let [one, other] = [Server::start(&[]), Server::start(&[])];
+    let mut client = one.client();
+    ok(&mut client, "CLIENT CAPA redirect");
+    ok(&mut client, "MULTI");
+    ok(&mut client, "SET a 1");
+    follow(&one, &other);
+    let refused = run(&mut client, "EXEC").text().expect("an error");
+    assert_eq!(refused, format!("REDIRECT 127.0.0.1:{}", other.port()));
+    // It is over.
+    let refused = run(&mut client, "EXEC");
+    assert_eq!(refused.text().as_deref(), Some("ERR EXEC without MULTI"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use redoubt_cluster::identity::NodeId;
 
 use super::slots::slot;
 use super::{BASE, ORDER, cluster_of, text};
-use crate::cluster::slot_order::{self, SlotOrder};
+use crate::cluster::slot_order::{self, SETSLOT_ON_REPLICA, SlotOrder};
 use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
@@ -56,7 +56,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     }
     let cluster = cluster_of(ctx)?;
     if server.replication.is_replica() || cluster.read(|bus| bus.me().primary.is_some()) {
-        return Err(CommandError::err("Please use SETSLOT only with masters."));
+        return Err(CommandError::err(SETSLOT_ON_REPLICA));
     }
     let at = slot(args[2])?;
     let (state, id, rest) = state_of(&args[3..])?;

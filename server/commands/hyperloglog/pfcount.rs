@@ -56,9 +56,13 @@ fn count_one(
         return Ok(count);
     }
     let count = sketch.estimate()?;
-    // A replica's values change by its primary's effects only.
-    if ctx.db.expiry_mode != ExpiryMode::Hide {
+    // A replica keeps the count to itself: it tells nothing that the elements
+    // don't, and the log there is the primary's. During a pause nothing changes.
+    let hidden = ctx.db.expiry_mode == ExpiryMode::Hide;
+    if !hidden || ctx.server.replication.is_replica() {
         sketch::cache_count(ctx.db.string_mut(key)?, count);
+    }
+    if !hidden {
         ctx.db.changed(0, "", key);
     }
     Ok(count)

@@ -45,7 +45,10 @@ fn psync(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         take_over(ctx, id, word)?;
     }
     admit(ctx)?;
-    let first = args::integer(args[2])?;
+    let first = args::integer(args[2]).inspect_err(|_| {
+        let address = &ctx.session.client.address;
+        tracing::warn!("Replica {address} asks for synchronization but with a wrong offset");
+    })?;
     hand_over(ctx, true, Position::parse(args[1], first));
     Ok(())
 }

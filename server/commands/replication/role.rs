@@ -1,7 +1,5 @@
 //! ROLE: the server's part in replication.
 
-use std::sync::atomic::Ordering;
-
 use redoubt_cluster::replication::link::Phase;
 use redoubt_cluster::replication::peer::Stage;
 
@@ -49,10 +47,9 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     ctx.reply.integer(offset);
     let online: Vec<_> = replication
         .replicas
-        .all()
+        .connected()
         .into_iter()
         .filter(|replica| replica.peer.lock().stage == Stage::Online)
-        .filter(|replica| !replica.client.killed.load(Ordering::Relaxed))
         .collect();
     ctx.reply.array(online.len());
     for replica in online {

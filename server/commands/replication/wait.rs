@@ -6,7 +6,7 @@ use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
-use crate::replication::replicas::Acks;
+use crate::replication::replicas::{APPEND_ONLY_IS_OFF, Acks};
 use crate::runtime::replication;
 
 /// WAIT numreplicas timeout
@@ -81,10 +81,8 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         "WAITAOF",
         " Please also note that writes to replicas are just local and are not propagated.",
     )?;
-    if local == 1 && ctx.server.storage.is_none() {
-        return Err(CommandError::err(
-            "WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+    if local == 1 && !ctx.server.counts_as_on_disk() {
+        return Err(CommandError::text(APPEND_ONLY_IS_OFF));
     }
     let end = ctx.server.log().map(|log| log.end());
     if let (1, Some(log), Some(end)) = (local, ctx.server.log(), end) {

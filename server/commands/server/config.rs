@@ -1,5 +1,7 @@
 //! CONFIG: the directives at run time.
 
+use std::sync::atomic::Ordering;
+
 use super::help;
 use crate::acl::file::new_channels;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
@@ -194,8 +196,15 @@ fn prepare(
 }
 
 fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
-    if let Some(log) = ctx.server.log() {
-        log.set_policy(recovery::sync_policy(config));
+    // What a pure cache keeps for its replicas is never synced.
+    if let Some(storage) = &ctx.server.storage {
+        storage.log.set_policy(recovery::sync_policy(config));
+    }
+    if changed.contains(&id("appendonly")) {
+        let off = !config.bool(id("appendonly"));
+        let setting = &ctx.server.settings.append_only_off;
+        setting.store(off, Ordering::Relaxed);
+        ctx.server.replication.log_bell.ring();
     }
     if changed.contains(&id("requirepass")) {
         let password = config.string(id("requirepass"));

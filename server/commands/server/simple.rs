@@ -8,7 +8,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::runtime::save;
 use crate::scripting::busy::threshold;
-use crate::state::{Server, Shutdown};
+use crate::state::Shutdown;
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -126,7 +126,8 @@ fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     if abort {
         return Err(CommandError::err("No shutdown in progress."));
     }
-    if save && last_snapshot(ctx.server).is_err() && !force {
+    let save = save || (!nosave && save::is_due_at_the_end(ctx.server));
+    if save && save::last(ctx.server).is_err() && !force {
         return Err(CommandError::err("Errors trying to SHUTDOWN. Check logs."));
     }
     let how = match nosave || now {
@@ -136,13 +137,4 @@ fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     ctx.server.request_shutdown(how);
     ctx.session.close_after_reply = true;
     Ok(())
-}
-
-/// A snapshot in place of one that is under way.
-fn last_snapshot(server: &'static Server) -> Result<(), String> {
-    while server.saves.begin().is_err() {
-        server.saves.cancel();
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    save::save(server)
 }

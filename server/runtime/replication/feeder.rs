@@ -18,6 +18,7 @@ use socket2::Socket;
 
 use super::image::{Count, Image};
 use super::{Counted, gathering};
+use crate::commands::table::table;
 use crate::connection::client::Client;
 use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
@@ -252,9 +253,16 @@ impl Feeder {
             }
             if now_ms >= newline_ms + NEWLINES.as_millis() as u64 {
                 newline_ms = now_ms;
-                self.write(b"\n")?;
+                self.keep_patient()?;
             }
             std::thread::sleep(LOOK);
+        }
+    }
+
+    fn keep_patient(&mut self) -> Result<(), End> {
+        match self.server.replication.is_silent() {
+            true => Ok(()),
+            false => self.write(b"\n"),
         }
     }
 
@@ -265,7 +273,7 @@ impl Feeder {
             if self.is_over() {
                 return Err(End::Gone);
             }
-            self.write(b"\n")?;
+            self.keep_patient()?;
         }
         let snapshot = storage.tree.snapshot()?;
         let meta = snapshot.meta()?;
@@ -416,7 +424,16 @@ fn hear(server: &'static Server, replica: &Replica, mut socket: &Socket, rest: V
 
 fn heed(server: &'static Server, replica: &Replica, words: &[&[u8]]) {
     if !words[0].eq_ignore_ascii_case(b"replconf") {
-        return;
+        let name = table().find(words).map_or_else(
+            || String::from_utf8_lossy(words[0]).to_ascii_lowercase(),
+            |found| found.command.name.to_owned(),
+        );
+        // Its answer would be taken for a part of the stream.
+        tracing::warn!(
+            "Replica generated a reply to command '{name}', disconnecting it: {}",
+            replica.client.address
+        );
+        return replica.client.kill();
     }
     let replication = &server.replication;
     let now_ms = replication.now_ms();

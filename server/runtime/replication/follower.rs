@@ -14,7 +14,7 @@ use redoubt_cluster::replication::link::{Failure, Identity, Input, Link, Output,
 use super::apply::Applier;
 use super::transfer::Source;
 use super::{install, progress, rewind};
-use crate::config::id;
+use crate::config::{Config, DirectiveId, id};
 use crate::connection::client::Client;
 use crate::replication::{Target, new_id};
 use crate::state::{Server, Storage, unix_ms};
@@ -103,6 +103,8 @@ impl Follower {
     fn follow(&mut self) {
         while self.is_current() {
             self.note_progress();
+            self.link
+                .set_timeout(timeout_ms(&self.server.config.read()));
             self.link.handle(self.now_ms(), Input::Tick);
             self.obey();
             self.set_phase(self.link.phase());
@@ -135,7 +137,8 @@ impl Follower {
 
     fn note_progress(&mut self) {
         let (applied, synced) = progress(self.server, self.storage);
-        self.link.progress(applied, synced);
+        let counts = self.server.counts_as_on_disk();
+        self.link.progress(applied, counts.then_some(synced));
     }
 
     /// Waits for bytes, for a moment.
@@ -181,13 +184,7 @@ impl Follower {
                 Output::Snapshot(_) | Output::SnapshotEnds => {}
                 Output::Stream(bytes) => self.apply(&bytes),
                 Output::Disconnect(failure) => {
-                    if failure != Failure::GivenUp {
-                        tracing::warn!(
-                            "Link with primary {}:{} ended: {failure}",
-                            self.target.host,
-                            self.target.port
-                        );
-                    }
+                    self.explain(&failure);
                     self.disconnect();
                     self.link.set_identity(identity(self.server));
                     if let Failure::Refused(_) = failure {
@@ -195,6 +192,18 @@ impl Follower {
                     }
                 }
             }
+        }
+    }
+
+    /// Logs why the link ends.
+    fn explain(&self, failure: &Failure) {
+        let Target { host, port } = &self.target;
+        match (failure, self.server.replication.link.phase()) {
+            (Failure::GivenUp, _) => {}
+            (Failure::TimedOut, Phase::Connecting | Phase::HandShake) => {
+                tracing::warn!("Timeout connecting to the PRIMARY {host}:{port}");
+            }
+            _ => tracing::warn!("Link with primary {host}:{port} ended: {failure}"),
         }
     }
 
@@ -310,7 +319,7 @@ impl Follower {
             Ok(()) => {}
             Err(error) if self.is_current() => {
                 tracing::error!(
-                    "The primary's stream can't be applied: {error}. Everything is asked for anew"
+                    "== CRITICAL == The primary's stream can't be applied: {error}. Everything is asked for anew"
                 );
                 self.start_over();
             }
@@ -426,6 +435,12 @@ fn client_of(socket: &TcpStream) -> Option<Client> {
     Some(client)
 }
 
+/// How long a primary may be silent.
+fn timeout_ms(config: &Config) -> u64 {
+    const TIMEOUT: DirectiveId = id("repl-timeout");
+    config.integer(TIMEOUT).max(1) as u64 * 1000
+}
+
 /// What we tell a primary of ourselves.
 fn identity(server: &Server) -> Identity {
     let config = server.config.read();
@@ -441,7 +456,7 @@ fn identity(server: &Server) -> Identity {
         port: port as u16,
         announced_ip: text("replica-announce-ip"),
         version: "9.1.0",
-        timeout_ms: config.integer(id("repl-timeout")).max(1) as u64 * 1000,
+        timeout_ms: timeout_ms(&config),
         retry_ms: RETRY_MS,
         ack_ms: ACK_MS,
         failover: server.replication.failover.is_handing_over(),

@@ -170,7 +170,8 @@ fn tend(server: &'static Server) {
                 replica.client.kill();
             }
         }
-        if now_ms >= last_ping_ms + ping_ms && !replication.replicas.is_empty() {
+        let silent = replication.is_silent() || replication.replicas.is_empty();
+        if now_ms >= last_ping_ms + ping_ms && !silent {
             last_ping_ms = now_ms;
             ping(server);
         }

@@ -5,6 +5,7 @@ mod keys;
 mod populate;
 mod protocol;
 mod reload;
+mod replicate;
 mod storage;
 
 use std::sync::atomic::Ordering;
@@ -87,10 +88,13 @@ const HELP: &[&str] = &[
     "    Accepted, without effect.",
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
     "    Write a snapshot file, and load it in place of all keys.",
+    "REPLICATE <command> [<arg> ...]",
+    "    Put a command into the stream to the replicas, without running it; only",
+    "    where nothing is kept.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stop or go on removing keys that nobody asks for.",
     "SLEEP <seconds>",
-    "    Hold up this connection's worker.",
+    "    Hold up this connection's worker, and what keeps replicas patient.",
     "STORAGE <FAIL-SYNCS|FAIL-WRITES|NO-SPACE|PAUSE-TREE|CLEAR>",
     "    Have the log's disk fail, or the tree's writer rest, until CLEAR.",
 ];
@@ -121,6 +125,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (b"htstats", [db, ..]) => keys::tables(ctx, db),
         (b"htstats-key", [key, ..]) => keys::table_of(ctx, key),
         (b"storage", [what]) => storage::run(ctx, what),
+        (b"replicate", words @ [_, ..]) => replicate::run(ctx, words),
         (b"protocol", [kind]) => protocol::example(ctx, kind),
         (b"config-rewrite-force-all", []) => super::config::rewrite_file(ctx, true),
         (b"error", [text]) => {
@@ -140,7 +145,13 @@ fn simple(ctx: &mut Context<'_>, subcommand: &[u8], args: &[&[u8]]) -> CommandRe
         (b"sleep", [seconds]) => {
             let seconds = number::parse_f64(seconds).unwrap_or(0.0);
             if let Ok(time) = Duration::try_from_secs_f64(seconds) {
-                std::thread::sleep(time.min(Duration::from_secs(3600)));
+                let time = time.min(Duration::from_secs(3600));
+                let replication = &ctx.server.replication;
+                let until_ms = replication.now_ms() + time.as_millis() as u64;
+                replication
+                    .silent_until_ms
+                    .store(until_ms, Ordering::Relaxed);
+                std::thread::sleep(time);
             }
         }
         (b"set-active-expire", [on]) => {

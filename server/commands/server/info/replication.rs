@@ -88,7 +88,7 @@ fn link(server: &Server, text: &mut Text, offset: u64) {
 
 fn replicas(server: &Server, text: &mut Text) {
     let now_ms = server.replication.now_ms();
-    let all = server.replication.replicas.all();
+    let all = server.replication.replicas.connected();
     text.field("connected_slaves", all.len());
     let settings = &server.settings;
     if settings.min_replicas.load(Relaxed) != 0 {
