@@ -40,7 +40,8 @@ fn may_return(server: &Server, ttl_ms: u64) -> bool {
     }
     let now_ms = replication.now_ms();
     match replication.replicas.heard_ms.load(Relaxed) {
-        0 => now_ms < GRACE_MS,
+        // One that begins with nothing had none before either.
+        0 => now_ms < GRACE_MS && !replication.identity().history.before.is_empty(),
         heard_ms => ttl_ms == 0 || now_ms.saturating_sub(heard_ms) < ttl_ms,
     }
 }
