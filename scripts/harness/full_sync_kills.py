@@ -4,9 +4,10 @@ import random
 import signal
 import time
 
-from .load import value_of
+from .load import info, value_of
 from .paced_load import PacedWriter
 from .replicas import Node, is_up, wait_in_sync, wait_until
+from .resp import ReplyError
 
 OLD_KEYS = 2000
 
@@ -25,6 +26,14 @@ def fill(node, prefix, keys, value_bytes):
     client.close()
 
 
+def leave_the_common_history(replica):
+    """Has the tree take over what the primary does not have: no way back, so a full sync it is."""
+    end = int(info(replica, "persistence")["log_end_offset"])
+    replica.ask("BGREWRITEAOF")
+    there = lambda: int(info(replica, "persistence")["tree_applied_offset"]) >= end
+    wait_until("the tree has the old data", there)
+
+
 def wrong_with(replica, keys, value_bytes):
     """(which data the replica has, what is wrong or None), as of one moment."""
     wanted = [
@@ -36,8 +45,14 @@ def wrong_with(replica, keys, value_bytes):
         commands = [("GET", "%s:%d" % pair) for pair in wanted]
         for prefix in ("old", "new"):
             commands += [("HLEN", prefix + ":h"), ("ZCARD", prefix + ":z"), ("LLEN", prefix + ":l")]
-        # The change from one to the other may come between any two commands.
-        replies = client.pipeline([("MULTI",), *commands, ("DBSIZE",), ("EXEC",)])[-1]
+        # The change from one to the other may come between any two commands. While it goes
+        # back to where its history parted from the primary's, a replica says LOADING.
+        deadline = time.monotonic() + 60.0
+        while True:
+            replies = client.pipeline([("MULTI",), *commands, ("DBSIZE",), ("EXEC",)])[-1]
+            if not isinstance(replies, ReplyError) or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
     finally:
         client.close()
     sizes, total = {"old": replies[-7:-4], "new": replies[-4:-1]}, replies[-1]
@@ -74,6 +89,7 @@ def run(options):
             replica.ask("REPLICAOF", "NO", "ONE")
             replica.ask("FLUSHALL", timeout_s=120.0)
             fill(replica, "old", OLD_KEYS, 500)
+            leave_the_common_history(replica)
             began = time.monotonic()
             replica.follow(primary.port)
             if usual_s is None:  # how long a sync takes that nobody disturbs
