@@ -81,7 +81,8 @@ impl Bus {
     }
 
     /// Gives a primary the slots that it claims under `epoch`, where nobody
-    /// has them under a greater or the same one.
+    /// has them under a greater or the same one, or whoever has them does not
+    /// claim them any more.
     fn take_claims(&mut self, claimer: NodeKey, epoch: Epoch, slots: &SlotSet) {
         if claimer == self.myself {
             return;
@@ -141,7 +142,9 @@ impl Bus {
             self.table.unclaimed.remove(slot);
             return;
         }
-        if self.table.owner_epoch(slot).is_some_and(|has| has >= epoch) {
+        let is_unclaimed = self.table.unclaimed.contains(slot);
+        let has_owner = self.table.owner_epoch(slot).is_some_and(|has| has >= epoch);
+        if has_owner && !is_unclaimed {
             return;
         }
         if owner == Some(self.myself) {

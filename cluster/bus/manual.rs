@@ -105,7 +105,8 @@ impl Bus {
             self.reset_manual();
         }
         let offset = self.replication.offset;
-        let has_all = self.manual.target.is_some_and(|target| offset >= target);
+        let reached = self.manual.target.is_some_and(|target| offset >= target);
+        let has_all = reached && self.replication.synced;
         if self.manual.is_on() && !self.manual.ready && has_all && !self.i_am_primary() {
             self.manual.ready = true;
         }

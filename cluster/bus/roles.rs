@@ -3,6 +3,7 @@
 use super::{Bus, Dirty, Output};
 use crate::flags::Flags;
 use crate::message::Header;
+use crate::slots::Slot;
 use crate::table::NodeKey;
 
 impl Bus {
@@ -20,6 +21,7 @@ impl Bus {
             }
             self.changed(Dirty::Save);
         }
+        self.release_unclaimed(sender, header);
         let known = self.node(sender).and_then(|node| node.primary);
         let Some(primary) = primary.filter(|key| known != Some(*key) && *key != sender) else {
             return;
@@ -57,6 +59,21 @@ impl Bus {
             node.flags.set(Flags::REPLICA, true);
         }
         self.changed(Dirty::Save);
+    }
+
+    /// A replica serves no slot. Those that it had as a primary are still its own
+    /// here until a greater epoch claims them; but what its primary does not
+    /// claim either, somebody with a lesser epoch may serve.
+    fn release_unclaimed(&mut self, sender: NodeKey, header: &Header) {
+        let left = self.node(sender).map(|node| {
+            let claimed = |slot: &Slot| header.slots.contains(*slot);
+            let left = node.slots.iter().filter(|slot| !claimed(slot));
+            left.collect::<Vec<_>>()
+        });
+        for slot in left.unwrap_or_default() {
+            self.table.release(slot);
+            self.changed(Dirty::Save);
+        }
     }
 
     /// A replica has become a primary.

@@ -6,6 +6,7 @@ use redoubt_cluster::bus::Bus;
 use redoubt_cluster::flags::Flags;
 use redoubt_cluster::identity::{Epoch, NodeId};
 use redoubt_cluster::slot_set::SlotSet;
+use redoubt_cluster::table::Node;
 
 /// What was seen so far.
 #[derive(Default)]
@@ -120,6 +121,15 @@ fn owners(bus: &Bus) -> BTreeMap<NodeId, &SlotSet> {
     owners.map(|(_, node)| (node.id, &node.slots)).collect()
 }
 
+/// Who has how many slots in which config epoch, in a node's view.
+fn shares(bus: &Bus) -> String {
+    let owners = bus.table().iter().filter(|(_, node)| node.slot_count > 0);
+    let share = |(_, node): (_, &Node)| {
+        format!("{:?} {} in {}", node.id, node.slot_count, node.config_epoch)
+    };
+    owners.map(share).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether all nodes agree and all slots are served; else what is amiss.
 pub fn at_rest(buses: &[&Bus]) -> Result<(), String> {
     let Some(first) = buses.first() else {
@@ -142,7 +152,12 @@ pub fn at_rest(buses: &[&Bus]) -> Result<(), String> {
             return Err(format!("{id:?} holds {:?} for {}", node.id, node.flags));
         }
         if owners(bus) != expected {
-            return Err(format!("{:?} and {id:?} disagree on slots", first.me().id));
+            return Err(format!(
+                "{:?} and {id:?} disagree on slots: {} against {}",
+                first.me().id,
+                shares(first),
+                shares(bus)
+            ));
         }
         if expected.contains_key(&id) && !bus.me().is(Flags::PRIMARY) {
             return Err(format!(
