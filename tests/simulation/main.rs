@@ -87,6 +87,17 @@ fn no_seed_violates_an_invariant() {
     );
 }
 
+/// Seeds that have found something: a replica without a copy that took over by
+/// an operator's order, and views of slots that stayed apart.
+#[test]
+fn seeds_that_once_failed_hold() {
+    for seed in [102_312, 102_554, 102_893, 104_652, 104_778] {
+        if let Err(what) = run(seed, 120, None, false) {
+            panic!("{what}");
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [1, 2, 3] {
