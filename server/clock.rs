@@ -134,21 +134,23 @@ pub fn account(
     clock: &mut Ticks,
     reply_bytes: usize,
 ) {
-    let nanos = count(server, session, request, clock);
-    keep_if_notable(server, session, request, nanos, reply_bytes);
+    let nanos = account_part(server, session, request, clock, reply_bytes);
     note_for_slot(server, session, request, nanos, reply_bytes);
 }
 
-/// As [`account`], for a command that is part of a transaction or of a script.
+/// As [`account`], for a command that is part of a transaction or of a script;
+/// gives the nanoseconds that it took.
+#[inline]
 pub fn account_part(
     server: &Server,
     session: &mut Session,
     request: &Request,
     clock: &mut Ticks,
     reply_bytes: usize,
-) {
+) -> u64 {
     let nanos = count(server, session, request, clock);
     keep_if_notable(server, session, request, nanos, reply_bytes);
+    nanos
 }
 
 /// Counts a command for CLUSTER SLOT-STATS.

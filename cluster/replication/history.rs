@@ -65,6 +65,14 @@ impl History {
         shared.max()
     }
 
+    /// Its former names as the field [`FORMER`] of INFO tells them, which
+    /// [`Names::parse`] reads.
+    pub fn former_names(&self) -> String {
+        let former = self.before.iter();
+        let former: Vec<String> = former.map(|(id, end)| format!("{id}={end}")).collect();
+        former.join(",")
+    }
+
     /// Goes back to `offset`: what came behind it never was.
     pub fn rewind(&mut self, offset: u64) {
         let holds = self.before.iter().position(|(_, end)| *end >= offset);

@@ -3,7 +3,7 @@
 //! offset has the same bytes, and after the last fault all end up equal.
 
 use super::ReplicationId;
-use super::history::{Answer, History, Names, Position, Retained, decide};
+use super::history::{Answer, FORMER, History, Names, Position, Retained, decide};
 use super::link::{Identity, Input, Link, Output};
 use super::peer::Peer;
 
@@ -205,9 +205,8 @@ fn told(node: &Node) -> String {
         info.push_str(&format!("second_repl_offset:{}\r\n", end + 1));
     }
     if node.end().is_multiple_of(2) {
-        let former = node.history.before.iter();
-        let former: Vec<String> = former.map(|(id, end)| format!("{id}={end}")).collect();
-        info.push_str(&format!("former_replids:{}\r\n", former.join(",")));
+        let former = node.history.former_names();
+        info.push_str(&format!("{FORMER}:{former}\r\n"));
     }
     format!("${}\r\n{info}\r\n", info.len())
 }

@@ -23,7 +23,7 @@ use crate::state::{Server, unix_ms};
 const SHARE: u64 = 8;
 /// What is picked is to last for so many times as long as picking takes.
 const PAUSE_FACTOR: u32 = 4;
-/// Picked regions that the tree has not taken over yet would stay.
+/// At least so much, however small `maxmemory` is.
 const FEWEST_BYTES: u64 = 1 << 20;
 
 /// Values that are to leave, region after region; the last ones first.

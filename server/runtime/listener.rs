@@ -1,6 +1,6 @@
 //! Listening sockets and workers: a thread accepts (`listening` for TCP), and
-//! hands each connection to the next worker; a worker is a single-threaded tokio runtime that its
-//! connections never leave.
+//! hands each connection to the next worker; a worker is a single-threaded
+//! tokio runtime that its connections never leave.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

@@ -57,7 +57,7 @@ const RESETSTAT: Command = Command {
     arity: 2,
     run: |ctx, _| {
         ctx.server.stats.reset();
-        FREED.done.store(0, std::sync::atomic::Ordering::Relaxed);
+        FREED.done.store(0, Ordering::Relaxed);
         ctx.server.scripting.scripts.lock().evicted = 0;
         ctx.server.eviction.reset();
         ctx.server.acl.log.reset_counts();

@@ -36,9 +36,7 @@ pub fn replication(server: &Server, text: &mut Text) {
         Some((_, end)) => text.field("second_repl_offset", end + 1),
         None => text.field("second_repl_offset", -1),
     }
-    let former = identity.history.before.iter();
-    let former: Vec<String> = former.map(|(id, end)| format!("{id}={end}")).collect();
-    text.field(FORMER, former.join(","));
+    text.field(FORMER, identity.history.former_names());
     text.field("repl_backlog_active", u8::from(server.log().is_some()));
     let size = server.config.read().integer(id("repl-backlog-size"));
     text.field("repl_backlog_size", size);
