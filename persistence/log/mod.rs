@@ -59,6 +59,7 @@ pub use planted::Bug;
 pub use reader::LogReader;
 pub use rounds::Hastened;
 pub use stats::LogStats;
+pub use window::WINDOW_BYTES;
 
 use crate::disk::Disk;
 use group::Group;

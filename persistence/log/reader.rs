@@ -55,6 +55,13 @@ impl LogReader {
         })
     }
 
+    /// The same reader with `buffer` for what it reads ahead, [`WINDOW_BYTES`]. One that never
+    /// has fewer of them in a buffer allocates nothing.
+    pub fn reading_into(mut self, buffer: Vec<u8>) -> LogReader {
+        self.window = Window::reading_into(buffer);
+        self
+    }
+
     /// Offset of the next byte that [`next`](LogReader::next) will yield.
     pub fn offset(&self) -> Offset {
         Offset(self.offset)

@@ -6,7 +6,7 @@ use super::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::disk::DiskFile;
 
 /// Bytes read at a time.
-const WINDOW_BYTES: u64 = 256 << 10;
+pub const WINDOW_BYTES: u64 = 64 << 10;
 
 /// A part of one file, held in memory.
 #[derive(Default)]
@@ -16,6 +16,15 @@ pub struct Window {
 }
 
 impl Window {
+    /// An empty one that reads into `buffer`, whose content is dropped.
+    pub fn reading_into(mut buffer: Vec<u8>) -> Window {
+        buffer.clear();
+        Window {
+            bytes: buffer,
+            position: 0,
+        }
+    }
+
     /// Forgets what was read, before turning to another file.
     pub fn clear(&mut self) {
         self.bytes.clear();

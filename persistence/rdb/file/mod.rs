@@ -32,7 +32,7 @@ mod writer;
 pub use reader::{Checksum, FileReader, KeyRecord, ReadOptions, Record};
 pub use snapshot::{Database, Progress, SnapshotError, write_slot, write_snapshot};
 pub use source::{FileError, FileErrorKind};
-pub use writer::{FileWriter, WriteOptions};
+pub use writer::{BUFFER_BYTES, FileWriter, WriteOptions};
 
 /// The bytes that stand in place of a value's type.
 mod opcode {

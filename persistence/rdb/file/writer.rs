@@ -11,7 +11,10 @@ use super::older::in_version_10;
 use super::opcode;
 
 /// Bytes that are gathered before they are written.
-const BUFFER_BYTES: usize = 64 << 10;
+const GATHERED_BYTES: usize = 32 << 10;
+/// Capacity of the buffer they are gathered in; a key that is not large itself fits in behind
+/// them.
+pub const BUFFER_BYTES: usize = 2 * GATHERED_BYTES;
 
 /// Bytes of the magic and the version.
 const HEADER_BYTES: u64 = 9;
@@ -50,9 +53,16 @@ pub struct FileWriter<W> {
 impl<W: Write> FileWriter<W> {
     /// Begins with the header.
     pub fn new(out: W, options: WriteOptions) -> FileWriter<W> {
+        FileWriter::gathering_in(Vec::with_capacity(BUFFER_BYTES), out, options)
+    }
+
+    /// The same with a buffer of the caller's, [`BUFFER_BYTES`], whose content is dropped.
+    pub fn gathering_in(mut buffer: Vec<u8>, out: W, options: WriteOptions) -> FileWriter<W> {
+        buffer.clear();
+        buffer.extend_from_slice(format!("REDIS{:04}", rdb_version::REDIS_7_0).as_bytes());
         FileWriter {
             out,
-            buffer: format!("REDIS{:04}", rdb_version::REDIS_7_0).into_bytes(),
+            buffer,
             crc: 0,
             written: 0,
             options,
@@ -64,7 +74,9 @@ impl<W: Write> FileWriter<W> {
     /// hashes with an expiry a field. Nothing must have been written yet.
     pub fn for_valkey_9(mut self) -> FileWriter<W> {
         assert_eq!(self.position(), HEADER_BYTES, "the header comes first");
-        self.buffer = format!("VALKEY{:03}", rdb_version::VALKEY_9).into_bytes();
+        self.buffer.clear();
+        self.buffer
+            .extend_from_slice(format!("VALKEY{:03}", rdb_version::VALKEY_9).as_bytes());
         self.for_valkey_9 = true;
         self
     }
@@ -79,21 +91,21 @@ impl<W: Write> FileWriter<W> {
         self.buffer.push(opcode::AUX);
         put_string(&mut self.buffer, name.as_bytes(), false);
         put_string(&mut self.buffer, value, false);
-        self.hand_on(BUFFER_BYTES)
+        self.hand_on(GATHERED_BYTES)
     }
 
     /// The source of a function library.
     pub fn function(&mut self, source: &[u8]) -> io::Result<()> {
         self.buffer.push(opcode::FUNCTION);
         put_string(&mut self.buffer, source, self.options.compress);
-        self.hand_on(BUFFER_BYTES)
+        self.hand_on(GATHERED_BYTES)
     }
 
     /// The keys to follow are of this (logical) database.
     pub fn select_db(&mut self, db: u32) -> io::Result<()> {
         self.buffer.push(opcode::SELECT_DB);
         put_length(&mut self.buffer, db.into());
-        self.hand_on(BUFFER_BYTES)
+        self.hand_on(GATHERED_BYTES)
     }
 
     /// How many keys the selected database has, and how many of them with an expiry. A hint.
@@ -101,7 +113,7 @@ impl<W: Write> FileWriter<W> {
         self.buffer.push(opcode::RESIZE_DB);
         put_length(&mut self.buffer, keys);
         put_length(&mut self.buffer, expires);
-        self.hand_on(BUFFER_BYTES)
+        self.hand_on(GATHERED_BYTES)
     }
 
     /// A key, its absolute expiry (Unix ms), and its value: type byte and body. A type of version
@@ -130,13 +142,13 @@ impl<W: Write> FileWriter<W> {
         put_string(&mut self.buffer, key, self.options.compress);
         let compressed =
             self.options.compress && put_compressed(type_byte, &body, &mut self.buffer);
-        if !compressed && body.len() > BUFFER_BYTES {
+        if !compressed && body.len() > GATHERED_BYTES {
             self.hand_on(0)?;
             self.sum_up_and_write(&body)?;
         } else if !compressed {
             self.buffer.extend_from_slice(&body);
         }
-        self.hand_on(BUFFER_BYTES)
+        self.hand_on(GATHERED_BYTES)
     }
 
     /// Ends the file, and gives the stream, flushed, and the number of bytes written.
@@ -157,7 +169,7 @@ impl<W: Write> FileWriter<W> {
         let mut buffer = std::mem::take(&mut self.buffer);
         self.sum_up_and_write(&buffer)?;
         buffer.clear();
-        buffer.shrink_to(BUFFER_BYTES * 2);
+        buffer.shrink_to(BUFFER_BYTES);
         self.buffer = buffer;
         Ok(())
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redoubt_cluster::replication::history::{Answer, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
-use redoubt_persistence::log::{LogReader, Offset};
+use redoubt_persistence::log::{LogReader, Offset, WINDOW_BYTES};
+use redoubt_persistence::rdb;
 use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
@@ -28,7 +29,7 @@ use crate::stats::add;
 use crate::storage::LogHold;
 
 /// Bytes of the log that are read and sent at a time.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// How often a thread that waits looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
@@ -90,14 +91,15 @@ fn start(
         "replica-acks",
         Box::new(move || hear(server, &hears, &reader, rest)),
     )?;
+    let mut feeder = Feeder {
+        server,
+        replica: feeds,
+        socket,
+        buffers: Buffers::new(),
+    };
     spawn(
         "replica-feed",
         Box::new(move || {
-            let mut feeder = Feeder {
-                server,
-                replica: feeds,
-                socket,
-            };
             let ended = feeder.feed(request);
             feeder.end(ended);
         }),
@@ -109,6 +111,29 @@ struct Feeder {
     server: &'static Server,
     replica: Arc<Replica>,
     socket: Socket,
+    buffers: Buffers,
+}
+
+/// What a feeder gathers in. The thread that accepted the replica allocates it: the allocator gives
+/// each thread pages of its own for blocks of a size, and a feeding thread with one such buffer in
+/// them would take 2 MB.
+struct Buffers {
+    /// For the RDB file.
+    file: Vec<u8>,
+    /// For what is read of the log.
+    window: Vec<u8>,
+    /// For what is sent of the log.
+    chunk: Vec<u8>,
+}
+
+impl Buffers {
+    fn new() -> Buffers {
+        Buffers {
+            file: Vec::with_capacity(rdb::file::BUFFER_BYTES),
+            window: Vec::with_capacity(WINDOW_BYTES as usize),
+            chunk: Vec::with_capacity(CHUNK_BYTES),
+        }
+    }
 }
 
 /// Why feeding ended.
@@ -146,7 +171,9 @@ impl Feeder {
             peer.heard_ms = self.server.replication.now_ms();
         }
         tracing::info!("Replica {} is online", self.replica.client.address);
-        self.send_stream(storage, storage.log.reader(from)?, &hold)
+        let window = std::mem::take(&mut self.buffers.window);
+        let reader = storage.log.reader(from)?.reading_into(window);
+        self.send_stream(storage, reader, &hold)
     }
 
     /// Goes on from where the replica stands, if it can.
@@ -207,6 +234,7 @@ impl Feeder {
         }
         self.replica.peer.lock().stage = Stage::TakesSnapshot;
         let eof = self.replica.peer.lock().capabilities.eof;
+        let buffer = std::mem::take(&mut self.buffers.file);
         let image = Image {
             server: self.server,
             snapshot: &snapshot,
@@ -225,15 +253,15 @@ impl Feeder {
             let mark = random_id();
             self.write(format!("$EOF:{mark}\r\n").as_bytes())?;
             self.replica.peer.lock().heard_ms = 0;
-            image.write(&mut *self)?;
+            image.write(&mut *self, buffer)?;
             self.write(mark.as_bytes())?;
             self.wait_for_ack()?;
         } else {
             // Its length has to be told first: the same file is made twice.
             let mut counted = Count::default();
-            image.write(&mut counted)?;
+            image.write(&mut counted, Vec::new())?;
             self.write(format!("${}\r\n", counted.bytes).as_bytes())?;
-            image.write(&mut *self)?;
+            image.write(&mut *self, buffer)?;
         }
         self.replica.peer.lock().applied = offset;
         Ok(Offset(meta.offset))
@@ -303,7 +331,7 @@ impl Feeder {
         let bell = &self.server.replication.log_bell;
         // The less of it waits for the log's writer, the less a crash loses.
         let _closely = storage.log.hasten();
-        let mut buffer = Vec::with_capacity(CHUNK_BYTES);
+        let mut buffer = std::mem::take(&mut self.buffers.chunk);
         while !self.is_over() {
             let seen = bell.rings();
             buffer.clear();
@@ -383,7 +411,7 @@ fn hear(server: &'static Server, replica: &Replica, mut socket: &Socket, rest: V
     };
     let mut parser = RequestParser::new();
     let (mut input, mut ranges) = (rest, Vec::new());
-    let mut chunk = vec![0; 16 << 10];
+    let mut chunk = [0; 1024];
     loop {
         let mut start = 0;
         loop {

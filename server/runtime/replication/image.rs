@@ -29,8 +29,8 @@ pub(super) struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// Writes it; the same bytes each time.
-    pub fn write(&self, out: &mut impl Write) -> Result<(), End> {
+    /// Writes it, gathered in `buffer`; the same bytes each time.
+    pub fn write(&self, out: &mut impl Write, buffer: Vec<u8>) -> Result<(), End> {
         let (compress, checksum) = {
             let config = self.server.config.read();
             (
@@ -38,7 +38,8 @@ impl Image<'_> {
                 config.bool(id("rdbchecksum")),
             )
         };
-        let mut file = FileWriter::new(&mut *out, WriteOptions { compress, checksum });
+        let mut file =
+            FileWriter::gathering_in(buffer, &mut *out, WriteOptions { compress, checksum });
         if self.for_valkey_9 {
             file = file.for_valkey_9();
         }
