@@ -14,7 +14,10 @@ use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
 
 /// Keys that are deleted under one lock.
-const DELETED_AT_ONCE: usize = 256;
+const DELETED_AT_ONCE: usize = 64;
+
+/// Buckets that are looked into under one lock.
+const LOOKS_AT_ONCE: usize = 1024;
 
 /// How many keys a slot has, in all databases.
 pub fn count(server: &Server, slot: Slot) -> usize {
@@ -53,22 +56,43 @@ pub fn count_in(server: &Server, slot: Slot, db: u32) -> usize {
 
 /// Up to `limit` keys of a slot.
 pub fn list(server: &Server, slot: Slot, db: u32, limit: usize) -> Vec<Vec<u8>> {
+    let (mut keys, mut cursor) = (Vec::new(), Some(start_of(slot)));
+    while let Some(at) = cursor.filter(|_| keys.len() < limit) {
+        let (more, next) = list_from(server, slot, db, at, limit - keys.len());
+        keys.extend(more);
+        cursor = next;
+    }
+    keys.truncate(limit);
+    keys
+}
+
+/// The cursor at which a slot begins.
+fn start_of(slot: Slot) -> u64 {
+    u64::from(slot.number()) << 32
+}
+
+/// Some keys of a slot from a cursor on, `limit` or a few more; and the cursor
+/// behind them.
+fn list_from(
+    server: &Server,
+    slot: Slot,
+    db: u32,
+    cursor: u64,
+    limit: usize,
+) -> (Vec<Vec<u8>>, Option<u64>) {
     let stripes = StripeSet::one(stripe_of(slot.number()));
     let mut db = Db::open(&server.keyspace, stripes, db, 0);
     // Those that have expired count as well, as they do in the slot's count.
     db.expiry_mode = crate::keyspace::db::ExpiryMode::Ignore;
     let mut keys = Vec::new();
-    let mut cursor = Some(u64::from(slot.number()) << 32);
-    while let Some(at) = cursor.filter(|_| keys.len() < limit) {
+    let (mut cursor, mut looks) = (Some(cursor), 0);
+    while let Some(at) = cursor.filter(|_| keys.len() < limit && looks < LOOKS_AT_ONCE) {
         cursor = db
-            .scan_slot(at, |entry| {
-                if keys.len() < limit {
-                    keys.push(entry.key().to_vec());
-                }
-            })
+            .scan_slot(at, |entry| keys.push(entry.key().to_vec()))
             .unwrap_or(None);
+        looks += 1;
     }
-    keys
+    (keys, cursor)
 }
 
 /// Whether this node holds any key.
@@ -93,27 +117,11 @@ fn foreign_slots_in_use(server: &Server, cluster: &super::Cluster) -> Vec<Slot> 
 
 /// Deletes the keys of slots that another node serves now.
 pub fn delete(server: &'static Server, slots: &[Slot]) {
-    let mut session = internal_session(server);
     let mut deleted = 0;
     for slot in slots {
-        for db in 0..server.keyspace.databases() {
-            if server.keyspace.key_count(db) == 0 {
-                continue;
-            }
-            session.db = db;
-            loop {
-                let keys = list(server, *slot, db, DELETED_AT_ONCE);
-                if keys.is_empty() {
-                    break;
-                }
-                deleted += keys.len();
-                let keys = keys.iter().map(Vec::as_slice);
-                let args: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys).collect();
-                if !run(server, &mut session, &args) {
-                    return;
-                }
-            }
-        }
+        let mut sweep = Sweep::new(server, *slot, false);
+        while sweep.go_on() {}
+        deleted += sweep.deleted;
     }
     if deleted != 0 {
         tracing::info!("{deleted} keys of slots that others serve now were deleted");
@@ -132,7 +140,8 @@ pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
             let mine = cluster.read(|bus| bus.table().owner(*slot) == Some(bus.myself()));
             mine || server.replication.is_replica()
         };
-        while !stays(server) && delete_some(server, *slot) {}
+        let mut sweep = Sweep::new(server, *slot, true);
+        while !stays(server) && sweep.go_on() {}
     }
 }
 
@@ -160,23 +169,58 @@ pub fn drop_unclaimed(server: &'static Server) {
     delete_foreign(server, &foreign);
 }
 
-/// Deletes some keys of a slot; whether there were any.
-fn delete_some(server: &'static Server, slot: Slot) -> bool {
-    let mut session = internal_session(server);
-    session.routing.importing = true;
-    for db in 0..server.keyspace.databases() {
-        let keys = match server.keyspace.key_count(db) {
-            0 => Vec::new(),
-            _ => list(server, slot, db, DELETED_AT_ONCE),
-        };
-        if !keys.is_empty() {
-            session.db = db;
-            let keys = keys.iter().map(Vec::as_slice);
-            let args: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys).collect();
-            return run(server, &mut session, &args);
+/// Deletes a slot's keys, some at a time. What comes in meanwhile is deleted as
+/// well: the slot is seen to be empty from end to end before this ends.
+struct Sweep {
+    server: &'static Server,
+    slot: Slot,
+    session: Session,
+    /// Where it is in the session's database.
+    cursor: u64,
+    /// Whether anything was there since its beginning.
+    any: bool,
+    deleted: usize,
+}
+
+impl Sweep {
+    fn new(server: &'static Server, slot: Slot, importing: bool) -> Sweep {
+        let mut session = internal_session(server);
+        session.routing.importing = importing;
+        Sweep {
+            server,
+            slot,
+            session,
+            cursor: start_of(slot),
+            any: false,
+            deleted: 0,
         }
     }
-    false
+
+    /// Deletes some; false if the slot is empty, or it can't be done.
+    fn go_on(&mut self) -> bool {
+        let (server, db) = (self.server, self.session.db);
+        if db == server.keyspace.databases() {
+            return false;
+        }
+        let (mut keys, mut next) = (Vec::new(), None);
+        if server.keyspace.key_count(db) != 0 {
+            (keys, next) = list_from(server, self.slot, db, self.cursor, DELETED_AT_ONCE);
+        }
+        if !keys.is_empty() {
+            self.any = true;
+            self.deleted += keys.len();
+            let keys = keys.iter().map(Vec::as_slice);
+            let args: Vec<&[u8]> = std::iter::once(&b"UNLINK"[..]).chain(keys).collect();
+            if !run(server, &mut self.session, &args) {
+                return false;
+            }
+        }
+        self.cursor = next.unwrap_or(start_of(self.slot));
+        if next.is_none() && !std::mem::take(&mut self.any) {
+            self.session.db += 1;
+        }
+        true
+    }
 }
 
 /// Brings slots and keys into agreement once the data is loaded: slots with

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dirty::{PreImage, packed, unpacked};
 use super::garbage::{Garbage, free_later};
-use super::pieces;
+use super::pieces::{self, Gradual};
 pub use super::rows::{Row, Rows};
 use super::stripe::{Held, SLOTS_PER_STRIPE, STRIPES, StripeDb};
 use super::table::hash_bytes;
@@ -15,6 +15,10 @@ use super::{DbMap, Keyspace};
 
 /// Keys whose values are collected under one hold of a stripe's lock.
 const COLLECTED_PER_HOLD: usize = 64;
+/// Bytes after which a hold ends.
+const HOLD_BYTES: usize = 256 << 10;
+/// Bytes of rows that are put into the tree at a time, about.
+const PART_BYTES: usize = if cfg!(test) { 4 << 10 } else { 16 << 20 };
 
 /// The state of the numbers at a checkpoint's offset.
 #[derive(Clone, Debug)]
@@ -82,64 +86,81 @@ impl Keyspace {
         Some((frozen, result))
     }
 
-    /// Collects the frozen rows of one stripe of one physical database.
-    pub fn collect(&self, frozen: &Frozen, physical: u32, stripe: usize, rows: &mut Rows) {
-        rows.clear();
-        let with_share = |f: &mut dyn FnMut(&mut StripeDb)| {
-            let mut held = self.lock_one(stripe);
-            if let Some(Some(share)) = held.stripe(stripe).dbs.get_mut(physical as usize) {
-                f(share);
-            }
+    /// Collects the frozen rows of one stripe of one physical database, and has
+    /// `put` take them over: in several parts where they are many, a key's
+    /// removal before its value. No lock is held for long, nor while `put` runs.
+    pub fn collect<E>(
+        &self,
+        frozen: &Frozen,
+        physical: u32,
+        stripe: usize,
+        rows: &mut Rows,
+        put: &mut dyn FnMut(&Rows) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let share = Share {
+            keyspace: self,
+            physical: physical as usize,
+            stripe,
+            parity: frozen.parity,
         };
-        let mut changed = Vec::new();
-        with_share(&mut |share| changed = std::mem::take(&mut share.dirty.changed[frozen.parity]));
-        // In order, so that `is_collected` is quick.
-        changed.sort_unstable();
-        let count = changed.len();
-        with_share(&mut |share| share.dirty.collected = std::mem::take(&mut changed));
-        for from in (0..count).step_by(COLLECTED_PER_HOLD) {
-            with_share(&mut |share| {
-                let to = count.min(from + COLLECTED_PER_HOLD);
-                for &packed in &share.dirty.collected[from..to] {
-                    let (slot, hash) = unpacked(packed);
-                    debug_assert!(slot < SLOTS_PER_STRIPE);
-                    share.tables[slot].with_hash(hash, |entry| {
-                        if entry.is_dirty(frozen.parity) {
-                            entry.set_dirty(frozen.parity, false);
-                            entry.set_in_tree();
-                            self.push_row(entry, rows);
-                        }
-                    });
-                }
-            });
+        rows.clear();
+        let mut part = |rows: &mut Rows, least: usize| {
+            if rows.bytes() < least {
+                return Ok(());
+            }
+            rows.finish();
+            let done = put(rows);
+            rows.clear();
+            done
+        };
+        let Some(removed) = share.with(|share| share.dirty.removed[frozen.parity].clone()) else {
+            return Ok(());
+        };
+        for key in removed.iter() {
+            rows.push_removed(key.name());
+            part(rows, PART_BYTES)?;
         }
-        with_share(&mut |share| {
-            for pre_image in std::mem::take(&mut share.dirty.pre_images) {
-                match pre_image {
-                    PreImage::Entry(entry) => {
-                        self.push_row(&entry, rows);
-                        super::free_entry(entry);
-                    }
-                    PreImage::Row(row) => rows.absorb(&row),
+        drop(removed);
+        let count = share.sort_changed();
+        let mut from = 0;
+        while from < count {
+            rows.make_room(rows.bytes().min(2 * HOLD_BYTES), COLLECTED_PER_HOLD);
+            let (next, long) = share.collect_some(from, count, rows);
+            from = next;
+            if let Some(long) = long {
+                share.collect_long(long, rows);
+            }
+            part(rows, PART_BYTES)?;
+        }
+        let pre_images = share.with(|share| std::mem::take(&mut share.dirty.pre_images));
+        for pre_image in pre_images.into_iter().flatten() {
+            match pre_image {
+                PreImage::Entry(entry) => {
+                    self.push_row(&entry, rows);
+                    super::free_entry(entry);
                 }
+                PreImage::Row(row) => rows.absorb(&row),
             }
-            for key in &share.dirty.removed[frozen.parity] {
-                rows.push_removed(key);
-            }
-        });
-        rows.finish();
+            part(rows, PART_BYTES)?;
+        }
+        part(rows, 0)
     }
 
     /// Ends a checkpoint whose rows are committed: the tree is now right
     /// about what was removed, and retired databases are gone from it.
     pub fn finish_checkpoint(&self, frozen: &Frozen) {
         for stripe in 0..STRIPES {
+            let mut done = (Vec::new(), Vec::new());
             let mut held = self.lock_one(stripe);
             for share in held.stripe(stripe).dbs.iter_mut().flatten() {
-                let removed = std::mem::take(&mut share.dirty.removed[frozen.parity]);
-                drop(removed);
-                share.dirty.collected = Vec::new();
+                let dirty = &mut share.dirty;
+                done.0
+                    .push(std::mem::take(&mut dirty.removed[frozen.parity]));
+                done.1.push(std::mem::take(&mut dirty.collected));
             }
+            // There may be millions: they are freed without the lock.
+            drop(held);
+            drop(done);
         }
         self.free_retired(&frozen.map.retired);
     }
@@ -267,6 +288,104 @@ impl Keyspace {
     }
 }
 
+/// One database's share of a stripe, while it is collected.
+struct Share<'k> {
+    keyspace: &'k Keyspace,
+    physical: usize,
+    stripe: usize,
+    /// The frozen epoch's.
+    parity: usize,
+}
+
+/// A long value that is to be collected step by step, and its key.
+struct Long {
+    slot: usize,
+    hash: u64,
+    key: Box<[u8]>,
+    value: Gradual,
+}
+
+impl Share<'_> {
+    /// Runs `f` under the stripe's lock; None if the share is gone.
+    fn with<R>(&self, f: impl FnOnce(&mut StripeDb) -> R) -> Option<R> {
+        let mut held = self.keyspace.lock_one(self.stripe);
+        let share = held.stripe(self.stripe).dbs.get_mut(self.physical)?;
+        share.as_deref_mut().map(f)
+    }
+
+    /// Puts the changed keys in order, so that `is_collected` is quick; gives how
+    /// many there are.
+    fn sort_changed(&self) -> usize {
+        let taken = self.with(|share| std::mem::take(&mut share.dirty.changed[self.parity]));
+        let mut changed = taken.unwrap_or_default();
+        changed.sort_unstable();
+        let count = changed.len();
+        self.with(|share| share.dirty.collected = changed);
+        count
+    }
+
+    /// Collects changed keys from place `from` on, up to a long value. Gives the
+    /// next place.
+    fn collect_some(&self, from: usize, count: usize, rows: &mut Rows) -> (usize, Option<Long>) {
+        let whole_rows = self.keyspace.whole_rows.load(Ordering::Relaxed);
+        let collected = self.with(|share| {
+            let (mut at, mut long) = (from, None);
+            let (end, begun) = (count.min(from + COLLECTED_PER_HOLD), rows.bytes());
+            while at < end && rows.bytes() - begun < HOLD_BYTES {
+                let (slot, hash) = unpacked(share.dirty.collected[at]);
+                debug_assert!(slot < SLOTS_PER_STRIPE);
+                share.tables[slot].with_hash(hash, |entry| {
+                    if long.is_some() || !entry.is_dirty(self.parity) {
+                        return;
+                    }
+                    long = Gradual::begin(entry, whole_rows, rows).map(|value| Long {
+                        slot,
+                        hash,
+                        key: entry.key().into(),
+                        value,
+                    });
+                    if long.is_none() {
+                        entry.set_dirty(self.parity, false);
+                        entry.set_in_tree();
+                        self.keyspace.push_row(entry, rows);
+                    }
+                });
+                // Others may look the same as this number: it comes again.
+                if long.is_some() {
+                    break;
+                }
+                at += 1;
+            }
+            (at, long)
+        });
+        collected.unwrap_or((count, None))
+    }
+
+    /// Collects a long value, unless it is changed meanwhile: then there is a
+    /// pre-image.
+    fn collect_long(&self, mut long: Long, rows: &mut Rows) {
+        loop {
+            rows.make_room(2 * HOLD_BYTES, COLLECTED_PER_HOLD);
+            let is_done = self.with(|share| {
+                let entry = share.tables[long.slot].find(long.hash, &long.key)?;
+                let is_done = entry
+                    .is_dirty(self.parity)
+                    .then(|| long.value.step(&entry, rows))?;
+                if is_done {
+                    entry.set_dirty(self.parity, false);
+                    entry.set_in_tree();
+                }
+                Some(is_done)
+            });
+            match is_done.flatten() {
+                Some(true) => return,
+                Some(false) => {}
+                None => return long.value.undo(rows),
+            }
+        }
+    }
+}
+
 /// Makes the frozen epoch's changes of a share the current epoch's.
 fn give_back(share: &mut StripeDb, frozen: usize) {
     let current = 1 - frozen;
@@ -291,6 +410,5 @@ fn give_back(share: &mut StripeDb, frozen: usize) {
             super::free_entry(entry);
         }
     }
-    let removed = std::mem::take(&mut share.dirty.removed[frozen]);
-    share.dirty.removed[current].extend(removed);
+    share.dirty.give_back_removed(frozen);
 }

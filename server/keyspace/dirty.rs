@@ -13,10 +13,12 @@
 //! | current parity      | the key is in `changed[current]`                 |
 //! | frozen parity       | the key's frozen value is not collected yet      |
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
+use super::element::Member;
 use super::entry::Entry;
 use super::rows::Rows;
+use super::table::{Borrowed, Table, hash_bytes};
 
 /// A key as a number: 6 bits of slot within the stripe, 16 bits of tag, 32
 /// bits of position; enough to find its entry again (see `table.rs`).
@@ -42,14 +44,36 @@ pub enum PreImage {
     Row(Rows),
 }
 
+/// Keys that were removed, a set that never grows all at once.
+#[derive(Default)]
+pub struct Removed(Table<Member>);
+
+impl Removed {
+    fn contains(&self, key: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.find(hash_bytes(key), key).is_some()
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        if !self.contains(key) {
+            self.0.insert_new(hash_bytes(key), Member::new(key));
+        }
+    }
+
+    /// Their names, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Borrowed<'_, Member>> {
+        self.0.iter()
+    }
+}
+
 /// The changed keys of one database's share of a stripe.
 #[derive(Default)]
 pub struct DirtyKeys {
     /// By parity: keys that were written, as [`packed`] numbers, each once.
     pub changed: [Vec<u64>; 2],
     /// By parity: keys that were removed. They may have been made anew since,
-    /// and may never have been in the tree.
-    pub removed: [HashSet<Box<[u8]>, ahash::RandomState>; 2],
+    /// and may never have been in the tree. Those of the frozen epoch become no
+    /// more: a checkpoint reads them without the lock.
+    pub removed: [Arc<Removed>; 2],
     /// Of `changed`, what the checkpoint under way has collected, ascending:
     /// should it fail, the next one has to collect it again.
     pub collected: Vec<u64>,
@@ -61,9 +85,25 @@ impl DirtyKeys {
     /// Whether the tree knows of everything.
     pub fn is_empty(&self) -> bool {
         self.changed.iter().all(Vec::is_empty)
-            && self.removed.iter().all(HashSet::is_empty)
+            && self.removed.iter().all(|set| set.0.is_empty())
             && self.collected.is_empty()
             && self.pre_images.is_empty()
+    }
+
+    /// Notes a removal in the epoch of this parity, which is not frozen.
+    pub fn note_removed(&mut self, parity: usize, key: &[u8]) {
+        self.share_removed(parity).add(key);
+    }
+
+    /// Makes the frozen epoch's removals the current one's.
+    pub fn give_back_removed(&mut self, frozen: usize) {
+        let removed = std::mem::take(&mut self.removed[frozen]);
+        let current = self.share_removed(1 - frozen);
+        removed.iter().for_each(|key| current.add(key.name()));
+    }
+
+    fn share_removed(&mut self, parity: usize) -> &mut Removed {
+        Arc::get_mut(&mut self.removed[parity]).expect("only the frozen epoch's is read elsewhere")
     }
 
     /// Whether the checkpoint under way takes over this key's value, or that of
@@ -76,9 +116,7 @@ impl DirtyKeys {
     /// Whether `key` was removed since the tree's last commit, so that what
     /// the tree still has under it is no longer true.
     pub fn is_removed(&self, key: &[u8]) -> bool {
-        self.removed
-            .iter()
-            .any(|set| !set.is_empty() && set.contains(key))
+        self.removed.iter().any(|set| set.contains(key))
     }
 }
 

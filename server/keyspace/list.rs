@@ -14,8 +14,8 @@ use super::limits::{LIMITS, NodeLimit};
 use super::listpack::{Entry, Listpack, Needle};
 pub use iter::Iter;
 use iter::Source;
-use quick::{Node, Spot};
-pub use quick::{NodeBytes, QuickList};
+use quick::Spot;
+pub use quick::{Node, NodeBytes, QuickList};
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,6 +57,31 @@ impl Rows {
         self.spans.clear();
     }
 
+    /// Bytes that are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for so many more bytes and rows, for a moment when there is
+    /// time for it.
+    pub(super) fn make_room(&mut self, bytes: usize, rows: usize) {
+        self.bytes.reserve(bytes);
+        self.spans.reserve(rows);
+        self.pieces.reserve(rows);
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            first: self.pieces.len(),
+            bytes: self.bytes.len(),
+        }
+    }
+
+    /// An entry whose content was written.
+    pub(super) fn push_content(&mut self, entry: &Entry, content: InPieces) {
+        self.push(entry.key(), entry.expire_at_ms(), content.0);
+    }
+
     fn push(&mut self, key: &[u8], expire_at_ms: Option<i64>, content: Content) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
@@ -169,20 +194,27 @@ impl Rows {
 /// The content of a value in pieces, see [`PieceWriter::finish`].
 pub(super) struct InPieces(Content);
 
-/// Writes one value in pieces.
-pub(super) struct PieceWriter<'r> {
-    rows: &'r mut Rows,
+/// Where in the rows a value begins.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
     first: usize,
     bytes: usize,
 }
 
+/// Writes one value in pieces.
+pub(super) struct PieceWriter<'r> {
+    rows: &'r mut Rows,
+    mark: Mark,
+}
+
 impl<'r> PieceWriter<'r> {
     pub fn new(rows: &'r mut Rows) -> PieceWriter<'r> {
-        PieceWriter {
-            first: rows.pieces.len(),
-            bytes: rows.bytes.len(),
-            rows,
-        }
+        PieceWriter::going_on(rows.mark(), rows)
+    }
+
+    /// Goes on with a value that began at `mark`; nothing else was written since.
+    pub fn going_on(mark: Mark, rows: &'r mut Rows) -> PieceWriter<'r> {
+        PieceWriter { rows, mark }
     }
 
     /// Appends a piece; they come in the order of their keys. Gives its bytes.
@@ -194,8 +226,13 @@ impl<'r> PieceWriter<'r> {
 
     /// Takes back all that was written.
     pub fn undo(self) {
-        self.rows.pieces.truncate(self.first);
-        self.rows.bytes.truncate(self.bytes);
+        self.rows.pieces.truncate(self.mark.first);
+        self.rows.bytes.truncate(self.mark.bytes);
+    }
+
+    /// The content of a row whose whole payload was written.
+    pub fn whole(self) -> InPieces {
+        InPieces(Content::Whole((self.mark.bytes, self.rows.bytes.len())))
     }
 
     /// The content of the row, given the payload's beginning.
@@ -204,7 +241,7 @@ impl<'r> PieceWriter<'r> {
             layout,
             anew,
             head: self.rows.write(head),
-            pieces: (self.first, self.rows.pieces.len()),
+            pieces: (self.mark.first, self.rows.pieces.len()),
         })
     }
 }

@@ -94,7 +94,7 @@ impl Keyspace {
                             entry.set_dirty(1, false);
                         });
                     }
-                    share.dirty.removed[parity].clear();
+                    share.dirty.removed[parity] = Default::default();
                 }
                 for pre_image in std::mem::take(&mut share.dirty.pre_images) {
                     if let PreImage::Entry(entry) = pre_image {

@@ -74,8 +74,8 @@ impl CacheTree {
         let frozen = server.keyspace.begin_walk_checkpoint();
         for &db in &frozen.map.physical {
             for stripe in 0..STRIPES {
-                server.keyspace.collect(&frozen, db, stripe, &mut rows);
-                put(&mut batch, db, &rows)?;
+                let put = &mut |rows: &Rows| put(&mut batch, db, rows);
+                (server.keyspace).collect(&frozen, db, stripe, &mut rows, put)?;
             }
         }
         drop(walk);

@@ -393,8 +393,12 @@ fn write(
     let mut written = 0;
     for db in physical {
         for stripe in 0..STRIPES {
-            server.keyspace.collect(&cut.frozen, db, stripe, &mut rows);
-            written += put_rows(&mut batch, db, &rows).map_err(|e| e.to_string())?;
+            let put = &mut |rows: &Rows| {
+                written += put_rows(&mut batch, db, rows)?;
+                Ok::<(), TreeError>(())
+            };
+            let collected = (server.keyspace).collect(&cut.frozen, db, stripe, &mut rows, put);
+            collected.map_err(|e| e.to_string())?;
         }
     }
     for &db in &retired {

@@ -239,7 +239,7 @@ impl Db<'_> {
             self.share(key.slot).cold_values -= 1;
         }
         if tracking && (entry.is_in_tree() || entry.is_dirty(1 - parity)) {
-            self.share(key.slot).dirty.removed[parity].insert(key.bytes.into());
+            self.share(key.slot).dirty.note_removed(parity, key.bytes);
         }
         let expiry = entry.expire_at_ms();
         self.move_expiry(key, expiry, None);

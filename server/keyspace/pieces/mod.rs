@@ -20,6 +20,7 @@
 //! that a note which is wrong for all that does no harm but fails a checkpoint
 //! (and then goes).
 
+mod gradual;
 mod layout;
 mod nodes;
 mod noted;
@@ -34,6 +35,7 @@ use super::list::QuickList;
 use super::rows::{InPieces, Rows};
 use super::stream::Stream;
 use super::zset::ZSet;
+pub(super) use gradual::Gradual;
 use layout::{Touched, new_layout};
 pub use noted::{Note, Noted};
 pub use tables::Tracked;

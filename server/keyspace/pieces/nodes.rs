@@ -14,7 +14,7 @@ use redoubt_persistence::tree::PieceKey;
 use super::noted::Noted;
 use super::{is_one_row, new_layout};
 use crate::keyspace::codec::put_node;
-use crate::keyspace::list::{NodeBytes, QuickList};
+use crate::keyspace::list::{Node, NodeBytes, QuickList};
 use crate::keyspace::rows::{InPieces, PieceWriter, Rows};
 use crate::keyspace::stream::{self, Stream};
 
@@ -31,11 +31,7 @@ const GROUPS: u128 = 1;
 /// Writes what the tree lacks of a list; None when it is to be one row.
 pub fn collect_list(list: &QuickList, rows: &mut Rows) -> Option<InPieces> {
     let known = list.note.take();
-    let lengths = list.nodes.iter().map(|node| match node.bytes() {
-        NodeBytes::Packed(bytes) | NodeBytes::Plain(bytes) => bytes.len(),
-    });
-    let bytes: usize = lengths.sum();
-    if is_one_row(bytes, known.is_some()) {
+    if is_one_row(bytes_of(list), known.is_some()) {
         return None;
     }
     let given = known.and_then(|known| {
@@ -43,25 +39,61 @@ pub fn collect_list(list: &QuickList, rows: &mut Rows) -> Option<InPieces> {
         Some((known, numbers))
     });
     let anew = given.is_none();
-    let ((layout, old), numbers) = given.unwrap_or_else(|| {
-        let numbers = (0..list.nodes.len() as u64).map(|at| FIRST + at * STEP);
-        ((new_layout(0), Vec::new()), numbers.collect())
-    });
+    let ((layout, old), numbers) =
+        given.unwrap_or_else(|| ((new_layout(0), Vec::new()), first_numbers(list)));
     let mut writer = PieceWriter::new(rows);
     let mut gone = Gone::new(&old);
     for (node, &number) in list.nodes.iter().zip(&numbers) {
         gone.up_to(number, &mut writer);
         if anew || node.body.is_changed() {
-            writer.piece(of_nodes(number), |out| put_node(node.bytes(), out));
-            node.body.collected(number);
+            write_list_node(node, number, &mut writer);
         }
     }
     gone.up_to(u64::MAX, &mut writer);
+    Some(finish(list, (layout, numbers), anew, writer))
+}
+
+fn bytes_of(list: &QuickList) -> usize {
+    let lengths = list.nodes.iter().map(|node| match node.bytes() {
+        NodeBytes::Packed(bytes) | NodeBytes::Plain(bytes) => bytes.len(),
+    });
+    lengths.sum()
+}
+
+fn first_numbers(list: &QuickList) -> Vec<u64> {
+    let numbers = (0..list.nodes.len() as u64).map(|at| FIRST + at * STEP);
+    numbers.collect()
+}
+
+/// The nodes' numbers for a list of which the tree has nothing; None where it
+/// may have something, and for one of fewer bytes than `least`.
+pub fn numbers_anew(list: &QuickList, least: usize) -> Option<Vec<u64>> {
+    (!list.note.is_known() && bytes_of(list) >= least).then(|| first_numbers(list))
+}
+
+/// Writes a node as the piece of this number; gives its bytes.
+pub fn write_list_node(node: &Node, number: u64, writer: &mut PieceWriter<'_>) -> usize {
+    let bytes = writer.piece(of_nodes(number), |out| put_node(node.bytes(), out));
+    node.body.collected(number);
+    bytes
+}
+
+/// Ends a list of which all was written.
+pub fn finish_list(list: &QuickList, numbers: Vec<u64>, writer: PieceWriter<'_>) -> InPieces {
+    finish(list, (new_layout(0), numbers), true, writer)
+}
+
+fn finish(
+    list: &QuickList,
+    (layout, numbers): (u128, Vec<u64>),
+    anew: bool,
+    writer: PieceWriter<'_>,
+) -> InPieces {
     list.note.set(layout, numbers);
-    Some(writer.finish(layout, anew, |out| {
+    writer.finish(layout, anew, |out| {
         out.push(value_type::LIST_QUICKLIST_2);
         put_length(out, list.nodes.len() as u64);
-    }))
+    })
 }
 
 fn of_nodes(number: impl Into<u128>) -> PieceKey {

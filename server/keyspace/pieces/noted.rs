@@ -92,6 +92,14 @@ impl<N> Note<N> {
         self.0.take().map(|known| *known)
     }
 
+    /// Whether anything is known.
+    pub fn is_known(&self) -> bool {
+        let known = self.0.take();
+        let is_known = known.is_some();
+        self.0.set(known);
+        is_known
+    }
+
     /// This is known.
     pub fn set(&self, layout: u128, numbers: Vec<N>) {
         self.0.set(Some(Box::new((layout, numbers))));

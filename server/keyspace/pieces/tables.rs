@@ -91,6 +91,14 @@ impl<E: Element> Tracked<E> {
         self.touched.set(None);
     }
 
+    /// Whether it is known what the tree has.
+    pub fn is_known(&self) -> bool {
+        let touched = self.touched.take();
+        let known = touched.is_some();
+        self.touched.set(touched);
+        known
+    }
+
     /// Notes that the tree has all of it under a layout.
     pub fn note(&self, layout: u128) {
         self.touched.set(Touched::read(layout));
@@ -101,7 +109,8 @@ impl<E: Element> Tracked<E> {
 pub struct Coding<E: 'static> {
     /// The payload's first byte.
     pub payload_type: u8,
-    put: fn(&E, &mut Vec<u8>),
+    /// Appends an element.
+    pub put: fn(&E, &mut Vec<u8>),
 }
 
 const HASH: Coding<Field> = Coding {
@@ -166,11 +175,26 @@ pub fn collect_anew<E: Element>(
     coding: &Coding<E>,
     rows: &mut Rows,
 ) -> InPieces {
-    let touched = Touched::new(bytes, PIECE_BYTES);
+    let touched = cut(bytes);
     let mut writer = PieceWriter::new(rows);
     for piece in 0..touched.pieces() {
         write_piece(table, &touched, piece, coding, &mut writer);
     }
+    finish(table, touched, coding, writer)
+}
+
+/// A new layout for a table whose payload has about so many bytes.
+pub fn cut(bytes: usize) -> Box<Touched> {
+    Touched::new(bytes, PIECE_BYTES)
+}
+
+/// Ends the writing of all pieces.
+pub fn finish<E: Element>(
+    table: &Tracked<E>,
+    touched: Box<Touched>,
+    coding: &Coding<E>,
+    writer: PieceWriter<'_>,
+) -> InPieces {
     let done = writer.finish(touched.layout(), true, |out| put_head(table, coding, out));
     table.touched.set(Some(touched));
     done
@@ -209,7 +233,7 @@ fn put_head<E: Element>(table: &Table<E>, coding: &Coding<E>, out: &mut Vec<u8>)
 }
 
 /// Writes a piece; gives its bytes and elements.
-fn write_piece<E: Element>(
+pub fn write_piece<E: Element>(
     table: &Table<E>,
     touched: &Touched,
     piece: u64,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
@@ -141,10 +142,9 @@ impl World {
                 moments.remove(0);
                 self.change();
             }
-            self.keyspace.collect(&frozen, 0, stripe, &mut rows);
-            for row in rows.iter() {
-                row.put(&mut batch, 0).unwrap();
-            }
+            let put = &mut |rows: &Rows| rows.iter().try_for_each(|row| row.put(&mut batch, 0));
+            let collected = (self.keyspace).collect(&frozen, 0, stripe, &mut rows, put);
+            collected.unwrap();
         }
         if fails {
             drop(batch);
@@ -155,6 +155,19 @@ impl World {
         batch.commit(&Meta::default()).unwrap();
         self.keyspace.finish_checkpoint(&frozen);
         assert!(self.stored() == wanted, "the tree holds another state");
+    }
+
+    /// Has the tree take over what is frozen.
+    fn write(&self, frozen: &Frozen) {
+        let mut batch = self.tree.begin().unwrap();
+        let mut rows = Rows::default();
+        for stripe in 0..STRIPES {
+            let put = &mut |rows: &Rows| rows.iter().try_for_each(|row| row.put(&mut batch, 0));
+            let collected = (self.keyspace).collect(frozen, 0, stripe, &mut rows, put);
+            collected.unwrap();
+        }
+        batch.commit(&Meta::default()).unwrap();
+        self.keyspace.finish_checkpoint(frozen);
     }
 
     fn text(&mut self, count: u32) -> Vec<u8> {
@@ -298,6 +311,74 @@ fn each_commit_holds_what_there_was_when_it_began() {
                 assert!(world.state() == before, "a restart changed something");
             }
         }
+    }
+}
+
+/// A long value of which the tree has nothing, of a kind; 5 is a string.
+fn set_long(db: &mut Db<'_>, key: &[u8], kind: u8) {
+    db.delete(key).unwrap();
+    for n in 0..400 {
+        let name = format!("element:{n:012}");
+        match kind {
+            0 => drop(db.hash_or_new(key).unwrap().set(name.as_bytes(), b"value")),
+            1 => drop(db.set_or_new(key).unwrap().add(name.as_bytes())),
+            2 => drop(db.zset_or_new(key).unwrap().add(name.as_bytes(), 1.0)),
+            3 => (db.list_or_new(key).unwrap()).push(End::Back, &name.repeat(9).into_bytes()),
+            _ => {}
+        }
+    }
+    if kind == 5 {
+        db.set_string(key, &vec![b'x'; 20_000], None).unwrap();
+    }
+}
+
+/// Changes long values until `over`.
+fn disturb(keyspace: &Keyspace, over: &AtomicBool, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    while !over.load(Ordering::Relaxed) {
+        let kind = [0, 1, 2, 3, 5][random.usize(..5)];
+        let key = KEYS[usize::from(kind)];
+        let stripes = StripeSet::one(KeyRef::new(key).stripe());
+        let mut db = Db::open(keyspace, stripes, 0, NOW_MS);
+        let what = random.u8(..20);
+        match kind {
+            _ if what == 0 => drop(db.delete(key).unwrap()),
+            _ if what == 1 => set_long(&mut db, key, kind),
+            _ if what == 2 => drop(db.set_expiry(key, Some(FAR_MS)).unwrap()),
+            0 => drop(db.hash_or_new(key).unwrap().set(&[what], b"other")),
+            1 => drop(db.set_or_new(key).unwrap().remove(b"element:000000000007")),
+            2 => drop(db.zset_or_new(key).unwrap().add(&[what], 2.0)),
+            3 => db.list_or_new(key).unwrap().push(End::Front, &[what]),
+            _ => db.set_string(key, &vec![what; 20_000], None).unwrap(),
+        }
+        db.remove_if_empty(key).unwrap();
+        drop(db);
+        std::thread::sleep(Duration::from_micros(random.u64(..300)));
+    }
+}
+
+#[test]
+fn what_changes_between_two_steps_is_collected_as_it_was() {
+    for seed in 0..100 {
+        let mut world = World::new(seed);
+        for kind in [0, 1, 2, 3, 5] {
+            set_long(&mut world.db(), KEYS[usize::from(kind)], kind);
+        }
+        if seed % 2 == 0 {
+            world.checkpoint(0, false);
+            for kind in [0, 1, 2, 3, 5] {
+                set_long(&mut world.db(), KEYS[usize::from(kind)], kind);
+            }
+        }
+        let over = AtomicBool::new(false);
+        let (frozen, wanted) = world.begin();
+        std::thread::scope(|scope| {
+            scope.spawn(|| disturb(&world.keyspace, &over, seed));
+            world.write(&frozen);
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(world.stored() == wanted, "the tree holds another state");
+        world.checkpoint(0, false);
     }
 }
 
