@@ -4,6 +4,10 @@
 
 use super::context::Context;
 use super::error::CommandResult;
+use crate::keyspace::entry::Value;
+
+/// Makes a value of a command's arguments; None leaves that to the command.
+pub type Prepare = fn(&[&[u8]]) -> Option<Value>;
 
 /// Runs a command. `args[0]` is its name; arity has been checked. Stripes of
 /// its keys are locked, as [`Locks`] says.
@@ -42,6 +46,8 @@ pub struct Command {
     pub args: &'static [Arg],
     /// Its subcommands; then `run` is only called for an unknown one.
     pub subcommands: &'static [&'static Command],
+    /// What can be done before anything is locked.
+    pub prepare: Option<Prepare>,
     /// What it does.
     pub run: Run,
 }
@@ -62,6 +68,7 @@ impl Command {
         locks: Locks::Keys,
         args: &[],
         subcommands: &[],
+        prepare: None,
         run: |_, _| Ok(()),
     };
 

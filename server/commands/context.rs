@@ -5,6 +5,7 @@ use super::error::CommandError;
 use crate::connection::blocking::BlockRequest;
 use crate::connection::session::Session;
 use crate::keyspace::db::{Db, ExpiryMode};
+use crate::keyspace::entry::Value;
 use crate::keyspace::stripe::{STRIPES, StripeSet};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -26,6 +27,8 @@ pub struct Context<'c> {
     pub in_transaction: bool,
     /// Whether every stripe is locked.
     pub holds_all: bool,
+    /// What the command's [`Command::prepare`](super::command::Command::prepare) made.
+    pub prepared: Option<Value>,
     /// Set by a command that must wait; it writes no reply then.
     pub block: Option<BlockRequest>,
 }

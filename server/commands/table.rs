@@ -21,7 +21,7 @@ pub struct Found {
     /// Its position in the counters.
     pub number: usize,
     /// Whether it names exactly one key, at a fixed place, locks nothing else,
-    /// never waits, and may run inside MULTI: it can take the short way (see
+    /// prepares nothing, never waits, and may run inside MULTI: it can take the short way (see
     /// `connection/pipeline/direct.rs`).
     pub single_key: bool,
 }
@@ -39,6 +39,7 @@ impl Found {
             }]
         ) && command.locks == Locks::Keys
             && command.flags & barred == 0
+            && command.prepare.is_none()
             && command.subcommands.is_empty();
         Found {
             command,

@@ -282,6 +282,7 @@ pub fn call(
         Some(key) => StripeSet::one(key.stripe()),
         None => stripes_of(command, request.args),
     };
+    let prepared = command.prepare.and_then(|make| make(request.args));
     let mut db = open_db(server, session, stripes, request.now_ms);
     if let Some(key) = &hint {
         db.hint(key);
@@ -297,6 +298,7 @@ pub fn call(
         effects: Effects::default(),
         in_transaction: false,
         holds_all: command.locks == Locks::All,
+        prepared,
         block: None,
     };
     let failed = match server.cluster.is_some() {

@@ -118,6 +118,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         effects: Effects::default(),
         in_transaction: false,
         holds_all: false,
+        prepared: None,
         block: None,
     };
     let (mut failed, mut refused) = (false, false);

@@ -17,8 +17,9 @@ use super::{DbMap, Keyspace};
 const COLLECTED_PER_HOLD: usize = 64;
 /// Bytes after which a hold ends.
 const HOLD_BYTES: usize = 256 << 10;
-/// Bytes of rows that are put into the tree at a time, about.
-const PART_BYTES: usize = if cfg!(test) { 4 << 10 } else { 16 << 20 };
+/// Bytes of rows that are put into the tree at a time, about. Each part is in the
+/// tree's order; a slot that has many of them is gone through as often.
+const PART_BYTES: usize = if cfg!(test) { 4 << 10 } else { 64 << 20 };
 
 /// The state of the numbers at a checkpoint's offset.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl Keyspace {
         let Some(removed) = share.with(|share| share.dirty.removed[frozen.parity].clone()) else {
             return Ok(());
         };
-        for key in removed.iter() {
+        for key in removed.in_order() {
             rows.push_removed(key.name());
             part(rows, PART_BYTES)?;
         }

@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use redoubt_cluster::slots::Slot;
+
 use super::element::Member;
 use super::entry::Entry;
 use super::rows::Rows;
@@ -59,9 +61,18 @@ impl Removed {
         }
     }
 
-    /// Their names, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = Borrowed<'_, Member>> {
-        self.0.iter()
+    /// The keys in the tree's order. The pages of rows that are deleted in another
+    /// order all become free at last only, which is more than a transaction of
+    /// LMDB can hold (`MDB_TXN_FULL`) where they have more than 512 MB.
+    pub fn in_order(&self) -> impl Iterator<Item = Borrowed<'_, Member>> {
+        let keys = self.0.iter();
+        let mut keys: Vec<_> = keys
+            .map(|key| (Slot::of_key(key.name()).number(), key))
+            .collect();
+        keys.sort_unstable_by(|(slot, key), (other, next)| {
+            (slot, key.name()).cmp(&(other, next.name()))
+        });
+        keys.into_iter().map(|(_, key)| key)
     }
 }
 
@@ -99,7 +110,7 @@ impl DirtyKeys {
     pub fn give_back_removed(&mut self, frozen: usize) {
         let removed = std::mem::take(&mut self.removed[frozen]);
         let current = self.share_removed(1 - frozen);
-        removed.iter().for_each(|key| current.add(key.name()));
+        removed.0.iter().for_each(|key| current.add(key.name()));
     }
 
     fn share_removed(&mut self, parity: usize) -> &mut Removed {

@@ -350,6 +350,7 @@ impl Round<'_> {
             effects: Effects::default(),
             in_transaction: true,
             holds_all: self.all,
+            prepared: None,
             block: None,
         };
         let log = EffectsLog::new(db_index, engine.lend_buffer());

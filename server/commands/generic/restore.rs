@@ -40,6 +40,7 @@ pub const RESTORE: Command = Command {
             .optional()
             .since("5.0.0"),
     ],
+    prepare: Some(prepare),
     run,
     ..Command::BASE
 };
@@ -53,6 +54,9 @@ pub const RESTORE_ASKING: Command = Command {
     flags: flag::WRITE | flag::DENYOOM | flag::ASKING,
     ..RESTORE
 };
+
+/// A payload from so many bytes on is decoded before anything is locked.
+const LONG_BYTES: usize = 16 << 10;
 
 #[derive(Default)]
 struct Options {
@@ -95,6 +99,11 @@ fn parse(words: &[&[u8]]) -> Result<Options, CommandError> {
     Ok(options)
 }
 
+fn prepare(args: &[&[u8]]) -> Option<Value> {
+    let payload = args.get(3).filter(|payload| payload.len() >= LONG_BYTES)?;
+    decode(payload).ok()
+}
+
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (key, payload) = (args[1], args[3]);
     let options = parse(&args[4..])?;
@@ -113,7 +122,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     };
     let at_ms = unit.to_unix_ms(ttl, ctx.now_ms()).unwrap_or(i64::MAX);
     let expire_at_ms = (ttl != 0).then_some(at_ms);
-    let value = decode(payload)?;
+    let value = match ctx.prepared.take() {
+        Some(value) => value,
+        None => decode(payload)?,
+    };
 
     let past = expire_at_ms.is_some_and(|at| at <= ctx.now_ms());
     if past && ctx.db.expiry_mode == ExpiryMode::Remove {

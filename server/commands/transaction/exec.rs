@@ -136,6 +136,7 @@ fn execute(
             effects: Effects::default(),
             in_transaction: true,
             holds_all: stripes == StripeSet::ALL,
+            prepared: None,
             block: None,
         };
         ctx.db.recorder.dirty = 0;

@@ -65,6 +65,7 @@ impl Pipeline {
             effects: Effects::default(),
             in_transaction: false,
             holds_all: false,
+            prepared: None,
             block: None,
         };
         let from = turn.next;

@@ -231,6 +231,7 @@ impl Runner {
             effects: Effects::default(),
             in_transaction: true,
             holds_all: true,
+            prepared: None,
             block: None,
         };
         run(&mut ctx, found, args);
