@@ -29,6 +29,7 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+mod syntax;
 pub mod table;
 pub mod tips;
 pub mod transaction;
