@@ -654,10 +654,12 @@ impl Sentinel {
             .expect("a port")
             .port();
         let config = dir.path().join("sentinel.conf");
+        // It asks, and tries to connect, once a second: with one second's patience it now and then
+        // takes a primary that has just closed its connection for dead.
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\n\
              sentinel monitor ours 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds ours 1000\n\
+             sentinel down-after-milliseconds ours 3000\n\
              sentinel failover-timeout ours 5000\n",
             dir.path().display(),
             primary.port()
