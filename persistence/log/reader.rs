@@ -55,8 +55,8 @@ impl LogReader {
         })
     }
 
-    /// The same reader with `buffer` for what it reads ahead, [`WINDOW_BYTES`]. One that never
-    /// has fewer of them in a buffer allocates nothing.
+    /// The same reader, which reads ahead into `buffer`. With a capacity of
+    /// [`WINDOW_BYTES`](super::WINDOW_BYTES) it need not be enlarged.
     pub fn reading_into(mut self, buffer: Vec<u8>) -> LogReader {
         self.window = Window::reading_into(buffer);
         self

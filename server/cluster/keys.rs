@@ -56,12 +56,7 @@ pub fn count_in(server: &Server, slot: Slot, db: u32) -> usize {
 
 /// Up to `limit` keys of a slot.
 pub fn list(server: &Server, slot: Slot, db: u32, limit: usize) -> Vec<Vec<u8>> {
-    let (mut keys, mut cursor) = (Vec::new(), Some(start_of(slot)));
-    while let Some(at) = cursor.filter(|_| keys.len() < limit) {
-        let (more, next) = list_from(server, slot, db, at, limit - keys.len());
-        keys.extend(more);
-        cursor = next;
-    }
+    let (mut keys, _) = list_from(server, slot, db, start_of(slot), (limit, usize::MAX));
     keys.truncate(limit);
     keys
 }
@@ -71,14 +66,14 @@ fn start_of(slot: Slot) -> u64 {
     u64::from(slot.number()) << 32
 }
 
-/// Some keys of a slot from a cursor on, `limit` or a few more; and the cursor
-/// behind them.
+/// Some keys of a slot from a cursor on, as they are at one moment: at least so
+/// many, or what so many buckets have; and the cursor behind them.
 fn list_from(
     server: &Server,
     slot: Slot,
     db: u32,
     cursor: u64,
-    limit: usize,
+    (limit, buckets): (usize, usize),
 ) -> (Vec<Vec<u8>>, Option<u64>) {
     let stripes = StripeSet::one(stripe_of(slot.number()));
     let mut db = Db::open(&server.keyspace, stripes, db, 0);
@@ -86,7 +81,7 @@ fn list_from(
     db.expiry_mode = crate::keyspace::db::ExpiryMode::Ignore;
     let mut keys = Vec::new();
     let (mut cursor, mut looks) = (Some(cursor), 0);
-    while let Some(at) = cursor.filter(|_| keys.len() < limit && looks < LOOKS_AT_ONCE) {
+    while let Some(at) = cursor.filter(|_| keys.len() < limit && looks < buckets) {
         cursor = db
             .scan_slot(at, |entry| keys.push(entry.key().to_vec()))
             .unwrap_or(None);
@@ -204,7 +199,8 @@ impl Sweep {
         }
         let (mut keys, mut next) = (Vec::new(), None);
         if server.keyspace.key_count(db) != 0 {
-            (keys, next) = list_from(server, self.slot, db, self.cursor, DELETED_AT_ONCE);
+            let most = (DELETED_AT_ONCE, LOOKS_AT_ONCE);
+            (keys, next) = list_from(server, self.slot, db, self.cursor, most);
         }
         if !keys.is_empty() {
             self.any = true;

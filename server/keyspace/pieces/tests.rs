@@ -317,19 +317,13 @@ fn each_commit_holds_what_there_was_when_it_began() {
 /// A long value of which the tree has nothing, of a kind; 5 is a string.
 fn set_long(db: &mut Db<'_>, key: &[u8], kind: u8) {
     db.delete(key).unwrap();
-    for n in 0..400 {
-        let name = format!("element:{n:012}");
-        match kind {
-            0 => drop(db.hash_or_new(key).unwrap().set(name.as_bytes(), b"value")),
-            1 => drop(db.set_or_new(key).unwrap().add(name.as_bytes())),
-            2 => drop(db.zset_or_new(key).unwrap().add(name.as_bytes(), 1.0)),
-            3 => (db.list_or_new(key).unwrap()).push(End::Back, &name.repeat(9).into_bytes()),
-            _ => {}
-        }
+    if kind != 5 {
+        // Several nodes of a list.
+        let count = if kind == 3 { 4000 } else { 400 };
+        (0..count).for_each(|n| add(db, key, kind, n));
+        return;
     }
-    if kind == 5 {
-        db.set_string(key, &vec![b'x'; 20_000], None).unwrap();
-    }
+    db.set_string(key, &vec![b'x'; 20_000], None).unwrap();
 }
 
 /// Changes long values until `over`.
@@ -383,19 +377,19 @@ fn what_changes_between_two_steps_is_collected_as_it_was() {
 }
 
 /// Adds an element to a collection of a kind.
-fn add(db: &mut Db<'_>, kind: u8, n: u64) {
+fn add(db: &mut Db<'_>, key: &[u8], kind: u8, n: u64) {
     let name = format!("element:{n:012}");
     match kind {
-        0 => drop(db.hash_or_new(b"a").unwrap().set(name.as_bytes(), b"value")),
-        1 => drop(db.set_or_new(b"a").unwrap().add(name.as_bytes())),
-        2 => drop(db.zset_or_new(b"a").unwrap().add(name.as_bytes(), n as f64)),
+        0 => drop(db.hash_or_new(key).unwrap().set(name.as_bytes(), b"value")),
+        1 => drop(db.set_or_new(key).unwrap().add(name.as_bytes())),
+        2 => drop(db.zset_or_new(key).unwrap().add(name.as_bytes(), n as f64)),
         3 => db
-            .list_or_new(b"a")
+            .list_or_new(key)
             .unwrap()
             .push(End::Back, name.as_bytes()),
         _ => {
             let id = StreamId { ms: 1, seq: n + 1 };
-            let stream = db.stream_or_new(b"a").unwrap();
+            let stream = db.stream_or_new(key).unwrap();
             stream.entries.push(id, &[b"field", name.as_bytes()]);
         }
     }
@@ -403,7 +397,7 @@ fn add(db: &mut Db<'_>, kind: u8, n: u64) {
 
 fn fill(world: &World, kind: u8, numbers: std::ops::Range<u64>) {
     let mut db = world.db();
-    numbers.for_each(|n| add(&mut db, kind, n));
+    numbers.for_each(|n| add(&mut db, b"a", kind, n));
 }
 
 /// What one more element costs the tree in a collection of `count`.
