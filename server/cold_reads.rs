@@ -142,7 +142,7 @@ fn read(job: Job) {
 /// between: it could be of a newer one then. What fails here fails again, and
 /// is told, when the command reads for itself.
 fn bring_back(server: &'static Server, index: u32, key: &[u8]) {
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.storage() else {
         return;
     };
     let key = KeyRef::new(key);

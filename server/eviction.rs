@@ -457,7 +457,7 @@ fn remove(
     let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
     db.expiry_mode = ExpiryMode::Ignore;
     if policy.to_tree {
-        server.storage.as_ref()?;
+        server.storage()?;
         return db.spill(&candidate.key);
     }
     let freed = evict(&mut db, policy, &candidate.key)?;

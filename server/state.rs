@@ -37,10 +37,12 @@ pub struct Server {
     pub config: RwLock<Config>,
     /// The directives that the hot path reads.
     pub settings: Settings,
-    /// Log and tree; None for a pure cache.
-    pub storage: Option<Storage>,
-    /// Log and tree that a pure cache has for its part in replication.
-    pub scratch: std::sync::OnceLock<Storage>,
+    /// Log and tree; those of a pure cache are made once it takes part in
+    /// replication. See [`Server::storage`] for those that are kept.
+    pub any_storage: std::sync::OnceLock<Storage>,
+    /// CONFIG SET appendonly has made a pure cache keep what it has, which is
+    /// not done yet.
+    pub begins_to_keep: AtomicBool,
     /// Its part in replication.
     pub replication: crate::replication::Replication,
     /// Users and their rights.
@@ -138,8 +140,8 @@ impl Server {
             keyspace: Keyspace::new(databases),
             config: RwLock::new(config),
             settings,
-            storage,
-            scratch: std::sync::OnceLock::new(),
+            any_storage: storage.map_or_else(Default::default, Into::into),
+            begins_to_keep: AtomicBool::new(false),
             replication: Default::default(),
             acl: crate::acl::Acl::default(),
             clients: Clients::default(),
@@ -176,10 +178,13 @@ impl Server {
     /// Log and tree, if there are any, be it for replication only.
     #[inline]
     pub fn any_storage(&self) -> Option<&Storage> {
-        match &self.storage {
-            Some(storage) => Some(storage),
-            None => self.scratch.get(),
-        }
+        self.any_storage.get()
+    }
+
+    /// Log and tree that outlast the process; a pure cache has none.
+    #[inline]
+    pub fn storage(&self) -> Option<&Storage> {
+        self.any_storage().filter(|storage| storage.is_kept())
     }
 
     /// The log, when there is one.
@@ -202,7 +207,12 @@ impl Server {
     /// cache, which is gone with its process, nor once `appendonly` has been
     /// turned off.
     pub fn counts_as_on_disk(&self) -> bool {
-        self.storage.is_some() && !self.settings.append_only_off.load(Ordering::Relaxed)
+        self.storage().is_some() && !self.settings.append_only_off.load(Ordering::Relaxed)
+    }
+
+    /// Whether it counts, or is going to.
+    pub fn will_count_as_on_disk(&self) -> bool {
+        self.begins_to_keep.load(Ordering::Acquire) || self.counts_as_on_disk()
     }
 
     /// Counts the replicas that `min-replicas-to-write` asks for.

@@ -3,7 +3,7 @@
 //! stay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use redoubt_persistence::disk::FaultSwitch;
@@ -12,7 +12,7 @@ use redoubt_persistence::tree::{Meta, Snapshot, Tree, TreeError, TreeStats};
 
 use crate::runtime::checkpoint::Control;
 
-/// Log and tree, when persistence is on.
+/// Log and tree.
 pub struct Storage {
     /// The log.
     pub log: Arc<Log>,
@@ -28,11 +28,23 @@ pub struct Storage {
     /// How the thread that makes checkpoints is told what to do.
     pub checkpoints: Arc<Control>,
     holds: Mutex<Vec<Arc<AtomicU64>>>,
+    /// See [`Storage::is_kept`].
+    kept: AtomicBool,
+    /// See [`Storage::is_whole`].
+    whole: AtomicBool,
 }
 
 impl Storage {
-    /// What was opened.
+    /// Those of a data directory.
     pub fn new(log: Log, tree: Tree, faults: Arc<FaultSwitch>) -> Storage {
+        let storage = Storage::scratch(log, tree, faults);
+        storage.set_kept();
+        storage.set_whole();
+        storage
+    }
+
+    /// Those that a pure cache begins while it runs, and does not keep.
+    pub fn scratch(log: Log, tree: Tree, faults: Arc<FaultSwitch>) -> Storage {
         Storage {
             log: Arc::new(log),
             tree: SharedTree(RwLock::new(Arc::new(tree))),
@@ -41,7 +53,31 @@ impl Storage {
             turn_wanted: AtomicUsize::new(0),
             checkpoints: Arc::new(Control::default()),
             holds: Mutex::new(Vec::new()),
+            kept: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
         }
+    }
+
+    /// Whether they outlast the process.
+    #[inline]
+    pub fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
+    }
+
+    /// From now on they do.
+    pub fn set_kept(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+
+    /// Whether log and tree together have everything: what there was before the
+    /// log began comes with the first checkpoint.
+    pub fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// From now on they have.
+    pub fn set_whole(&self) {
+        self.whole.store(true, Ordering::Release);
     }
 
     /// Waits for the turn to change the tree as a whole; a checkpoint that waits

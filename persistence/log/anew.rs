@@ -84,13 +84,15 @@ impl Log {
 
     fn try_finish_anew(&self, offset: Offset, first: u64) -> Result<(), LogError> {
         let shared = &self.shared;
-        forget_before(&*shared.disk, &shared.dir, u64::MAX)?;
+        let dir = shared.dir.lock();
+        forget_before(&*shared.disk, &dir, u64::MAX)?;
         let options = LogOptions {
             term: self.term(),
             first_segment: first,
             ..shared.options.clone()
         };
-        let made = recovery::recover(&*shared.disk, &shared.dir, offset, &options)?;
+        let made = recovery::recover(&*shared.disk, &dir, offset, &options)?;
+        drop(dir);
         let segments = VecDeque::from(made.segments);
         let active = segments.back().expect("a log has a segment").clone();
         shared.restart(offset.0, segments);

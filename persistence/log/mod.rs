@@ -43,7 +43,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -372,6 +371,17 @@ impl Log {
         self.shared.set_policy(policy);
     }
 
+    /// Moves the log with all its files to a directory that is not there yet, on
+    /// the same file system, while it is in use. The move is durable once the
+    /// directories above both are synced.
+    pub fn move_to(&self, to: &Path) -> Result<(), LogError> {
+        let mut dir = self.shared.dir.lock();
+        let moved = self.shared.disk.rename(&dir, to);
+        moved.map_err(LogError::io("move", &dir))?;
+        *dir = to.to_path_buf();
+        Ok(())
+    }
+
     /// The sync policy.
     pub fn policy(&self) -> SyncPolicy {
         self.shared.policy()
@@ -446,28 +456,11 @@ impl Drop for Log {
     }
 }
 
-/// Removes the log in `dir`, which must not be open: a replica does so before
-/// it takes over another history. Newest first, so that what a crash leaves is
-/// a log still.
-pub fn erase(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    let mut names = match disk.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        names => names.map_err(LogError::io("list", dir))?,
-    };
-    names.retain(|name| segment::parse_name(name) != segment::FileName::Foreign);
-    names.sort_unstable();
-    for name in names.iter().rev() {
-        let path = dir.join(name);
-        disk.remove(&path).map_err(LogError::io("remove", &path))?;
-        disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
-    }
-    Ok(())
-}
-
 fn start_threads(writer: Writer, spares: Vec<PathBuf>) -> Result<Threads, LogError> {
     let shared = writer.shared.clone();
     let preparer = writer.preparer.clone();
-    let failed = |error| LogError::io("start the threads for", &shared.dir)(error);
+    let dir = shared.dir.lock().clone();
+    let failed = |error| LogError::io("start the threads for", &dir)(error);
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let builder = thread::Builder::new().name(name.to_owned());
         builder.spawn(body).map_err(failed)

@@ -143,14 +143,14 @@ impl Preparer {
         }
     }
 
-    /// The thread's body. `spares` are files left from an earlier run.
+    /// The thread's body. `spares` are names of files left from an earlier run.
     pub fn run(&self, shared: &Shared, spares: Vec<PathBuf>) {
         let mut pool = Pool { shared, spares };
-        pool.shrink();
+        pool.shrink(&shared.dir.lock());
         while let Some(job) = self.next_job() {
             match job {
                 Job::Prepare(id) => {
-                    let prepared = pool.prepare(id);
+                    let prepared = pool.prepare(&shared.dir.lock(), id);
                     let trouble = prepared.as_ref().err().map(ToString::to_string);
                     let troubled = trouble.is_some();
                     let mut state = self.state.lock();
@@ -163,7 +163,7 @@ impl Preparer {
                         shared.announce();
                     }
                 }
-                Job::Recycle(segment) => pool.recycle(segment),
+                Job::Recycle(segment) => pool.recycle(&shared.dir.lock(), segment),
             }
         }
     }
@@ -172,12 +172,13 @@ impl Preparer {
 /// Files to be used again.
 struct Pool<'a> {
     shared: &'a Shared,
+    /// Their names.
     spares: Vec<PathBuf>,
 }
 
 impl Pool<'_> {
-    fn prepare(&mut self, id: u64) -> Result<Prepared, LogError> {
-        let path = segment_path(&self.shared.dir, id);
+    fn prepare(&mut self, dir: &Path, id: u64) -> Result<Prepared, LogError> {
+        let path = segment_path(dir, id);
         // One that was made before and could not be grown.
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -186,23 +187,23 @@ impl Pool<'_> {
             _ => {}
         }
         let prepared = match self.spares.pop() {
-            Some(spare) => self.reuse(&spare, id),
-            None => self.create(id),
+            Some(spare) => self.reuse(dir, &spare, id),
+            None => self.create(dir, id),
         };
         if prepared.is_err() {
             let _ = self.shared.disk.remove(&path);
-            let _ = self.shared.disk.sync_dir(&self.shared.dir);
+            let _ = self.shared.disk.sync_dir(dir);
         }
         prepared.map_err(LogError::io("prepare", &path))
     }
 
-    fn reuse(&self, spare: &Path, id: u64) -> io::Result<Prepared> {
-        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
-        let path = segment_path(dir, id);
-        let file = disk.open(spare)?;
+    fn reuse(&self, dir: &Path, spare: &Path, id: u64) -> io::Result<Prepared> {
+        let disk = &self.shared.disk;
+        let (spare, path) = (dir.join(spare), segment_path(dir, id));
+        let file = disk.open(&spare)?;
         file.allocate(self.shared.options.segment_bytes)?;
         file.sync_data()?;
-        disk.rename(spare, &path)?;
+        disk.rename(&spare, &path)?;
         disk.sync_dir(dir)?;
         let capacity = file.len()?;
         Ok(Prepared {
@@ -214,8 +215,8 @@ impl Pool<'_> {
         })
     }
 
-    fn create(&self, id: u64) -> io::Result<Prepared> {
-        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
+    fn create(&self, dir: &Path, id: u64) -> io::Result<Prepared> {
+        let disk = &self.shared.disk;
         let options = &self.shared.options;
         let path = segment_path(dir, id);
         let file = disk.create(&path)?;
@@ -244,31 +245,33 @@ impl Pool<'_> {
 
     /// Keeps the file of a trimmed segment, unless there are enough, it is not
     /// of the usual size, or a reader still has it open.
-    fn recycle(&mut self, segment: Arc<Segment>) {
-        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
-        let spare = spare_path(dir, segment.header.id);
+    fn recycle(&mut self, dir: &Path, segment: Arc<Segment>) {
+        let disk = &self.shared.disk;
+        let path = segment_path(dir, segment.header.id);
+        let spare = spare_path(Path::new(""), segment.header.id);
         let keep = self.spares.len() < self.shared.options.spare_segments
             && segment.capacity == self.shared.options.segment_bytes
             && Arc::strong_count(&segment) == 1
             && !self.spares.contains(&spare);
         let done = if keep {
-            disk.rename(&segment.path, &spare)
+            disk.rename(&path, &dir.join(&spare))
         } else {
-            disk.remove(&segment.path)
+            disk.remove(&path)
         };
         match done.and_then(|()| disk.sync_dir(dir)) {
             Ok(()) if keep => self.spares.push(spare),
             Ok(()) => {}
-            Err(error) => tracing::warn!("cannot free {}: {error}", segment.path.display()),
+            Err(error) => tracing::warn!("cannot free {}: {error}", path.display()),
         }
     }
 
     /// Removes spares beyond the number wanted.
-    fn shrink(&mut self) {
+    fn shrink(&mut self, dir: &Path) {
         while self.spares.len() > self.shared.options.spare_segments.max(1) {
-            let Some(path) = self.spares.pop() else {
+            let Some(spare) = self.spares.pop() else {
                 return;
             };
+            let path = dir.join(spare);
             if let Err(error) = self.shared.disk.remove(&path) {
                 tracing::warn!("cannot remove {}: {error}", path.display());
             }

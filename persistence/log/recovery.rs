@@ -38,7 +38,7 @@ pub struct Recovered {
     pub position: u64,
     /// CRC of the last record.
     pub chain: u32,
-    /// Files that can be recycled.
+    /// Names of files that can be recycled.
     pub spares: Vec<PathBuf>,
     /// For the operator.
     pub report: RecoveryReport,
@@ -93,7 +93,7 @@ pub fn recover(
 }
 
 impl Recovery<'_> {
-    /// Ids of the segments, ascending, and the spare files.
+    /// Ids of the segments, ascending, and names of the spare files.
     fn list(&self) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
         let names = self.disk.list(self.dir);
         let names = names.map_err(LogError::io("list", self.dir))?;
@@ -101,7 +101,7 @@ impl Recovery<'_> {
         for name in names {
             match parse_name(&name) {
                 FileName::Segment(id) => ids.push(id),
-                FileName::Spare => spares.push(self.dir.join(name)),
+                FileName::Spare => spares.push(PathBuf::from(name)),
                 FileName::Foreign => tracing::warn!(
                     "{} does not belong to the log and is ignored",
                     self.dir.join(name).display()
@@ -126,7 +126,8 @@ impl Recovery<'_> {
         options: &LogOptions,
         stale: Vec<PathBuf>,
     ) -> Result<Recovered, LogError> {
-        for path in stale {
+        for name in stale {
+            let path = self.dir.join(name);
             let removed = self.disk.remove(&path);
             removed.map_err(LogError::io("remove", &path))?;
         }
@@ -305,8 +306,8 @@ impl Recovery<'_> {
                     .and_then(|()| later.file.sync_data())
                     .map_err(LogError::io("write", &later.path))?;
             }
-            let spare = spare_path(self.dir, later.id);
-            let renamed = self.disk.rename(&later.path, &spare);
+            let spare = spare_path(Path::new(""), later.id);
+            let renamed = self.disk.rename(&later.path, &self.dir.join(&spare));
             renamed.map_err(LogError::io("rename", &later.path))?;
             sync_dir(self.disk)?;
             if !spares.contains(&spare) {

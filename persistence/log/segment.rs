@@ -120,7 +120,7 @@ pub struct Segment {
     pub seed: u32,
     /// Open for reading and writing.
     pub file: Arc<dyn DiskFile>,
-    /// Where the file is, while it is part of the log.
+    /// Where the file was when it was opened, for messages.
     pub path: PathBuf,
     /// Length of the file in bytes.
     pub capacity: u64,

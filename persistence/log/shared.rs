@@ -23,7 +23,8 @@ const RECHECK: Duration = Duration::from_millis(100);
 
 pub struct Shared {
     pub disk: Arc<dyn Disk>,
-    pub dir: PathBuf,
+    /// Held by who makes, renames or removes files in it.
+    pub dir: Mutex<PathBuf>,
     pub options: LogOptions,
     pub group: Mutex<Group>,
     /// End of what was appended.
@@ -71,7 +72,7 @@ impl Shared {
         let end = group.end;
         Shared {
             disk,
-            dir,
+            dir: Mutex::new(dir),
             group: Mutex::new(group),
             end: AtomicU64::new(end),
             written: AtomicU64::new(end),

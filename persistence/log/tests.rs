@@ -98,14 +98,37 @@ fn what_is_appended_is_read_back_after_a_restart_on_a_real_disk() {
     assert_eq!(log.synced(), report.end);
     all.extend(fill(&log, 20, 300));
     assert_eq!(read_all(&log, Offset(5)), all);
-    erase_after_close(log, dir.path());
+    log.close().unwrap();
 }
 
-fn erase_after_close(log: Log, dir: &Path) {
+#[test]
+fn a_log_that_moves_goes_on_where_it_is_then() {
+    let parent = tempfile::tempdir().unwrap();
+    let [from, to] = ["from", "to"].map(|name| parent.path().join(name));
+    let open = |dir: &Path| {
+        let options = small(SyncPolicy::Always);
+        Log::open(Arc::new(RealDisk), dir, Offset(0), options).unwrap()
+    };
+    let (log, _) = open(&from);
+    let mut all = fill(&log, 30, 300);
+    let mut reader = log.reader(Offset(0)).unwrap();
+    log.move_to(&to).unwrap();
+    assert!(!from.exists());
+    all.extend(fill(&log, 50, 300));
+    let mut read = Vec::new();
+    while reader.next(&mut read, 1000).unwrap() > 0 {}
+    assert_eq!(read, all);
+    drop(reader);
+    // Of what is trimmed some is used again.
+    let before = log.oldest();
+    log.trim_below(Offset(20_000));
+    assert!(log.oldest() > before);
+    all.extend(fill(&log, 50, 300));
     log.close().unwrap();
-    drop(log);
-    erase(&RealDisk, dir).unwrap();
-    assert!(RealDisk.list(dir).unwrap().is_empty());
+    let (log, report) = open(&to);
+    assert_eq!(report.end, Offset(all.len() as u64));
+    let oldest = log.oldest();
+    assert_eq!(read_all(&log, oldest), all[oldest.0 as usize..]);
 }
 
 #[test]

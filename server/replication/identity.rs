@@ -24,7 +24,7 @@ use redoubt_cluster::replication::history::{History, Retained};
 use redoubt_persistence::tree::Meta;
 
 /// The file's name.
-const FILE: &str = "replication.state";
+pub const FILE: &str = "replication.state";
 /// The usual name of the tree's directory.
 pub const TREE: &str = "tree";
 /// What the names of trees begin with that a full sync loads.

@@ -201,7 +201,7 @@ impl Acks {
 
     /// Whether what is on disk here was asked for and does not count any more.
     fn are_void(&self) -> bool {
-        self.on_disk == Some(true) && !self.server.counts_as_on_disk()
+        self.on_disk == Some(true) && !self.server.will_count_as_on_disk()
     }
 
     /// Whether the wait is over.

@@ -56,13 +56,25 @@ pub struct Control {
     made: Condvar,
     /// How long the last checkpoint waited for replicas, in ms.
     waited_ms: AtomicU64,
+    ended: Mutex<bool>,
+    end_bell: Condvar,
 }
 
 impl Control {
-    /// Ends the thread; with `last` it makes a last checkpoint.
+    /// Ends the thread, and waits for that; with `last` it makes a last
+    /// checkpoint.
     pub fn stop(&self, last: bool) {
         *self.state.lock() = (true, last);
         self.bell.notify_all();
+        let mut ended = self.ended.lock();
+        while !*ended {
+            self.end_bell.wait(&mut ended);
+        }
+    }
+
+    /// Whether it was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.state.lock().0
     }
 
     /// Asks for a checkpoint that begins from now on, so that what follows it
@@ -111,8 +123,19 @@ impl Control {
     }
 }
 
-/// The thread's body.
-pub fn run(server: &'static Server, storage: &'static Storage) {
+/// Starts the thread.
+pub fn start(server: &'static Server, storage: &'static Storage) -> std::io::Result<()> {
+    let body = move || {
+        run(server, storage);
+        let control = &storage.checkpoints;
+        *control.ended.lock() = true;
+        control.end_bell.notify_all();
+    };
+    let thread = std::thread::Builder::new().name("tree-writer".into());
+    thread.spawn(body).map(|_| ())
+}
+
+fn run(server: &'static Server, storage: &'static Storage) {
     let control = &storage.checkpoints;
     let mut next = Instant::now();
     let mut last_end = storage.log.end();
@@ -315,6 +338,7 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             add(&health.tree_written, bytes);
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
+            storage.set_whole();
             let held = cut.offset.0.saturating_sub(storage.held_log());
             let kept = cut.offset.0.saturating_sub(storage.log.oldest().0);
             let wanted = retention::bytes(server, kept);
@@ -344,10 +368,14 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
 
 /// A checkpoint at once, where no thread makes any yet.
 pub fn now(server: &'static Server) -> Result<(), String> {
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.storage() else {
         return Ok(());
     };
-    match attempt(server, storage, Duration::from_secs(10)) {
+    // It waits for nobody.
+    let number = storage.checkpoints.request();
+    let made = attempt(server, storage, Duration::from_secs(10));
+    storage.checkpoints.fulfil(number);
+    match made {
         true => Ok(()),
         false => Err("the tree does not take it".into()),
     }

@@ -17,7 +17,7 @@ use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
-use crate::state::{Server, unix_ms};
+use crate::state::{Server, Storage, unix_ms};
 use crate::stats::add;
 
 /// A read buffer begins with this much room.
@@ -302,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits until the log is durable up to its end as of now (I3).
     async fn wait_synced(&mut self) -> Result<(), Gone> {
-        let Some(log) = self.server.log() else {
+        let Some(Storage { log, .. }) = self.server.storage() else {
             return Ok(());
         };
         let wanted = log.end();

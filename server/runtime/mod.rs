@@ -8,6 +8,7 @@ mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
 pub mod import;
+pub mod keeping;
 pub mod listener;
 pub mod listening;
 pub mod migration;

@@ -32,6 +32,8 @@ use crate::scripting::engine::Engine;
 use crate::scripting::library::{Libraries, Policy};
 use crate::state::{Server, Storage};
 
+/// The name of the log's directory.
+pub const LOG: &str = "log";
 /// Bytes of the log that are replayed at a time.
 const REPLAY_CHUNK: usize = 4 << 20;
 
@@ -72,7 +74,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
     adopt_hash_key(&meta);
-    let log_dir = dir.join("log");
+    let log_dir = dir.join(LOG);
     let mut options = LogOptions {
         policy: sync_policy(config),
         verify_from: Offset(meta.offset),
@@ -211,7 +213,7 @@ pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
 /// Brings the keyspace to the state at the log's end. Returns how many
 /// commands were replayed.
 pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.storage() else {
         return Ok(0);
     };
     check_databases(server.keyspace.databases(), meta)?;

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use redoubt_cluster::replication::history::Position;
 use redoubt_persistence::disk::{Disk, RealDisk};
+use redoubt_persistence::log::UNKNOWN_DB;
 use redoubt_persistence::rdb::Limits;
 use redoubt_persistence::rdb::file::{
     Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
@@ -22,6 +24,7 @@ use super::cache_tree::CacheTree;
 use super::recovery::{LIBRARIES, decode_map};
 use crate::config::{Value, id};
 use crate::health::Trouble;
+use crate::replication::identity::Identity;
 use crate::state::{Server, Storage, unix_ms};
 
 /// How often `save` points are looked at.
@@ -67,7 +70,7 @@ pub fn save(server: &'static Server) -> Result<(), String> {
 pub fn is_due_at_the_end(server: &Server) -> bool {
     let config = server.config.read();
     let points = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
-    points && server.storage.is_none()
+    points && server.storage().is_none()
 }
 
 /// A snapshot in place of one that is under way.
@@ -182,6 +185,51 @@ pub fn remove_leftovers() {
     }
 }
 
+/// Where in a history of replication a dump is from: who has it may go on there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The history's name, and the stream's offset.
+    pub position: Position,
+    /// The database that is selected there.
+    pub selected_db: u32,
+}
+
+impl Origin {
+    /// That of a tree of this history.
+    pub fn at(identity: &Identity, meta: &Meta) -> Origin {
+        Origin {
+            position: Position {
+                id: identity.history.id,
+                offset: identity.stream_offset(meta.offset),
+            },
+            selected_db: match meta.selected_db {
+                UNKNOWN_DB => 0,
+                db => db,
+            },
+        }
+    }
+
+    /// That of a tree which was looked at while this server had the history
+    /// `known`: none if it has, or the tree may be of, another one by now, or
+    /// nobody follows.
+    fn of(server: &Server, known: &Identity, meta: &Meta) -> Option<Origin> {
+        let replication = &server.replication;
+        let heard_ms = replication.replicas.heard_ms.load(Ordering::Relaxed);
+        let matters = replication.is_replica() || heard_ms != 0;
+        let same = replication.identity() == *known && meta.offset >= known.begin;
+        let named = meta.replication_id == known.history.id.to_string();
+        (matters && same && named).then(|| Origin::at(known, meta))
+    }
+
+    /// Writes it as Redis does.
+    pub fn put<W: Write>(&self, file: &mut FileWriter<W>) -> io::Result<()> {
+        let Position { id, offset } = &self.position;
+        file.aux("repl-stream-db", self.selected_db.to_string().as_bytes())?;
+        file.aux("repl-id", id.to_string().as_bytes())?;
+        file.aux("repl-offset", offset.to_string().as_bytes())
+    }
+}
+
 /// Everything as of one moment.
 pub struct Dataset {
     /// A view of a tree that holds it.
@@ -190,6 +238,8 @@ pub struct Dataset {
     pub databases: Vec<Database>,
     /// The sources of its function libraries.
     pub functions: Vec<Vec<u8>>,
+    /// Of which history it is, where that is known.
+    pub origin: Option<Origin>,
     /// The tree, where it was made for this alone.
     _temporary: Option<CacheTree>,
 }
@@ -198,6 +248,7 @@ impl Dataset {
     /// The keyspace as it is at some moment between the call and its return.
     pub fn take(server: &'static Server) -> Result<Dataset, String> {
         let turn = server.saves.tracking_turn.lock();
+        let known = server.replication.identity();
         let (snapshot, temporary) = match server.any_storage() {
             Some(storage) => {
                 drop(turn);
@@ -214,6 +265,7 @@ impl Dataset {
         Ok(Dataset {
             databases: databases_of(server, &meta),
             functions: functions_of(&meta),
+            origin: Origin::of(server, &known, &meta),
             snapshot,
             _temporary: temporary,
         })
@@ -252,9 +304,10 @@ pub(crate) fn functions_of(meta: &Meta) -> Vec<Vec<u8>> {
     sources
 }
 
-/// Waits until the tree holds all that the log holds now.
-fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String> {
-    if server.applied.load(Ordering::Relaxed) >= storage.log.end().0 {
+/// Waits until the tree holds all that there is now.
+pub(super) fn wait_for_checkpoint(server: &Server, storage: &Storage) -> Result<(), String> {
+    let applied = server.applied.load(Ordering::Relaxed);
+    if storage.is_whole() && applied >= storage.log.end().0 {
         return Ok(());
     }
     let number = storage.checkpoints.request();
@@ -299,6 +352,9 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
         writer = writer.for_valkey_9();
     }
     put_header(&mut writer)?;
+    if let Some(origin) = &dataset.origin {
+        origin.put(&mut writer)?;
+    }
     for source in &dataset.functions {
         writer.function(source)?;
     }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::checkpoint::Control;
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
-use super::{background, checkpoint, import, recovery, replication, save, watch};
+use super::{background, checkpoint, import, keeping, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
-use crate::state::{Server, Shutdown};
+use crate::state::{Server, Shutdown, Storage};
 use crate::tracking::Tracking;
 
 /// Whether the configuration asks for log and tree: it does unless
@@ -47,8 +46,6 @@ const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Threads and handles that a shutdown winds up.
 struct Running {
     server: &'static Server,
-    checkpoints: Arc<Control>,
-    checkpoint_thread: std::thread::JoinHandle<()>,
     stop: Arc<AtomicBool>,
     _lock: Option<redoubt_persistence::disk::DirectoryLock>,
 }
@@ -100,7 +97,6 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         let replayed = recovery::replay(server, meta)?;
         server.loading.store(false, Ordering::Relaxed);
         recovery::report(server, began, replayed, &dir);
-        wake_on_sync(server);
     }
     save::remove_leftovers();
     import::at_start(server)?;
@@ -117,7 +113,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     announce(server, &dir, count);
     ends.wait(server);
     let result = running.wind_up();
-    replication::clean_up(server);
+    replication::clean_up();
     if let Some(path) = pid_file {
         let _ = std::fs::remove_file(path);
     }
@@ -156,7 +152,7 @@ pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
     if !import::is_new(server) {
         return Err(format!("{} holds data already", dir.display()));
     }
-    import::import(server, &source)?;
+    import::import(server, &source, None)?;
     if let Some(log) = server.log() {
         log.close()
             .map_err(|e| format!("the log could not be closed: {e}"))?;
@@ -193,13 +189,12 @@ fn raise_descriptor_limit(maxclients: i64) {
     }
 }
 
-/// Each write and sync of the log wakes those who feed replicas, and under
-/// `always` the replies that wait for it.
-fn wake_on_sync(server: &'static Server) {
-    let Some(log) = server.log() else { return };
-    log.on_synced(Box::new(move |_| {
+/// Has each write and sync of a log that is kept wake those who feed replicas,
+/// and under `always` the replies that wait for it.
+pub fn wake_on_sync(server: &'static Server, storage: &'static Storage) {
+    storage.log.on_synced(Box::new(move |_| {
         server.replication.log_bell.ring();
-        if let (true, Some(storage)) = (server.log_in_trouble(), &server.storage) {
+        if server.log_in_trouble() {
             watch::watch_log(server, storage);
         }
         if server.settings.sync_always.load(Ordering::Relaxed) {
@@ -216,23 +211,10 @@ fn spawn_threads(
     lock: Option<redoubt_persistence::disk::DirectoryLock>,
     dir: &Path,
 ) -> std::io::Result<Running> {
-    let checkpoints = match &server.storage {
-        Some(storage) => storage.checkpoints.clone(),
-        None => Arc::new(Control::default()),
-    };
     let stop = Arc::new(AtomicBool::new(false));
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(body)
     };
-    let theirs = server;
-    let checkpoint_thread = spawn(
-        "tree-writer",
-        Box::new(move || {
-            if let Some(storage) = &theirs.storage {
-                checkpoint::run(theirs, storage);
-            }
-        }),
-    )?;
     spawn("rdb-save", Box::new(move || save::run(server)))?;
     let (theirs, stopped) = (server, stop.clone());
     spawn(
@@ -244,15 +226,13 @@ fn spawn_threads(
         "warming",
         Box::new(move || background::warm(theirs, &stopped)),
     )?;
-    let (theirs, stopped, dir) = (server, stop.clone(), dir.to_path_buf());
-    spawn(
-        "storage-watch",
-        Box::new(move || watch::run(theirs, &stopped, &dir)),
-    )?;
+    if let Some(storage) = server.storage() {
+        wake_on_sync(server, storage);
+        checkpoint::start(server, storage)?;
+        watch::start(server, storage, dir)?;
+    }
     Ok(Running {
         server,
-        checkpoints,
-        checkpoint_thread,
         stop,
         _lock: lock,
     })
@@ -261,7 +241,7 @@ fn spawn_threads(
 fn announce(server: &Server, dir: &Path, workers: usize) {
     let config = server.config.read();
     let port = config.integer(id("port"));
-    let what = if server.storage.is_some() {
+    let what = if server.storage().is_some() {
         "data in"
     } else {
         "a pure cache, nothing stored in"
@@ -369,15 +349,15 @@ impl Running {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
         self.server.saves.shut_down();
+        keeping::end(self.server, how == Shutdown::Clean);
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
-        if let Some(storage) = &self.server.storage {
+        if let Some(storage) = self.server.storage() {
             let end = storage.log.end();
             let synced = storage.log.sync_to(end);
             drop(held);
             // After a failure of the log this stores everything in the tree.
-            self.checkpoints.stop(how == Shutdown::Clean);
-            let _ = self.checkpoint_thread.join();
+            storage.checkpoints.stop(how == Shutdown::Clean);
             if let (Err(error), Some(_)) = (synced, storage.log.failure()) {
                 return Err(format!("the log could not be synced: {error}"));
             }

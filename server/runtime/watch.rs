@@ -2,7 +2,7 @@
 //! how much of the disk is left, and whether the log has room to go on.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::config::{DirectiveId, id};
@@ -18,19 +18,28 @@ const SLOW: DirectiveId = id("tree-lag-slow");
 const LIMIT: DirectiveId = id("tree-lag-limit");
 const FREE_MIN: DirectiveId = id("disk-free-min");
 
-/// The body of the thread; ends when `stop` is set.
-pub fn run(server: &'static Server, stop: &AtomicBool, dir: &Path) {
-    let Some(storage) = &server.storage else {
-        return;
-    };
+/// Starts the thread, for log and tree in `dir`. It ends with that which makes
+/// checkpoints.
+pub fn start(
+    server: &'static Server,
+    storage: &'static Storage,
+    dir: &Path,
+) -> std::io::Result<()> {
     let places = [dir.join("log"), dir.join("tree")];
+    let thread = std::thread::Builder::new().name("storage-watch".into());
+    thread
+        .spawn(move || run(server, storage, &places))
+        .map(|_| ())
+}
+
+fn run(server: &'static Server, storage: &'static Storage, places: &[PathBuf]) {
     let mut ticks: u64 = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !storage.checkpoints.is_stopped() {
         crate::resident::watch(server);
         watch_lag(server, storage);
         watch_log(server, storage);
         if ticks.is_multiple_of(5) {
-            watch_disk(server, storage, &places);
+            watch_disk(server, storage, places);
             storage.log.retry_space();
         }
         ticks += 1;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn both(here: i64, replicas: i64) -> Reply {
+pub fn both(here: i64, replicas: i64) -> Reply {
     Reply::Array(vec![Reply::Integer(here), Reply::Integer(replicas)])
 }
 

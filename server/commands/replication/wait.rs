@@ -81,7 +81,7 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         "WAITAOF",
         " Please also note that writes to replicas are just local and are not propagated.",
     )?;
-    if local == 1 && !ctx.server.counts_as_on_disk() {
+    if local == 1 && !ctx.server.will_count_as_on_disk() {
         return Err(CommandError::text(APPEND_ONLY_IS_OFF));
     }
     let end = ctx.server.log().map(|log| log.end());

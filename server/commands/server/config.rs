@@ -9,7 +9,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
 use crate::keyspace::garbage::FREED;
-use crate::runtime::recovery;
+use crate::runtime::{keeping, recovery};
 use crate::state::Server;
 
 const BASE: Command = Command {
@@ -180,6 +180,13 @@ fn prepare(
         let entered = std::env::set_current_dir(&dir);
         entered.map_err(|error| failed("dir", &error))?;
     }
+    if changed.contains(&id("appendonly")) && next.bool(id("appendonly")) {
+        keeping::claim(server).map_err(|error| {
+            tracing::warn!("{error}");
+            let _ = former.as_ref().map(std::env::set_current_dir);
+            failed("appendonly", &"Unable to turn on AOF. Check server logs.")
+        })?;
+    }
     let places = [
         ("port", "Unable to listen on this port. Check server logs."),
         ("bind", "Failed to bind to specified addresses."),
@@ -197,7 +204,7 @@ fn prepare(
 
 fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
     // What a pure cache keeps for its replicas is never synced.
-    if let Some(storage) = &ctx.server.storage {
+    if let Some(storage) = ctx.server.storage() {
         storage.log.set_policy(recovery::sync_policy(config));
     }
     if changed.contains(&id("appendonly")) {
@@ -205,6 +212,9 @@ fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
         let setting = &ctx.server.settings.append_only_off;
         setting.store(off, Ordering::Relaxed);
         ctx.server.replication.log_bell.ring();
+        if !off && let Err(error) = keeping::begin(ctx.server) {
+            tracing::error!("log and tree can't be begun: {error}");
+        }
     }
     if changed.contains(&id("requirepass")) {
         let password = config.string(id("requirepass"));

@@ -61,7 +61,7 @@ pub const BGREWRITEAOF: Command = Command {
         let server = ctx.server;
         let (runs, asked) = &server.saves.rewrites;
         runs.fetch_add(1, Ordering::Relaxed);
-        if let Some(storage) = &server.storage {
+        if let Some(storage) = server.storage() {
             asked.store(storage.checkpoints.request(), Ordering::Relaxed);
         }
         ctx.reply
@@ -113,5 +113,6 @@ fn bgsave(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 pub fn is_rewriting(server: &Server) -> bool {
     let asked = server.saves.rewrites.1.load(Ordering::Relaxed);
     let made = |storage: &Storage| storage.checkpoints.wait_made(asked, Duration::ZERO);
-    asked != 0 && !server.storage.as_ref().is_none_or(made)
+    let begins = server.begins_to_keep.load(Ordering::Relaxed);
+    begins || asked != 0 && !server.storage().is_none_or(made)
 }

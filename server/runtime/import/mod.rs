@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::save::Origin;
 use crate::config::{Config, id};
 use crate::state::Server;
 
@@ -182,18 +183,31 @@ pub fn at_start(server: &'static Server) -> Result<(), String> {
     if !is_new(server) {
         return Ok(());
     }
-    import(server, &source).map(|_| ())
+    let origin = match &source {
+        Source::Rdb(path) => rdb::origin(path),
+        Source::Aof(_) => None,
+    };
+    import(server, &source, origin).map(|_| ())
 }
 
-/// Imports a source into an empty keyspace, and makes it durable.
-pub fn import(server: &'static Server, source: &Source) -> Result<Summary, String> {
+/// Imports a source into an empty keyspace, and makes it durable. With an
+/// `origin`, this server goes on from there in replication.
+pub fn import(
+    server: &'static Server,
+    source: &Source,
+    origin: Option<Origin>,
+) -> Result<Summary, String> {
     let began = Instant::now();
     server.loading.store(true, Ordering::Relaxed);
     let loaded = match source {
-        Source::Rdb(path) => rdb::load_dump(server, path),
+        // Who goes on from there hears what expires.
+        Source::Rdb(path) => rdb::load_dump(server, path, origin.is_none()),
         Source::Aof(files) => aof::load(server, files),
     };
     let summary = loaded.map_err(|error| format!("Fatal error loading the DB: {error}"))?;
+    if let Some(origin) = origin {
+        super::replication::go_on_from(server, &origin)?;
+    }
     super::checkpoint::now(server)?;
     server.loading.store(false, Ordering::Relaxed);
     let (keys, expired) = &server.saves.loaded;

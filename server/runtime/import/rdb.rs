@@ -1,14 +1,17 @@
 //! A dump file into the keyspace.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use redoubt_cluster::replication::ReplicationId;
+use redoubt_cluster::replication::history::Position;
 use redoubt_persistence::rdb::file::{FileReader, KeyRecord, ReadOptions, Record};
 use redoubt_persistence::rdb::primitive::put_raw_string;
 use redoubt_persistence::rdb::{Limits, RdbError};
 
 use super::super::recovery::restore_libraries;
+use super::super::save::Origin;
 use super::{Progress, Summary};
 use crate::commands::generic::is_lfu;
 use crate::config::id;
@@ -46,12 +49,37 @@ fn read_options(server: &Server) -> ReadOptions {
     }
 }
 
-/// Loads a dump file. Keys that have expired are left out.
-pub fn load_dump(server: &'static Server, path: &Path) -> Result<Summary, String> {
+/// Where in a history of replication a dump file is from, if it tells.
+pub fn origin(path: &Path) -> Option<Origin> {
+    let file = BufReader::new(File::open(path).ok()?);
+    let mut reader = FileReader::new(file, ReadOptions::default()).ok()?;
+    let (mut name, mut offset, mut selected_db) = (None, None, 0);
+    while let Ok(Record::Aux { name: field, value }) = reader.next_record() {
+        let number = || std::str::from_utf8(value).ok()?.parse().ok();
+        match field {
+            b"repl-id" => name = ReplicationId::parse(value),
+            b"repl-offset" => offset = number(),
+            b"repl-stream-db" => selected_db = number().unwrap_or(0),
+            _ => {}
+        }
+    }
+    let (id, offset) = (name?, offset?);
+    Some(Origin {
+        position: Position { id, offset },
+        selected_db: u32::try_from(selected_db).unwrap_or(0),
+    })
+}
+
+/// Loads a dump file, without keys that have expired if asked for.
+pub fn load_dump(
+    server: &'static Server,
+    path: &Path,
+    without_expired: bool,
+) -> Result<Summary, String> {
     let mut summary = Summary::default();
     let mut progress = Progress::new(&[path]);
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    load(server, file, true, &mut summary, &mut progress)
+    load(server, file, without_expired, &mut summary, &mut progress)
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(summary)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redoubt_cluster::replication::history::{Answer, decide};
+use redoubt_cluster::replication::history::{Answer, Position, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
 use redoubt_persistence::log::{LogReader, Offset, WINDOW_BYTES};
 use redoubt_persistence::rdb;
@@ -24,6 +24,7 @@ use crate::connection::client::Client;
 use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::runtime::save::Origin;
 use crate::state::{Server, Storage, random_id};
 use crate::stats::add;
 use crate::storage::LogHold;
@@ -227,9 +228,10 @@ impl Feeder {
         if replication.generation() != generation || self.is_over() {
             return Err(End::Gone);
         }
-        let offset = identity.stream_offset(meta.offset);
+        let origin = Origin::at(&identity, &meta);
+        let Position { id, offset } = origin.position;
         if request.psync {
-            let line = format!("+FULLRESYNC {} {offset}\r\n", identity.history.id);
+            let line = format!("+FULLRESYNC {id} {offset}\r\n");
             self.write(line.as_bytes())?;
         }
         self.replica.peer.lock().stage = Stage::TakesSnapshot;
@@ -239,7 +241,7 @@ impl Feeder {
             server: self.server,
             snapshot: &snapshot,
             meta: &meta,
-            offset,
+            origin,
             for_valkey_9: self.server.keyspace.has_field_expiries(),
             open_slots: self
                 .server

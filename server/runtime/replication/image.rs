@@ -10,7 +10,7 @@ use redoubt_persistence::tree::{Meta, Snapshot};
 use super::feeder::End;
 use crate::config::id;
 use crate::runtime::recovery::decode_map;
-use crate::runtime::save::{dawdle, functions_of};
+use crate::runtime::save::{Origin, dawdle, functions_of};
 use crate::state::Server;
 
 /// An RDB file of a snapshot.
@@ -20,8 +20,8 @@ pub(super) struct Image<'a> {
     pub snapshot: &'a Snapshot,
     /// What the tree says of it.
     pub meta: &'a Meta,
-    /// The stream's offset that it is as of.
-    pub offset: u64,
+    /// Where in the stream it is from.
+    pub origin: Origin,
     /// Whether fields of hashes may expire, which only Valkey 9 can be told.
     pub for_valkey_9: bool,
     /// Slots that move by hand.
@@ -43,13 +43,9 @@ impl Image<'_> {
         if self.for_valkey_9 {
             file = file.for_valkey_9();
         }
-        let known = u32::MAX != self.meta.selected_db;
-        let db = if known { self.meta.selected_db } else { 0 };
         file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
         file.aux("redis-bits", b"64")?;
-        file.aux("repl-stream-db", db.to_string().as_bytes())?;
-        file.aux("repl-id", self.meta.replication_id.as_bytes())?;
-        file.aux("repl-offset", self.offset.to_string().as_bytes())?;
+        self.origin.put(&mut file)?;
         file.aux("aof-base", b"0")?;
         if !self.open_slots.is_empty() {
             file.aux("cluster-slot-states", self.open_slots.as_bytes())?;

@@ -230,6 +230,10 @@ pub fn swap(
         incoming.discard();
         return Err("the role has changed".into());
     };
+    if incoming.dir.parent() != Some(&parent_of(server)) {
+        incoming.discard();
+        return Err("log and tree have moved".into());
+    }
     let end = storage.log.end();
     storage.log.sync_to(end).map_err(|e| text(&e))?;
     let map = DbMap {
@@ -257,6 +261,7 @@ pub fn swap(
     keyspace.replace(&mut held, tree.clone(), map, &counts);
     *server.scripting.libraries.write() = incoming.libraries;
     storage.tree.set(tree);
+    storage.set_whole();
     server.applied.store(end.0, Ordering::Relaxed);
     storage.log.append_raw_selected(b"", selected_db);
     server.watches.touch_all();

@@ -16,14 +16,16 @@ mod gathering;
 mod image;
 mod install;
 mod rewind;
-mod scratch;
+pub(super) mod scratch;
 mod transfer;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use redoubt_cluster::replication::history::{History, Position};
 use redoubt_persistence::log::{Offset, Term};
 
+use super::save::Origin;
 use crate::config::{Value, id};
 use crate::connection::serve;
 use crate::keyspace::stripe::StripeSet;
@@ -71,6 +73,29 @@ fn configured_target(server: &Server) -> Option<Target> {
     }
 }
 
+/// Goes on from where a dump is from, which everything that there is came from:
+/// as a replica in its history, as a primary in one that follows on it.
+pub(super) fn go_on_from(server: &'static Server, origin: &Origin) -> Result<(), String> {
+    let replication = &server.replication;
+    let Position { id, offset } = origin.position;
+    let end = server.log().map_or(0, |log| log.end().0);
+    let named = replication.change_identity(|identity| {
+        identity.history = History::new(id);
+        identity.base = offset.wrapping_sub(end) as i64;
+        identity.begin = end;
+        if !replication.is_replica() {
+            identity.history.rename(new_id(), offset);
+        }
+    });
+    named.map_err(|error| format!("can't write the replication state: {error}"))?;
+    // From here on a pure cache logs, too: whoever has this dump may come.
+    let log = &storage(server)?.log;
+    if replication.is_replica() {
+        log.append_raw_selected(b"", origin.selected_db);
+    }
+    Ok(())
+}
+
 /// Starts the threads that are there from the start.
 pub fn start(server: &'static Server) -> std::io::Result<()> {
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -81,7 +106,7 @@ pub fn start(server: &'static Server) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Log and tree; a pure cache gets some for the purpose.
+/// Log and tree; a pure cache gets some.
 pub(super) fn storage(server: &'static Server) -> Result<&'static Storage, String> {
     match server.any_storage() {
         Some(storage) => Ok(storage),
@@ -90,8 +115,8 @@ pub(super) fn storage(server: &'static Server) -> Result<&'static Storage, Strin
 }
 
 /// Removes what replication has put on the disk of a pure cache.
-pub fn clean_up(server: &Server) {
-    scratch::remove(server);
+pub fn clean_up() {
+    scratch::remove();
 }
 
 /// Follows a primary, or none any more. Every stripe is locked by the caller.

@@ -42,7 +42,7 @@ pub fn rewind(
     offset: u64,
     generation: u64,
 ) -> Result<(), String> {
-    if server.storage.is_none() {
+    if server.storage().is_none() {
         return Err("a pure cache keeps no earlier state".into());
     }
     if !server.settings.replica_read_only.load(Ordering::Relaxed) {

@@ -1,7 +1,8 @@
 //! Log and tree of a pure cache that takes part in replication: the stream has
 //! to lie somewhere, and a snapshot too. They are made when they are needed
 //! first, are never synced on purpose, and are removed at the end. What they
-//! hold is not read at a start.
+//! hold is not read at a start, unless they move to where it is looked for
+//! ([`crate::runtime::keeping`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,19 +43,16 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
     let (log, _) =
         Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
     log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
-    let storage = Storage::new(log, tree, faults);
+    let storage = Storage::scratch(log, tree, faults);
     // A snapshot may be keeping track of changes for itself.
     let _turn = server.saves.tracking_turn.lock();
     let held = server.keyspace.try_lock_all(PATIENCE);
     let mut held = held.ok_or("a command runs for an hour already")?;
     let tree = storage.tree.get();
     server.keyspace.track_everything(&mut held, tree);
-    let storage = server.scratch.get_or_init(|| storage);
+    let storage = server.any_storage.get_or_init(|| storage);
     drop(held);
-    std::thread::Builder::new()
-        .name("tree-writer".into())
-        .spawn(move || checkpoint::run(server, storage))
-        .map_err(|e| text(&e))?;
+    checkpoint::start(server, storage).map_err(|e| text(&e))?;
     tracing::info!("Replication keeps log and tree in {}", dir.display());
     *directory = Some((dir, lock));
     Ok(storage)
@@ -87,8 +85,8 @@ pub fn directory() -> PathBuf {
         .map_or_else(|| PathBuf::from("."), |(dir, _)| dir.clone())
 }
 
-/// Removes them at the end.
-pub fn remove(_: &Server) {
+/// Removes what is in it, at the end or once log and tree are elsewhere.
+pub fn remove() {
     if let Some((dir, _lock)) = DIRECTORY.lock().take()
         && let Err(error) = remove_dir(&dir)
     {

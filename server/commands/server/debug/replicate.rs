@@ -9,7 +9,7 @@ use crate::commands::error::{CommandError, CommandResult};
 /// such command.
 pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
     let log = ctx.server.own_log();
-    let Some(log) = log.filter(|_| ctx.server.storage.is_none()) else {
+    let Some(log) = log.filter(|_| ctx.server.storage().is_none()) else {
         return Err(CommandError::err(
             "DEBUG REPLICATE is for a primary with replicas that keeps no data on disk",
         ));

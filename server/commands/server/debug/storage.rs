@@ -9,7 +9,7 @@ use crate::commands::error::{CommandError, CommandResult};
 /// DEBUG STORAGE FAIL-SYNCS | FAIL-WRITES | NO-SPACE | PAUSE-TREE | CLEAR
 pub fn run(ctx: &mut Context<'_>, what: &[u8]) -> CommandResult {
     let server = ctx.server;
-    let Some(storage) = &server.storage else {
+    let Some(storage) = server.storage() else {
         return Err(CommandError::err("persistence is off"));
     };
     let (faults, paused) = (&storage.faults, &server.health.tree_paused);

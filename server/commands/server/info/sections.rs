@@ -232,7 +232,8 @@ pub fn persistence(server: &Server, text: &mut Text) {
     let (loaded, expired) = &server.saves.loaded;
     text.field("rdb_last_load_keys_expired", expired.load(Relaxed));
     text.field("rdb_last_load_keys_loaded", loaded.load(Relaxed));
-    text.field("aof_enabled", u8::from(server.storage.is_some()));
+    let keeps = server.storage().is_some() || server.begins_to_keep.load(Relaxed);
+    text.field("aof_enabled", u8::from(keeps));
     let rewriting = super::super::save::is_rewriting(server);
     text.field("aof_rewrite_in_progress", u8::from(rewriting));
     text.field("aof_rewrite_scheduled", 0);
@@ -246,7 +247,7 @@ pub fn persistence(server: &Server, text: &mut Text) {
     text.field("module_fork_in_progress", 0);
     text.field("module_fork_last_cow_size", 0);
     text.field("warming_slots", server.keyspace.cold_slot_count());
-    if let Some(storage) = &server.storage {
+    if let Some(storage) = server.storage() {
         super::storage::fields(server, storage, text);
     }
 }
