@@ -1,6 +1,8 @@
 //! WAIT and WAITAOF: until replicas, or the disk, have what was written. The
 //! client waits, no thread does.
 
+use redoubt_persistence::log::SyncPolicy;
+
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
@@ -86,7 +88,10 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     }
     let end = ctx.server.log().map(|log| log.end());
     if let (1, Some(log), Some(end)) = (local, ctx.server.log(), end) {
-        log.sync_soon(end);
+        // Under `appendfsync no` the next checkpoint is waited for.
+        if log.policy() != SyncPolicy::No {
+            log.sync_soon(end);
+        }
     }
     let acks = Acks {
         server: ctx.server,
