@@ -106,6 +106,11 @@ fn attempt(server: &'static Server) -> Result<(), String> {
         *place = None;
     }
     if let Some(Place { dir, .. }) = &*place {
+        if storage.log.end().0 == 0 {
+            // A directory with neither key nor log counts as new, and a start
+            // imports the dump that lies there.
+            replication::ping(server);
+        }
         storage
             .log
             .sync_to(storage.log.end())

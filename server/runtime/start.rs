@@ -348,8 +348,8 @@ impl Running {
     fn wind_up(self) -> Result<(), String> {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
-        self.server.saves.shut_down();
         keeping::end(self.server, how == Shutdown::Clean);
+        self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
         if let Some(storage) = self.server.storage() {

@@ -105,6 +105,20 @@ fn a_cache_that_keeps_stops_to_when_it_is_told_before_it_has_begun() {
 }
 
 #[test]
+fn a_dump_is_not_read_again_once_its_keys_are_gone() {
+    let mut server = Server::start(CACHE);
+    write(&server, 0);
+    ok(&mut server.client(), "SAVE");
+    server.kill();
+    server.restart();
+    assert!(!content(&server).is_empty());
+    ok(&mut server.client(), "FLUSHALL");
+    keep(&server);
+    crash(&mut server);
+    assert!(content(&server).is_empty());
+}
+
+#[test]
 fn what_lies_in_the_directory_already_is_not_given_up() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     ok(&mut server.client(), "SET former 1");

@@ -204,7 +204,7 @@ fn tend(server: &'static Server) {
 }
 
 /// Lets our replicas know that we are there.
-fn ping(server: &'static Server) {
+pub(super) fn ping(server: &'static Server) {
     let paused = crate::connection::pause::is_on(server, crate::state::unix_ms());
     if let Some(log) = server.own_log().filter(|_| !paused) {
         log.append_aside(b"*1\r\n$4\r\nPING\r\n");
