@@ -72,7 +72,7 @@ impl Election {
 impl Bus {
     /// Goes on with the election, if there is reason for one.
     pub(super) fn run_election(&mut self) {
-        let manual = self.manual.may_start();
+        let manual = self.manual.may_start(self.now_ms);
         let Some(primary) = self.me().primary.filter(|_| !self.i_am_primary()) else {
             self.election.holdup = None;
             return;

@@ -35,9 +35,10 @@ impl Manual {
         self.is_on() && self.held
     }
 
-    /// Whether this replica may ask for votes.
-    pub(super) fn may_start(&self) -> bool {
-        self.is_on() && self.ready
+    /// Whether this replica may ask for votes. Not once the time is over: the
+    /// primary may take writes again.
+    pub(super) fn may_start(&self, now_ms: u64) -> bool {
+        self.ready && self.end_ms.is_some_and(|end_ms| now_ms <= end_ms)
     }
 }
 

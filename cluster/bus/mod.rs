@@ -386,9 +386,12 @@ impl Bus {
         self.version
     }
 
-    /// How many primaries serve slots.
+    /// How many primaries serve slots. One that is taken for a replica, by a
+    /// packet that came late, and whose slots nobody else has claimed counts:
+    /// else fewer votes than a majority's would do.
     pub fn size(&self) -> usize {
-        self.table.iter().filter(|(_, node)| node.votes()).count()
+        let nodes = self.table.iter();
+        nodes.filter(|(_, node)| node.slot_count > 0).count()
     }
 
     fn majority(&self) -> usize {

@@ -88,10 +88,13 @@ fn no_seed_violates_an_invariant() {
 }
 
 /// Seeds that have found something: a replica without a copy that took over by
-/// an operator's order, and views of slots that stayed apart.
+/// an operator's order, views of slots that stayed apart, and elections won with
+/// half of the votes, where a late packet showed a primary as a replica.
 #[test]
 fn seeds_that_once_failed_hold() {
-    for seed in [102_312, 102_554, 102_893, 104_652, 104_778] {
+    for seed in [
+        102_312, 102_554, 102_893, 104_652, 104_778, 2071, 3623, 5977,
+    ] {
         if let Err(what) = run(seed, 120, None, false) {
             panic!("{what}");
         }

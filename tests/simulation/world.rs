@@ -493,19 +493,25 @@ impl World {
         self.plan(self.now_ms, number, What::Received(link, vote));
     }
 
-    /// A replica has taken over: its data may not be older than allowed.
+    /// A replica has taken over: its data may not be older than allowed, but if
+    /// there is no newer.
     fn promoted(&mut self, number: usize) -> Result<(), String> {
         if let Some(bus) = &self.nodes[number].bus {
             self.invariants.took_over(bus)?;
         }
-        let node = &mut self.nodes[number];
-        node.copying = None;
+        let from = self.nodes[number]
+            .copying
+            .take()
+            .map(|copying| copying.from);
+        let node = &self.nodes[number];
+        let has_all = from.is_some_and(|from| self.nodes[from].data == node.data);
         let age_ms = self.now_ms.saturating_sub(node.heard_ms);
         let options = node.options(self.timeout_ms);
         let allowed_ms = options.ping_replica_period_ms
             + options.node_timeout_ms * (options.replica_validity_factor + 1);
         // An order of the operator may override it; the scenarios give none then.
-        if self.with_data && (age_ms > allowed_ms + 1000 || !node.synced) {
+        let is_old = age_ms > allowed_ms + 1000 && !has_all;
+        if self.with_data && (is_old || !node.synced) {
             return Err(format!(
                 "node {number} took over with data {age_ms} ms old (complete: {})",
                 node.synced
