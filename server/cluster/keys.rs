@@ -114,7 +114,7 @@ fn foreign_slots_in_use(server: &Server, cluster: &super::Cluster) -> Vec<Slot> 
 pub fn delete(server: &'static Server, slots: &[Slot]) {
     let mut deleted = 0;
     for slot in slots {
-        let mut sweep = Sweep::new(server, *slot, false);
+        let mut sweep = Sweep::new(server, *slot);
         while sweep.go_on() {}
         deleted += sweep.deleted;
     }
@@ -135,7 +135,7 @@ pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
             let mine = cluster.read(|bus| bus.table().owner(*slot) == Some(bus.myself()));
             mine || server.replication.is_replica()
         };
-        let mut sweep = Sweep::new(server, *slot, true);
+        let mut sweep = Sweep::new(server, *slot);
         while !stays(server) && sweep.go_on() {}
     }
 }
@@ -178,9 +178,10 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn new(server: &'static Server, slot: Slot, importing: bool) -> Sweep {
+    fn new(server: &'static Server, slot: Slot) -> Sweep {
         let mut session = internal_session(server);
-        session.routing.importing = importing;
+        // What has expired is listed, so that it has to be deleted, too.
+        session.routing.importing = true;
         Sweep {
             server,
             slot,

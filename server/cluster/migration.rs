@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use redoubt_cluster::slot_migration::{Plan, Side, State, ranges_text};
@@ -285,6 +286,7 @@ impl Drop for Foreign<'_> {
 pub struct Pause<'c> {
     cluster: &'c Cluster,
     slots: SlotSet,
+    began: Instant,
 }
 
 impl<'c> Pause<'c> {
@@ -292,7 +294,12 @@ impl<'c> Pause<'c> {
     pub fn begin(cluster: &'c Cluster, slots: SlotSet) -> Pause<'c> {
         cluster.migrations.pause(&slots, true);
         cluster.refresh_slots();
-        Pause { cluster, slots }
+        let began = Instant::now();
+        Pause {
+            cluster,
+            slots,
+            began,
+        }
     }
 }
 
@@ -300,6 +307,11 @@ impl Drop for Pause<'_> {
     fn drop(&mut self) {
         self.cluster.migrations.pause(&self.slots, false);
         self.cluster.refresh_slots();
+        tracing::info!(
+            "Writes to {} migrating slots were held back for {:.1} ms",
+            self.slots.len(),
+            self.began.elapsed().as_secs_f64() * 1000.0
+        );
     }
 }
 
