@@ -20,8 +20,9 @@ pub struct Storage {
     pub tree: SharedTree,
     /// Makes the log's disk fail, for tests (DEBUG STORAGE).
     pub faults: Arc<FaultSwitch>,
-    /// Held by a checkpoint, and by a full sync that puts another tree in
-    /// place of this one.
+    /// Held by a checkpoint, by a full sync that puts another tree in place of
+    /// this one, and while slots change hands: their writes wait, and syncs are
+    /// slow beside a checkpoint's.
     pub tree_turn: Mutex<()>,
     /// How many wait for that turn, for whom a checkpoint gives up waiting.
     turn_wanted: AtomicUsize,
@@ -83,10 +84,15 @@ impl Storage {
     /// Waits for the turn to change the tree as a whole; a checkpoint that waits
     /// for replicas gives way.
     pub fn take_turn(&self) -> MutexGuard<'_, ()> {
+        let _wish = self.wish_for_turn();
+        self.tree_turn.lock()
+    }
+
+    /// Has a checkpoint that waits for replicas give way, as long as the wish
+    /// lives.
+    pub fn wish_for_turn(&self) -> TurnWish<'_> {
         self.turn_wanted.fetch_add(1, Ordering::AcqRel);
-        let turn = self.tree_turn.lock();
-        self.turn_wanted.fetch_sub(1, Ordering::AcqRel);
-        turn
+        TurnWish(self)
     }
 
     /// Whether somebody waits for the turn.
@@ -108,6 +114,15 @@ impl Storage {
         holds.retain(|offset| Arc::strong_count(offset) > 1);
         let offsets = holds.iter().map(|offset| offset.load(Ordering::Acquire));
         offsets.min().unwrap_or(u64::MAX)
+    }
+}
+
+/// See [`Storage::wish_for_turn`].
+pub struct TurnWish<'s>(&'s Storage);
+
+impl Drop for TurnWish<'_> {
+    fn drop(&mut self) {
+        self.0.turn_wanted.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

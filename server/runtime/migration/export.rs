@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use redoubt_cluster::slot_migration::{Message, State};
 use redoubt_persistence::log::{LogReader, Offset};
 use redoubt_persistence::rdb::dump;
@@ -97,13 +98,14 @@ impl Export {
         let storage = crate::runtime::replication::storage(self.server).map_err(failed)?;
         let mut tail = self.send_snapshot(&mut peer, storage)?;
         self.job.enter(State::Streaming, "");
-        self.stream(&mut peer, &mut tail, storage)?;
+        let turn = self.stream(&mut peer, &mut tail, storage)?;
         let pause = self.pause(&mut peer, &mut tail, storage)?;
         self.job.enter(State::FailoverGranted, "");
         let granted = peer.say(&Message::FailoverGranted);
         // Part of it may have arrived even so.
         let outcome = self.settle(&mut peer, address, granted.is_err());
         drop(pause);
+        drop(turn);
         if outcome.is_err() {
             self.serve_waiting();
         }
@@ -281,9 +283,15 @@ impl Export {
     }
 
     /// Sends what happens to the slots until the target has stored the
-    /// snapshot, and the log's rest is small.
-    fn stream(&self, peer: &mut Peer, tail: &mut Tail, storage: &Storage) -> Result<(), Stop> {
-        let mut asked: Option<Instant> = None;
+    /// snapshot, the log's rest is small, and no checkpoint is under way. None
+    /// begins as long as what this gives lives.
+    fn stream<'s>(
+        &self,
+        peer: &mut Peer,
+        tail: &mut Tail,
+        storage: &'s Storage,
+    ) -> Result<MutexGuard<'s, ()>, Stop> {
+        let (mut asked, mut wish) = (None::<Instant>, None);
         let mut heard = Instant::now();
         loop {
             let idle = self.forward(peer, tail, CHUNK_BYTES)? == 0;
@@ -296,6 +304,7 @@ impl Export {
                 Some(Heard::Message(Message::RequestPause)) => {
                     self.job.enter(State::WaitingToPause, "");
                     asked = Some(Instant::now());
+                    wish = Some(storage.wish_for_turn());
                 }
                 Some(Heard::Closed) => return Err(lost()),
                 Some(Heard::Line(line)) => {
@@ -311,8 +320,11 @@ impl Export {
             let end = storage.log.end().0;
             let rest = end.saturating_sub(tail.reader.offset().0);
             self.job.remaining_bytes.store(rest, Ordering::Relaxed);
-            if asked.is_some_and(|since| rest <= self.small_rest(since)) {
-                return Ok(());
+            if asked.is_some_and(|since| rest <= self.small_rest(since))
+                && let Some(turn) = storage.tree_turn.try_lock()
+            {
+                drop(wish);
+                return Ok(turn);
             }
         }
     }

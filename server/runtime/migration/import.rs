@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use redoubt_cluster::slot_migration::{GRANT_SHARE, Message, State};
 use redoubt_cluster::slots::Slot;
 use socket2::Socket;
@@ -29,7 +30,7 @@ use crate::connection::session::Session;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::stream::{CommandStream, Part};
-use crate::state::{Server, unix_ms};
+use crate::state::{Server, Storage, unix_ms};
 use crate::stats::add;
 
 /// Bytes that are read at a time; what the source has sent ahead of that is
@@ -63,6 +64,7 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
             stream: CommandStream::beginning_with(rest),
             said: Instant::now(),
             heard: Instant::now(),
+            awaits_pause: false,
             asked: None,
         };
         let thread = std::thread::Builder::new().name("slot-import".into());
@@ -84,6 +86,8 @@ struct Import {
     stream: CommandStream,
     said: Instant,
     heard: Instant,
+    /// The snapshot is stored, and the source is to hold back writes.
+    awaits_pause: bool,
     /// When the slots were asked for.
     asked: Option<Instant>,
 }
@@ -125,8 +129,19 @@ impl Import {
         self.job.enter(State::ReceivingSnapshot, "");
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut claimed = self.run_whole(b"")?;
+        // From the pause on no checkpoint is to be under way.
+        let (mut wish, mut turn) = (None, None::<MutexGuard<'_, ()>>);
         while !claimed {
             self.check()?;
+            if self.awaits_pause {
+                let storage = self.server.any_storage();
+                wish = wish.or_else(|| storage.map(Storage::wish_for_turn));
+                turn = turn.or_else(|| storage?.tree_turn.try_lock());
+                if turn.is_some() || storage.is_none() {
+                    wish = None;
+                    self.ask_for_pause()?;
+                }
+            }
             match (&self.socket).read(&mut chunk) {
                 Ok(0) => return Err(lost()),
                 Ok(count) => {
@@ -306,10 +321,7 @@ impl Import {
         match (message, self.job.state()) {
             (Message::Ack, _) => {}
             (Message::SnapshotEof, State::ReceivingSnapshot) => {
-                // Durable by now, so that little is left to sync when writes wait.
-                self.sync()?;
-                self.job.enter(State::WaitingForPaused, "");
-                self.say(&Message::RequestPause)?;
+                self.awaits_pause = true;
             }
             (Message::Paused, State::WaitingForPaused) => {
                 self.job.enter(State::FailoverRequested, "");
@@ -327,6 +339,14 @@ impl Import {
             }
         }
         Ok(false)
+    }
+
+    fn ask_for_pause(&mut self) -> Result<(), Stop> {
+        self.awaits_pause = false;
+        // So that little is left to sync when writes wait.
+        self.sync()?;
+        self.job.enter(State::WaitingForPaused, "");
+        self.say(&Message::RequestPause)
     }
 
     fn sync(&self) -> Result<(), Stop> {
