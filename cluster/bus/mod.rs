@@ -188,7 +188,9 @@ struct Link {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Dirty {
     Clean,
+    /// Soon.
     Save,
+    /// Durably, before anybody hears of it.
     Sync,
 }
 
@@ -285,13 +287,14 @@ impl Bus {
     }
 
     /// What follows every input and order: timers, the cluster's state, and
-    /// the file ahead of what is sent.
+    /// the file ahead of what is sent. What a crash may take is written with the
+    /// next tick: a node learns of hundreds of others at once.
     fn finish(&mut self) {
-        self.run_timers();
+        let ticked = self.run_timers();
         if self.state_may_change {
             self.update_health();
         }
-        if self.dirty > Dirty::Clean {
+        if self.dirty == Dirty::Sync || ticked && self.dirty == Dirty::Save {
             let sync = self.dirty == Dirty::Sync;
             self.dirty = Dirty::Clean;
             let text = self.saved_text();

@@ -20,9 +20,10 @@ const WATCH_MS_PER_VOTER: u64 = 20;
 const RANDOM_PING_CHOICES: usize = 5;
 
 impl Bus {
-    /// Does what is due by now.
-    pub(super) fn run_timers(&mut self) {
-        if self.now_ms >= self.next_tick_ms {
+    /// Does what is due by now; whether that was a tick.
+    pub(super) fn run_timers(&mut self) -> bool {
+        let ticks = self.now_ms >= self.next_tick_ms;
+        if ticks {
             // Missed ticks are not made up for.
             self.next_tick_ms = self.now_ms + PERIOD_MS;
             self.ticks += 1;
@@ -30,6 +31,7 @@ impl Bus {
         }
         self.run_manual();
         self.run_election();
+        ticks
     }
 
     fn tick(&mut self) {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use redoubt_cluster::bus::Bus;
+
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
 use super::{background, checkpoint, import, keeping, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
@@ -349,6 +351,9 @@ impl Running {
         let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
         self.stop.store(true, Ordering::Relaxed);
         keeping::end(self.server, how == Shutdown::Clean);
+        if let Some(cluster) = &self.server.cluster {
+            cluster.order(Bus::save_config);
+        }
         self.server.saves.shut_down();
         // A command that is under way may end first.
         let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
