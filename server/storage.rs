@@ -27,7 +27,7 @@ pub struct Storage {
     /// How many wait for that turn, for whom a checkpoint gives up waiting.
     turn_wanted: AtomicUsize,
     /// How the thread that makes checkpoints is told what to do.
-    pub checkpoints: Arc<Control>,
+    pub checkpoints: Control,
     holds: Mutex<Vec<Arc<AtomicU64>>>,
     /// See [`Storage::is_kept`].
     kept: AtomicBool,
@@ -52,7 +52,7 @@ impl Storage {
             faults,
             tree_turn: Mutex::new(()),
             turn_wanted: AtomicUsize::new(0),
-            checkpoints: Arc::new(Control::default()),
+            checkpoints: Control::default(),
             holds: Mutex::new(Vec::new()),
             kept: AtomicBool::new(false),
             whole: AtomicBool::new(false),

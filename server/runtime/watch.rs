@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::recovery::LOG;
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
+use crate::replication::identity::TREE;
 use crate::state::{Server, Storage};
 
 /// How often everything is looked at.
@@ -25,7 +27,7 @@ pub fn start(
     storage: &'static Storage,
     dir: &Path,
 ) -> std::io::Result<()> {
-    let places = [dir.join("log"), dir.join("tree")];
+    let places = [dir.join(LOG), dir.join(TREE)];
     let thread = std::thread::Builder::new().name("storage-watch".into());
     thread
         .spawn(move || run(server, storage, &places))

@@ -13,8 +13,9 @@ use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
 use redoubt_persistence::tree::{Tree, TreeOptions};
 
-use crate::replication::identity::remove_dir;
+use crate::replication::identity::{TREE, remove_dir};
 use crate::runtime::checkpoint;
+use crate::runtime::recovery::LOG;
 use crate::state::{Server, Storage};
 
 /// What the directories' names begin with.
@@ -33,7 +34,7 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
     }
     let (dir, lock) = claim(Path::new("."))?;
     let text = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
-    let tree = Tree::open(&dir.join("tree"), TreeOptions::default()).map_err(|e| text(&e))?;
+    let tree = Tree::open(&dir.join(TREE), TreeOptions::default()).map_err(|e| text(&e))?;
     let options = LogOptions {
         policy: SyncPolicy::No,
         ..LogOptions::default()
@@ -41,7 +42,7 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
     let disk = FaultyDisk::default();
     let faults = disk.switch();
     let (log, _) =
-        Log::open(Arc::new(disk), &dir.join("log"), Offset(0), options).map_err(|e| text(&e))?;
+        Log::open(Arc::new(disk), &dir.join(LOG), Offset(0), options).map_err(|e| text(&e))?;
     log.on_synced(Box::new(|_| server.replication.log_bell.ring()));
     let storage = Storage::scratch(log, tree, faults);
     // A snapshot may be keeping track of changes for itself.
@@ -65,7 +66,7 @@ fn claim(parent: &Path) -> Result<(PathBuf, DirectoryLock), String> {
         let dir = parent.join(format!("{PREFIX}{number}"));
         match DirectoryLock::acquire(&dir) {
             Ok(lock) => {
-                for part in ["tree", "log"] {
+                for part in [TREE, LOG] {
                     remove_dir(&dir.join(part)).map_err(|e| e.to_string())?;
                 }
                 let dir = std::path::absolute(&dir).map_err(|e| e.to_string())?;
