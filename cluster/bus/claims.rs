@@ -76,7 +76,7 @@ impl Bus {
         if node.is(Flags::REPLICA) {
             self.turn_primary(key);
         }
-        self.changed(Dirty::Sync);
+        self.changed(self.learned_of(key));
         self.take_claims(key, epoch, slots);
     }
 
@@ -166,7 +166,10 @@ impl Bus {
             };
         }
         self.table.assign(slot, claimer);
-        self.changed(Dirty::Sync);
+        self.changed(match owner == Some(my_primary) {
+            true => Dirty::Sync,
+            false => self.learned_of(claimer),
+        });
     }
 
     /// A primary does not claim this slot.

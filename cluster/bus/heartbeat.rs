@@ -151,7 +151,7 @@ impl Bus {
         let newer = header.primary.is_none() && header.config_epoch > node.config_epoch;
         if newer {
             node.config_epoch = header.config_epoch;
-            self.changed(Dirty::Sync);
+            self.changed(self.learned_of(sender));
         }
         if header.current_epoch > self.current_epoch {
             self.current_epoch = header.current_epoch;

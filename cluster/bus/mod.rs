@@ -188,8 +188,11 @@ struct Link {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Dirty {
     Clean,
-    /// Soon.
+    /// With the next tick; a crash may take it.
     Save,
+    /// Durably, with the next tick: what others told of others, and would tell
+    /// again.
+    Learned,
     /// Durably, before anybody hears of it.
     Sync,
 }
@@ -287,15 +290,15 @@ impl Bus {
     }
 
     /// What follows every input and order: timers, the cluster's state, and
-    /// the file ahead of what is sent. What a crash may take is written with the
-    /// next tick: a node learns of hundreds of others at once.
+    /// the file ahead of what is sent. What needs not be ahead of it is written
+    /// with the next tick: a node learns of hundreds of others at once.
     fn finish(&mut self) {
         let ticked = self.run_timers();
         if self.state_may_change {
             self.update_health();
         }
-        if self.dirty == Dirty::Sync || ticked && self.dirty == Dirty::Save {
-            let sync = self.dirty == Dirty::Sync;
+        if self.dirty == Dirty::Sync || ticked && self.dirty != Dirty::Clean {
+            let sync = self.dirty >= Dirty::Learned;
             self.dirty = Dirty::Clean;
             let text = self.saved_text();
             self.outputs.push_back(Output::Persist { text, sync });
@@ -428,6 +431,15 @@ impl Bus {
     /// Asks for the file to be written before anything of this input is sent.
     fn save(&mut self, how: Dirty) {
         self.dirty = self.dirty.max(how);
+    }
+
+    /// How to write what a primary's packet told of it: on what concerns its
+    /// own shard a node acts at once.
+    fn learned_of(&self, primary: NodeKey) -> Dirty {
+        match primary == self.shard_primary() {
+            true => Dirty::Sync,
+            false => Dirty::Learned,
+        }
     }
 
     /// The same for what changes what clients see.
