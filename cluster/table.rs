@@ -261,6 +261,20 @@ impl Table {
             .count()
     }
 
+    /// The same for all nodes that have any, in one pass.
+    pub fn working_replica_counts(&self) -> BTreeMap<NodeKey, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, node) in self.iter() {
+            if let Some(primary) = node.primary
+                && node.is(Flags::REPLICA)
+                && !node.is(Flags::FAIL)
+            {
+                *counts.entry(primary).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// Who serves a slot.
     pub fn owner(&self, slot: Slot) -> Option<NodeKey> {
         self.owners[usize::from(slot.number())]

@@ -41,8 +41,9 @@ impl Bus {
         if self.ticks.is_multiple_of(RANDOM_PING_TICKS) {
             self.ping_someone();
         }
+        let watch_ms = self.watch_ms();
         for key in self.peers() {
-            self.tend_node(key);
+            self.tend_node(key, watch_ms);
         }
         self.leave_chain();
         self.run_migration();
@@ -89,18 +90,18 @@ impl Bus {
         self.links.get(&link).is_some_and(|link| link.connected)
     }
 
-    /// How long a node may be silent before it is sent a PING, if that is
-    /// shorter than the usual time: voting primaries look after each other
+    /// How long a voting primary may be silent before it is sent a PING, if that
+    /// is shorter than the usual time: voting primaries look after each other
     /// more often, so that the node timeout begins soon after a failure. The
-    /// more there are, the less often.
-    fn watch_ms(&self, key: NodeKey) -> Option<u64> {
-        let watched = self.me().votes() && self.node(key).is_some_and(Node::votes);
+    /// more there are, the less often. None: this node does not vote.
+    fn watch_ms(&self) -> Option<u64> {
         let of_timeout_ms = self.options.node_timeout_ms / WATCH_PART;
         let of_size_ms = self.size() as u64 * WATCH_MS_PER_VOTER;
-        watched.then_some(of_timeout_ms.max(of_size_ms))
+        let votes = self.me().votes();
+        votes.then_some(of_timeout_ms.max(of_size_ms))
     }
 
-    fn tend_node(&mut self, key: NodeKey) {
+    fn tend_node(&mut self, key: NodeKey, watch_ms: Option<u64>) {
         let (now_ms, timeout_ms) = (self.now_ms, self.options.node_timeout_ms);
         let Some(node) = self.node(key) else { return };
         if node.is(Flags::NOADDR) {
@@ -108,6 +109,7 @@ impl Bus {
         }
         let (ping_ms, pong_ms) = (node.ping_sent_ms, node.pong_received_ms);
         let data_ms = node.data_received_ms;
+        let watch_ms = watch_ms.filter(|_| node.votes());
         let link = node.link;
         let old = |at_ms: u64, limit_ms: u64| now_ms.saturating_sub(at_ms) > limit_ms;
         // Perhaps only the connection is broken. What the node sends over its
@@ -125,9 +127,7 @@ impl Bus {
             0 => timeout_ms / 2,
             explicit => explicit,
         };
-        let watched = self
-            .watch_ms(key)
-            .is_some_and(|limit_ms| old(data_ms, limit_ms));
+        let watched = watch_ms.is_some_and(|limit_ms| old(data_ms, limit_ms));
         if let (Some(link), None) = (link, ping_ms)
             && (old(pong_ms, interval_ms) || watched)
         {
