@@ -238,3 +238,45 @@ fn a_flush_or_a_swap_breaks_the_watch_of_a_key_that_exists() {
     }
     assert!(!broken(true, "SWAPDB 1 2"));
 }
+
+#[test]
+fn keys_behind_a_number_are_found_as_in_valkey() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let mut keys = |words: &[&str]| {
+        let command = [&["COMMAND", "GETKEYS"], words].concat();
+        match client.command(&command) {
+            Reply::Array(keys) => keys.iter().filter_map(Reply::text).collect(),
+            other => vec![format!("{other:?}")],
+        }
+    };
+    assert_eq!(keys(&["ZUNIONSTORE", "to", "1", "a"]), ["to", "a"]);
+    // A number that is not written as one: code instead of the spec.
+    assert_eq!(keys(&["ZUNIONSTORE", "to", "1e3", "a"]), ["a", "to"]);
+    assert_eq!(keys(&["LMPOP", " 1", "a", "LEFT"]), ["a"]);
+    let refused = keys(&["MSETEX", "1e3", "a", "b"]);
+    assert!(refused[0].contains("Invalid arguments"), "{refused:?}");
+    // A key may be called like an option.
+    assert_eq!(keys(&["SORT", "STORE", "BY", "f*", "b"]), ["STORE"]);
+    assert_eq!(keys(&["SORT", "a", "STORE", "b"]), ["a", "b"]);
+    let with_flags = ["COMMAND", "GETKEYSANDFLAGS", "LMPOP", "+1", "a", "LEFT"];
+    let expected = Reply::Array(vec![Reply::Array(vec![
+        Reply::Bulk(b"a".to_vec()),
+        Reply::Array(Vec::new()),
+    ])]);
+    assert_eq!(client.command(&with_flags), expected);
+}
+
+#[test]
+fn texts_are_shown_in_the_order_of_c_strings() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.command(&["RPUSH", "l", "\0\0 ", "", "b", "a\0z", "a"]);
+    let sorted = client.command(&["SORT", "l", "ALPHA"]);
+    let expected = ["\0\0 ", "", "a\0z", "a", "b"].map(|text| Reply::Bulk(text.into()));
+    assert_eq!(sorted, Reply::Array(expected.to_vec()));
+    client.command(&["SORT", "l", "ALPHA", "STORE", "to"]);
+    let stored = client.command(&["LRANGE", "to", "0", "-1"]);
+    let expected = ["", "\0\0 ", "a", "a\0z", "b"].map(|text| Reply::Bulk(text.into()));
+    assert_eq!(stored, Reply::Array(expected.to_vec()));
+}

@@ -2,6 +2,7 @@
 //! COMMAND GETKEYS.
 
 use super::command::{Begin, Command, Find, KeySpec};
+use crate::number::parse_i64;
 
 /// Calls `f` with the position of each key and the spec that found it; false
 /// when a spec does not fit the arguments.
@@ -108,10 +109,24 @@ fn each_of(
 
 /// The number that an argument begins with; what follows is the command's to complain about.
 fn leading_number(arg: &[u8]) -> Option<usize> {
+    let arg = arg.trim_ascii_start();
     let digits = arg.strip_prefix(b"+").unwrap_or(arg);
     let end = digits.iter().position(|byte| !byte.is_ascii_digit());
     let digits = &digits[..end.unwrap_or(digits.len())];
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether the numbers of keys that the command's specs name are written as
+/// they should be. Valkey goes by the specs only then, and else by code of the
+/// command's own, which tells no flags.
+pub fn numbers_are_plain(command: &'static Command, args: &[&[u8]]) -> bool {
+    command.keys.iter().all(|spec| match spec.find {
+        Find::Keynum { number_at, .. } => {
+            let number = begin_of(spec, args).and_then(|begin| args.get(begin + number_at));
+            number.is_some_and(|arg| parse_i64(arg).is_some())
+        }
+        _ => true,
+    })
 }
 
 fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {
@@ -124,11 +139,10 @@ fn begin_of(spec: &KeySpec, args: &[&[u8]]) -> Option<usize> {
                 let found = args.get(from..)?.iter().position(is_word)?;
                 Some(from + found + 1)
             } else {
+                // The first argument is never such a word.
                 let end = args.len().checked_sub(from.unsigned_abs() as usize)?;
-                args[..=end.min(args.len() - 1)]
-                    .iter()
-                    .rposition(is_word)
-                    .map(|at| at + 1)
+                let found = args.get(2..=end)?.iter().rposition(is_word)?;
+                Some(2 + found + 1)
             }
         }
         Begin::Unknown => None,

@@ -72,9 +72,7 @@ impl Generator {
                 }
             }
             7 => {
-                let mut inner = self.any(random).args;
-                // Where a count is no number, the peer tells no flags of the keys.
-                inner.retain(|arg| arg != b"1.5");
+                let inner = self.any(random).args;
                 let subcommand = *random.choose(&["GETKEYS", "GETKEYSANDFLAGS"]);
                 let mut args = vec![b"COMMAND".to_vec(), subcommand.into()];
                 args.extend(inner);

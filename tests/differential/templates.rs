@@ -99,8 +99,10 @@ const KEYS: &[(Rule, &str)] = &[
     (Exact, "DBSIZE"),
     (
         Exact,
-        "SORT <sortable> [BY <sortby>] [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] [STORE <l>]",
+        "SORT <sortable> [BY <sortkey>] [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] [STORE <l>]",
     ),
+    // A set that a list's name was given to keeps its own order.
+    (Unordered, "SORT <sortable> BY <sortby> [GET #] [ASC|DESC]"),
     (
         Exact,
         "SORT <sortable> [LIMIT <i> <n>] [GET <sortby>] [GET #] [ASC|DESC] ALPHA [STORE <l>]",

@@ -124,7 +124,7 @@ pub fn draw(kind: &str, random: &mut Random) -> Vec<u8> {
         "score" | "min" | "max" | "lexmin" | "lexmax" => bound(kind, random),
         "id" | "newid" | "group" | "consumer" | "idle" => stream(kind, random),
         "lon" | "lat" | "unit" | "radius" => geo(kind, random),
-        "sortby" | "script" | "function" | "channel" | "field" => name(kind, random),
+        "sortkey" | "sortby" | "script" | "function" | "channel" | "field" => name(kind, random),
         other => panic!("no kind of value is called {other}"),
     }
 }
@@ -296,6 +296,7 @@ fn geo(kind: &str, random: &mut Random) -> Vec<u8> {
 
 fn name(kind: &str, random: &mut Random) -> Vec<u8> {
     text(match kind {
+        "sortkey" => *random.choose(&["s:*", "h:*->f1", "w*", "*", "h:*->", "f*"]),
         "sortby" => *random.choose(&["s:*", "h:*->f1", "nosort", "w*", "*", "#", "h:*->", "f*"]),
         "function" => *random.choose(&["fa", "fb", "fro", "nofn"]),
         "channel" => *random.choose(&["ch1", "ch2", "news.a", "news.b", ""]),

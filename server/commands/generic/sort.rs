@@ -308,13 +308,19 @@ fn sorted(
         };
         weighted.push((weight, element));
     }
+    let collated: fn(&[u8]) -> &[u8] = match options.store {
+        Some(_) => |text| text,
+        None => c_string,
+    };
     weighted.sort_by(|(a, a_element), (b, b_element)| {
         let order = match (a, b) {
             (Weight::Number(a), Weight::Number(b)) => {
                 a.total_cmp(b).then_with(|| a_element.cmp(b_element))
             }
-            (Weight::Text(a), Weight::Text(b)) => a.cmp(b),
-            _ => a_element.cmp(b_element),
+            (Weight::Text(a), Weight::Text(b)) => {
+                a.as_deref().map(collated).cmp(&b.as_deref().map(collated))
+            }
+            _ => collated(a_element).cmp(collated(b_element)),
         };
         match options.descending {
             true => order.reverse(),
@@ -324,12 +330,16 @@ fn sorted(
     Ok(weighted.into_iter().map(|(_, element)| element).collect())
 }
 
+/// A text up to its first zero byte. Valkey shows, but doesn't store, elements
+/// in the order of the C locale, for which a text ends there.
+fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 /// The number that a text is, up to a zero byte, as in Valkey.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
-    let end = text.iter().position(|&byte| byte == 0);
-    let text = &text[..end.unwrap_or(text.len())];
     // Adding zero makes one of the two zeros.
-    parse_f64(text)
+    parse_f64(c_string(text))
         .map(|number| number + 0.0)
         .ok_or_else(|| CommandError::err("One or more scores can't be converted into double"))
 }

@@ -32,7 +32,10 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let changes = match ctx.db.peek_string(key)? {
         None => true,
         Some(string) => {
-            let sketch = sketch_of(string)?.checked()?;
+            let sketch = match elements {
+                [] => sketch_of(string)?,
+                _ => sketch_of(string)?.checked()?,
+            };
             elements.iter().any(|element| {
                 let (index, value) = place_of(element);
                 sketch.is_below(index, value)

@@ -1,10 +1,10 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS: which arguments are keys.
 
 use super::BASE;
-use crate::commands::command::{Arg, Command, KeySpec, flag};
+use crate::commands::command::{Arg, Command, Find, KeySpec, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::commands::keys::{each_key, flags_of};
+use crate::commands::keys::{each_key, flags_of, numbers_are_plain};
 use crate::commands::table::table;
 
 /// COMMAND GETKEYS command [arg …]
@@ -15,7 +15,7 @@ pub const GETKEYS: Command = Command {
     arity: -3,
     args: ARGS,
     run: |ctx, args| {
-        let found = find(&args[2..])?;
+        let Keys { found, .. } = find(&args[2..])?;
         ctx.reply.array(found.len());
         for (at, _) in found {
             ctx.reply.bulk(args[2 + at]);
@@ -43,17 +43,30 @@ const ARGS: &[Arg] = &[
 ];
 
 fn with_flags(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let found = find(&args[2..])?;
+    let args = &args[2..];
+    let Keys { found, by_spec } = find(args)?;
     ctx.reply.array(found.len());
     for (at, spec) in found {
         ctx.reply.array(2);
-        ctx.reply.bulk(args[2 + at]);
-        super::describe::words(ctx.reply, flags_of(spec, &args[2..]).to_vec());
+        ctx.reply.bulk(args[at]);
+        let flags = match by_spec {
+            true => flags_of(spec, args),
+            false => &[],
+        };
+        super::describe::words(ctx.reply, flags.to_vec());
     }
     Ok(())
 }
 
-fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> {
+/// The keys among a command's arguments.
+struct Keys {
+    /// Where each is, and the spec that found it.
+    found: Vec<(usize, &'static KeySpec)>,
+    /// Whether the specs suffice in Valkey.
+    by_spec: bool,
+}
+
+fn find(args: &[&[u8]]) -> Result<Keys, CommandError> {
     let Some(found) = table().find(args) else {
         return Err(CommandError::err("Invalid command specified"));
     };
@@ -70,12 +83,20 @@ fn find(args: &[&[u8]]) -> Result<Vec<(usize, &'static KeySpec)>, CommandError> 
             "Invalid number of arguments specified for command",
         ));
     }
-    let mut keys = Vec::new();
-    let fits = each_key(command, args, |at, spec| keys.push((at, spec)));
-    if keys.is_empty() && command.has(flag::NO_MANDATORY_KEYS) {
+    let mut found = Vec::new();
+    let fits = each_key(command, args, |at, spec| found.push((at, spec)));
+    let by_spec = numbers_are_plain(command, args);
+    if !by_spec {
+        // A destination comes last then.
+        found.sort_by_key(|(_, spec)| !matches!(spec.find, Find::Keynum { .. }));
+    }
+    let keys = Keys { found, by_spec };
+    if keys.found.is_empty() && command.has(flag::NO_MANDATORY_KEYS) {
         return Ok(keys);
     }
-    if !fits || keys.is_empty() {
+    // Of the commands with a number of keys this one has nothing but its spec.
+    let wanting = command.name == "msetex" && !by_spec;
+    if !fits || keys.found.is_empty() || wanting {
         return Err(CommandError::err("Invalid arguments specified for command"));
     }
     Ok(keys)
