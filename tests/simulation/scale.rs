@@ -10,7 +10,7 @@ pub fn run(count: usize, seed: u64) -> Result<String, String> {
     world.timeout_ms = 2000;
     world.with_data = false;
     let most = (count / 3).max(3).min(count);
-    let primaries = (3..=most).rev().find(|some| count % some == 0);
+    let primaries = (3..=most).rev().find(|some| count.is_multiple_of(*some));
     let primaries = primaries.unwrap_or(most);
     let replicas = (count / primaries).saturating_sub(1);
     let began_ms = world.now_ms;
