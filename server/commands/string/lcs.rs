@@ -131,6 +131,18 @@ struct Match {
     len: usize,
 }
 
+/// Fills a row of the table, of the prefix that ends with `byte`, from the one
+/// above. Where two bytes are equal, one more than before them is never less
+/// than what the neighbours have, so that no cell needs a branch.
+fn fill_row(above: &[u32], below: &mut [u32], byte: u8, b: &[u8]) {
+    let (mut diagonal, mut left) = (0, 0);
+    for ((other, up), cell) in b.iter().zip(&above[1..]).zip(&mut below[1..]) {
+        left = (*up).max(left).max(diagonal + u32::from(byte == *other));
+        diagonal = *up;
+        *cell = left;
+    }
+}
+
 /// The lengths of the longest common subsequences of all pairs of prefixes.
 struct Lengths {
     table: Vec<u32>,
@@ -156,13 +168,7 @@ impl Lengths {
         let mut table = vec![0_u32; cells as usize];
         for (i, byte) in a.iter().enumerate() {
             let (above, below) = table[i * row..(i + 2) * row].split_at_mut(row);
-            for (j, other) in b.iter().enumerate() {
-                below[j + 1] = if byte == other {
-                    above[j] + 1
-                } else {
-                    above[j + 1].max(below[j])
-                };
-            }
+            fill_row(above, below, *byte, b);
         }
         Ok(Lengths { table, row })
     }
@@ -213,6 +219,26 @@ mod tests {
         assert_eq!(lengths.of(a.len(), b.len()), 6);
         let run = |in_a, in_b, len| Match { in_a, in_b, len };
         assert_eq!(lengths.matches(a, b), [run(4, 5, 4), run(2, 0, 2)]);
+    }
+
+    #[test]
+    fn every_cell_is_as_defined() {
+        for _ in 0..50 {
+            let text = || -> Vec<u8> {
+                let length = fastrand::usize(..30);
+                (0..length).map(|_| fastrand::u8(b'a'..=b'c')).collect()
+            };
+            let (a, b) = (text(), text());
+            let lengths = Lengths::new(&a, &b, 1 << 20).unwrap();
+            for (i, j) in (0..=a.len()).flat_map(|i| (0..=b.len()).map(move |j| (i, j))) {
+                let expected = match (i, j) {
+                    (0, _) | (_, 0) => 0,
+                    _ if a[i - 1] == b[j - 1] => lengths.of(i - 1, j - 1) + 1,
+                    _ => lengths.of(i - 1, j).max(lengths.of(i, j - 1)),
+                };
+                assert_eq!(lengths.of(i, j), expected, "{a:?} {b:?} at {i}, {j}");
+            }
+        }
     }
 
     #[test]
