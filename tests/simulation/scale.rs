@@ -3,13 +3,16 @@
 use crate::faults;
 use crate::world::World;
 
-/// Forms a cluster of `count` nodes (a third primaries where it can be), lets
-/// it idle for 10 virtual seconds, kills a primary, and reports one line.
+/// Forms a cluster of `count` nodes: at most a third of them primaries, each
+/// with as many replicas. Lets it idle for 10 virtual seconds, kills a
+/// primary, and reports one line.
 pub fn run(count: usize, seed: u64) -> Result<String, String> {
     let mut world = World::new(seed, None, false);
     world.timeout_ms = 2000;
     world.with_data = false;
-    let primaries = (count / 3).max(3).min(count);
+    let most = (count / 3).max(3).min(count);
+    let primaries = (3..=most).rev().find(|some| count.is_multiple_of(*some));
+    let primaries = primaries.unwrap_or(most);
     let replicas = (count / primaries).saturating_sub(1);
     let began_ms = world.now_ms;
     faults::form(&mut world, primaries, replicas)?;
