@@ -31,6 +31,9 @@ use crate::stats::add;
 const POOL: usize = 16;
 /// Keys that go between two looks at the clock.
 const KEYS_PER_LOOK: u32 = 16;
+/// Whatever `maxmemory` is, nobody waits for the tree while no more than this
+/// is kept for it.
+const FREE_FOR_TREE: u64 = 64 << 20;
 /// The eviction clock counts seconds in so many bits.
 const CLOCK_MASK: u32 = 0xff_ffff;
 
@@ -185,9 +188,10 @@ impl Eviction {
 }
 
 /// Bytes that are not the data's, and so don't count towards `maxmemory`: what
-/// the log has to write yet.
+/// log and tree have to write yet. To evict for their sake would free nothing.
 pub fn uncounted_bytes(server: &Server) -> u64 {
-    server.log().map_or(0, |log| log.buffered_bytes())
+    let log = server.log().map_or(0, |log| log.buffer_bytes());
+    log + crate::memory::for_tree_bytes()
 }
 
 /// Whether values leave RAM for the tree.
@@ -325,10 +329,16 @@ fn wait_for_tree(server: &Server) -> Room {
 /// behind: if few, then it is not what keeps values in RAM.
 pub fn pressure(server: &Server, lag: u64) -> f64 {
     let limit = server.settings.maxmemory.load(Relaxed);
-    match limit != 0 && lag > limit / 16 && spills(server) {
-        true => (excess(server) as f64 * 10.0 / limit as f64).min(1.0),
-        false => 0.0,
+    if limit == 0 {
+        return 0.0;
     }
+    let beyond = match spills(server) {
+        true if lag > limit / 16 => excess(server),
+        true => 0,
+        // What is evicted is gone at once, but not what the tree needs of it.
+        false => crate::memory::for_tree_bytes().saturating_sub(FREE_FOR_TREE),
+    };
+    (beyond as f64 * 10.0 / limit as f64).min(1.0)
 }
 
 /// Whether keys that are read from the tree should come without their values.

@@ -13,10 +13,23 @@ use libmimalloc_sys::{
 /// turn, so that counting costs no contention.
 const LANES: usize = 64;
 
+/// One cache line of counters.
 #[repr(align(64))]
-struct Lane(AtomicI64);
+struct Lane {
+    used: AtomicI64,
+    for_tree: AtomicI64,
+}
 
-static LANE: [Lane; LANES] = [const { Lane(AtomicI64::new(0)) }; LANES];
+impl Lane {
+    const fn new() -> Lane {
+        Lane {
+            used: AtomicI64::new(0),
+            for_tree: AtomicI64::new(0),
+        }
+    }
+}
+
+static LANE: [Lane; LANES] = [const { Lane::new() }; LANES];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -24,27 +37,62 @@ thread_local! {
 }
 
 #[inline]
-fn count(difference: i64) {
+fn lane() -> &'static Lane {
     let mine = MINE.try_with(|mine| {
         if mine.get() == usize::MAX {
             mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % LANES);
         }
         mine.get()
     });
-    LANE[mine.unwrap_or(0)]
-        .0
-        .fetch_add(difference, Ordering::Relaxed);
+    &LANE[mine.unwrap_or(0)]
+}
+
+#[inline]
+fn count(difference: i64) {
+    lane().used.fetch_add(difference, Ordering::Relaxed);
+}
+
+fn sum(counter: impl Fn(&Lane) -> &AtomicI64) -> u64 {
+    // Lanes beyond the threads there were are empty.
+    let lanes = NEXT.load(Ordering::Relaxed).clamp(1, LANES);
+    let values = LANE[..lanes].iter();
+    let values = values.map(|lane| counter(lane).load(Ordering::Relaxed));
+    values.sum::<i64>().max(0) as u64
 }
 
 /// Bytes asked for and not given back.
 pub fn used_bytes() -> u64 {
-    // Lanes beyond the threads there were are empty.
-    let lanes = NEXT.load(Ordering::Relaxed).clamp(1, LANES);
-    LANE[..lanes]
-        .iter()
-        .map(|lane| lane.0.load(Ordering::Relaxed))
-        .sum::<i64>()
-        .max(0) as u64
+    sum(|lane| &lane.used)
+}
+
+/// Of these, what is kept only until the tree has taken it over.
+pub fn for_tree_bytes() -> u64 {
+    sum(|lane| &lane.for_tree)
+}
+
+/// Counts bytes as kept for the tree, for as long as it lives.
+#[derive(Default)]
+pub struct ForTree(i64);
+
+impl ForTree {
+    /// Counts so many more.
+    pub fn add(&mut self, bytes: usize) {
+        self.0 += bytes as i64;
+        lane().for_tree.fetch_add(bytes as i64, Ordering::Relaxed);
+    }
+
+    /// Counts so many, whatever it was before.
+    pub fn set(&mut self, bytes: usize) {
+        let difference = bytes as i64 - self.0;
+        self.0 = bytes as i64;
+        lane().for_tree.fetch_add(difference, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ForTree {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 unsafe extern "C" {

@@ -31,9 +31,16 @@ fn info(client: &mut Client, field: &str) -> u64 {
     line.expect(field).trim().parse().expect("a number")
 }
 
+/// Bytes in use that count towards `maxmemory`. The buffers of log and tree,
+/// which come and go, don't.
+fn counted(client: &mut Client) -> u64 {
+    let uncounted = info(client, "mem_not_counted_for_evict");
+    info(client, "used_memory").saturating_sub(uncounted)
+}
+
 /// Sets `maxmemory` so that so much may be added.
 fn limit_to(client: &mut Client, more_bytes: u64, policy: &str) -> u64 {
-    let limit = info(client, "used_memory") + more_bytes;
+    let limit = counted(client) + more_bytes;
     run_ok(client, &format!("CONFIG SET maxmemory-policy {policy}"));
     run_ok(client, &format!("CONFIG SET maxmemory {limit}"));
     limit
@@ -61,12 +68,12 @@ fn every_policy_honours_the_limit_and_spares_what_it_must() {
     for persistent in ["yes", "no"] {
         let server = Server::start(&["--appendonly", persistent, "--save", ""]);
         let mut client = server.client();
-        let empty = info(&mut client, "used_memory");
+        let empty = counted(&mut client);
         for policy in POLICIES {
             run_ok(&mut client, "CONFIG SET maxmemory 0");
             run_ok(&mut client, "FLUSHALL");
             eventually("what was flushed is freed", || {
-                info(&mut client, "used_memory") < empty + (3 << 19)
+                counted(&mut client) < empty + (1 << 20)
             });
             let kept = set_many(&mut client, "kept", 500, false);
             assert!(kept.iter().all(|reply| *reply == Reply::ok()));
@@ -80,10 +87,8 @@ fn every_policy_honours_the_limit_and_spares_what_it_must() {
                     replies.iter().find(|reply| **reply != Reply::ok())
                 );
             }
-            // The log's buffers come and go.
             eventually("the limit is honoured", || {
-                let uncounted = info(&mut client, "mem_not_counted_for_evict");
-                info(&mut client, "used_memory") < limit + uncounted + (256 << 10)
+                counted(&mut client) < limit + (256 << 10)
             });
             let evicted = info(&mut client, "evicted_keys") - before;
             assert!(evicted > 500, "{policy}: {evicted} went");
@@ -188,7 +193,7 @@ fn what_expires_soonest_goes_under_ttl() {
     set_many(&mut client, "new", 300, false);
     let (late, soon) = (count(&mut client, "late"), count(&mut client, "soon"));
     eprintln!("TTL: {late} of 500 late and {soon} of 500 soon to expire stay");
-    assert!(late > 480 && soon < 350, "{late} {soon}");
+    assert!(late > 450 && soon < 350, "{late} {soon}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Group {
     batch: Batch,
     /// Groups closed before, oldest first.
     closed: VecDeque<Batch>,
+    /// Size of the buffer that the writer has.
+    taken_bytes: usize,
     /// End of what was appended.
     pub end: u64,
     /// Database selected at `end`, or [`UNKNOWN_DB`].
@@ -68,6 +70,7 @@ impl Group {
                 term,
             },
             closed: VecDeque::new(),
+            taken_bytes: 0,
             end,
             selected_db: UNKNOWN_DB,
             writer_parked: false,
@@ -143,17 +146,26 @@ impl Group {
         self.writer_parked = false;
         self.kicked = false;
         if let Some(batch) = self.closed.pop_front() {
+            self.taken_bytes = batch.buffer.capacity();
             return Ok(batch);
         }
         if self.batch.payload_bytes() == 0 {
+            self.taken_bytes = spare.capacity();
             return Err(spare);
         }
+        self.taken_bytes = self.batch.buffer.capacity();
         let next = Batch {
             buffer: spare,
             start: self.end,
             term: self.batch.term,
         };
         Ok(std::mem::replace(&mut self.batch, next))
+    }
+
+    /// Size of all buffers, whether there is anything in them or not.
+    pub fn buffer_bytes(&self) -> usize {
+        let closed = self.closed.iter().map(|batch| batch.buffer.capacity());
+        self.batch.buffer.capacity() + closed.sum::<usize>() + self.taken_bytes
     }
 
     /// Takes appends again, from the end of what was appended before.

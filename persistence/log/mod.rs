@@ -331,9 +331,10 @@ impl Log {
         (Offset(group.end), group.selected_db)
     }
 
-    /// Bytes appended and not yet written.
-    pub fn buffered_bytes(&self) -> u64 {
-        self.end().0.saturating_sub(self.written().0)
+    /// Bytes of memory for what is appended and not yet written. Buffers stay
+    /// for a while once they are empty.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.shared.group.lock().buffer_bytes() as u64
     }
 
     /// Makes the next append emit a `SELECT`, because somebody begins to read

@@ -106,6 +106,7 @@ impl Keyspace {
         };
         rows.clear();
         let mut part = |rows: &mut Rows, least: usize| {
+            rows.count_memory();
             if rows.bytes() < least {
                 return Ok(());
             }
@@ -134,7 +135,7 @@ impl Keyspace {
             part(rows, PART_BYTES)?;
         }
         let pre_images = share.with(|share| std::mem::take(&mut share.dirty.pre_images));
-        for pre_image in pre_images.into_iter().flatten() {
+        pre_images.unwrap_or_default().each(|pre_image| {
             match pre_image {
                 PreImage::Entry(entry) => {
                     self.push_row(&entry, rows);
@@ -142,8 +143,8 @@ impl Keyspace {
                 }
                 PreImage::Row(row) => rows.absorb(&row),
             }
-            part(rows, PART_BYTES)?;
-        }
+            part(rows, PART_BYTES)
+        })?;
         part(rows, 0)
     }
 
@@ -406,10 +407,6 @@ fn give_back(share: &mut StripeDb, frozen: usize) {
         });
     }
     // Whose values these were is changed or removed in the current epoch.
-    for pre_image in std::mem::take(&mut share.dirty.pre_images) {
-        if let PreImage::Entry(entry) = pre_image {
-            super::free_entry(entry);
-        }
-    }
+    std::mem::take(&mut share.dirty.pre_images).free();
     share.dirty.give_back_removed(frozen);
 }

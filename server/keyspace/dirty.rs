@@ -21,12 +21,16 @@ use super::element::Member;
 use super::entry::Entry;
 use super::rows::Rows;
 use super::table::{Borrowed, Table, hash_bytes};
+use crate::memory::ForTree;
 
 /// A key as a number: 6 bits of slot within the stripe, 16 bits of tag, 32
 /// bits of position; enough to find its entry again (see `table.rs`).
 pub fn packed(slot_in_stripe: usize, hash: u64) -> u64 {
     ((slot_in_stripe as u64) << 48) | ((hash >> 32) << 16) | (hash & 0xffff)
 }
+
+/// What a table needs for an element, about.
+const WORD_BYTES: usize = 16;
 
 /// Takes apart what [`packed`] made: slot within the stripe, and a hash that
 /// is equal in tag and position.
@@ -46,18 +50,67 @@ pub enum PreImage {
     Row(Rows),
 }
 
+impl PreImage {
+    fn memory_bytes(&self) -> usize {
+        let content = match self {
+            PreImage::Entry(entry) => entry.memory_bytes(),
+            PreImage::Row(rows) => rows.memory_bytes(),
+        };
+        size_of::<PreImage>() + content
+    }
+}
+
+/// Frozen values that were about to be overwritten.
+#[derive(Default)]
+pub struct PreImages {
+    list: Vec<PreImage>,
+    counted: ForTree,
+}
+
+impl PreImages {
+    /// Keeps one.
+    pub fn push(&mut self, pre_image: PreImage) {
+        self.counted.add(pre_image.memory_bytes());
+        self.list.push(pre_image);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Hands them to `f`, one after the other.
+    pub fn each<E>(self, mut f: impl FnMut(PreImage) -> Result<(), E>) -> Result<(), E> {
+        self.list.into_iter().try_for_each(&mut f)
+    }
+
+    /// Frees them.
+    pub fn free(self) {
+        for pre_image in self.list {
+            if let PreImage::Entry(entry) = pre_image {
+                super::free_entry(entry);
+            }
+        }
+    }
+}
+
 /// Keys that were removed, a set that never grows all at once.
 #[derive(Default)]
-pub struct Removed(Table<Member>);
+pub struct Removed {
+    keys: Table<Member>,
+    counted: ForTree,
+}
 
 impl Removed {
     fn contains(&self, key: &[u8]) -> bool {
-        !self.0.is_empty() && self.0.find(hash_bytes(key), key).is_some()
+        !self.keys.is_empty() && self.keys.find(hash_bytes(key), key).is_some()
     }
 
     fn add(&mut self, key: &[u8]) {
         if !self.contains(key) {
-            self.0.insert_new(hash_bytes(key), Member::new(key));
+            let member = Member::new(key);
+            self.counted.add(member.memory_bytes() + WORD_BYTES);
+            self.keys.insert_new(hash_bytes(key), member);
         }
     }
 
@@ -65,7 +118,7 @@ impl Removed {
     /// order all become free at last only, which is more than a transaction of
     /// LMDB can hold (`MDB_TXN_FULL`) where they have more than 512 MB.
     pub fn in_order(&self) -> impl Iterator<Item = Borrowed<'_, Member>> {
-        let keys = self.0.iter();
+        let keys = self.keys.iter();
         let mut keys: Vec<_> = keys
             .map(|key| (Slot::of_key(key.name()).number(), key))
             .collect();
@@ -89,14 +142,14 @@ pub struct DirtyKeys {
     /// should it fail, the next one has to collect it again.
     pub collected: Vec<u64>,
     /// Frozen values that were about to be overwritten.
-    pub pre_images: Vec<PreImage>,
+    pub pre_images: PreImages,
 }
 
 impl DirtyKeys {
     /// Whether the tree knows of everything.
     pub fn is_empty(&self) -> bool {
         self.changed.iter().all(Vec::is_empty)
-            && self.removed.iter().all(|set| set.0.is_empty())
+            && self.removed.iter().all(|set| set.keys.is_empty())
             && self.collected.is_empty()
             && self.pre_images.is_empty()
     }
@@ -110,7 +163,7 @@ impl DirtyKeys {
     pub fn give_back_removed(&mut self, frozen: usize) {
         let removed = std::mem::take(&mut self.removed[frozen]);
         let current = self.share_removed(1 - frozen);
-        removed.0.iter().for_each(|key| current.add(key.name()));
+        removed.keys.iter().for_each(|key| current.add(key.name()));
     }
 
     fn share_removed(&mut self, parity: usize) -> &mut Removed {

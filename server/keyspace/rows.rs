@@ -6,6 +6,7 @@ use redoubt_persistence::tree::{Batch, Piece, PieceKey, Pieces, TreeError};
 use super::codec;
 use super::entry::Entry;
 use super::pieces::{self, Collected};
+use crate::memory::ForTree;
 
 /// Bytes from one place up to another.
 type Span = (usize, usize);
@@ -42,6 +43,7 @@ pub struct Rows {
     bytes: Vec<u8>,
     pieces: Vec<(PieceKey, Span)>,
     spans: Vec<RowSpan>,
+    counted: ForTree,
 }
 
 /// One changed row.
@@ -60,6 +62,18 @@ impl Rows {
     /// Bytes that are held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes of memory that it holds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let pieces = self.pieces.capacity() * size_of::<(PieceKey, Span)>();
+        let spans = self.spans.capacity() * size_of::<RowSpan>();
+        self.bytes.capacity() + pieces + spans
+    }
+
+    /// Counts its memory, as it is now, as kept for the tree.
+    pub(super) fn count_memory(&mut self) {
+        self.counted.set(self.memory_bytes());
     }
 
     /// Makes room for so many more bytes and rows, for a moment when there is

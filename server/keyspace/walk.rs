@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Keyspace;
 use super::checkpoint::{Frozen, Rows};
-use super::dirty::{PreImage, unpacked};
+use super::dirty::unpacked;
 use super::stripe::{Held, SLOTS_PER_STRIPE, STRIPES};
 
 /// How long one attempt to have all locks may hold up commands.
@@ -96,11 +96,7 @@ impl Keyspace {
                     }
                     share.dirty.removed[parity] = Default::default();
                 }
-                for pre_image in std::mem::take(&mut share.dirty.pre_images) {
-                    if let PreImage::Entry(entry) = pre_image {
-                        super::free_entry(entry);
-                    }
-                }
+                std::mem::take(&mut share.dirty.pre_images).free();
             }
         }
     }

@@ -136,7 +136,7 @@ fn stats(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let dbs = 0..server.keyspace.databases();
     let keys: u64 = dbs.map(|db| server.keyspace.key_count(db)).sum();
     let dataset = used.saturating_sub(startup);
-    let log = server.log().map_or(0, |log| log.buffered_bytes());
+    let log = server.log().map_or(0, |log| log.buffer_bytes());
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
     let integers = [
         ("peak.allocated", peak),

@@ -186,7 +186,7 @@ pub fn memory(server: &Server, text: &mut Text) {
     let cluster = server.cluster.as_ref();
     let links = cluster.map_or(0, |cluster| cluster.queues.memory_bytes());
     text.field("mem_cluster_links", links);
-    let log = server.log().map_or(0, |log| log.buffered_bytes());
+    let log = server.log().map_or(0, |log| log.buffer_bytes());
     text.field("mem_aof_buffer", log);
     text.field("mem_allocator", "mimalloc");
     text.field("mem_overhead_db_hashtable_rehashing", 0);
