@@ -1,9 +1,9 @@
 //! Reading values that are in the tree only, away from the workers: a few
 //! threads read, the connection that asked waits, others don't.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::commands::command::{Command, Locks};
 use crate::commands::keys::each_key;
 use crate::connection::session::Session;
-use crate::eviction::make_all_room;
+use crate::eviction::make_room_for_returned;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, read_value};
 use crate::keyspace::stripe::StripeSet;
@@ -20,6 +20,8 @@ use crate::stats::{Histogram, add};
 
 /// Threads that read: as many reads as a disk may have under way for us.
 const READERS: usize = 4;
+/// A reader without work looks so often whether it is to give memory back.
+const IDLE: Duration = Duration::from_millis(50);
 /// Attempts to bring a value back while commits come in between.
 const ATTEMPTS: usize = 3;
 /// After so many waits in a row for one command it reads for itself, lest what
@@ -116,9 +118,13 @@ fn start() -> Mutex<Sender<Job>> {
         let thread = std::thread::Builder::new().name("cold-read".into());
         let spawned = thread.spawn(move || {
             loop {
-                let job = receiver.lock().recv();
-                let Ok(job) = job else { return };
-                read(job);
+                let job = receiver.lock().recv_timeout(IDLE);
+                match job {
+                    Ok(job) => read(job),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                crate::resident::collect_if_asked();
             }
         });
         if let Err(error) = spawned {
@@ -135,7 +141,6 @@ fn read(job: Job) {
     let nanos = job.asked.elapsed().as_nanos() as u64;
     job.server.cold_reads.waits.record(nanos, 1);
     let _ = job.done.send(());
-    crate::resident::collect_if_asked();
 }
 
 /// Reads without a lock, and puts the value in place unless a commit came in
@@ -160,8 +165,7 @@ fn bring_back(server: &'static Server, index: u32, key: &[u8]) {
             db.bring_back(key.bytes, value);
             drop(db);
             add(&server.cold_reads.reads, 1);
-            // Another value goes for it.
-            make_all_room(server);
+            make_room_for_returned(server, index, key.stripe());
             return;
         }
     }

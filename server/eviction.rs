@@ -38,6 +38,15 @@ const KEYS_PER_LOOK: u32 = 16;
 /// is kept for it.
 const FREE_FOR_TREE: u64 = 64 << 20;
 
+/// Where values leave RAM for the tree, writers are held up once it is behind
+/// by this share of `maxmemory`,
+const LAG_SHARE: u64 = 32;
+/// and by so much at least.
+const LEAST_LAG: u64 = 1 << 20;
+
+/// What a key without its value takes up, about.
+const BYTES_A_KEY: u64 = 80;
+
 /// What became of an attempt to make room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
@@ -181,10 +190,18 @@ pub fn make_room(server: &'static Server) -> Room {
     make_room_within(server, budget(tenacity))
 }
 
-/// As [`make_room`], for as long as it takes: for what a value that comes back
-/// displaces.
-pub fn make_all_room(server: &'static Server) -> Room {
-    make_room_within(server, None)
+/// As [`make_room`], for as long as it takes: for what a value that came back to
+/// a stripe displaces. Where others make room already, or find nothing, the
+/// value goes that came back to the same stripe before it.
+pub fn make_room_for_returned(server: &'static Server, db: u32, stripe: usize) {
+    make_room_within(server, None);
+    if excess(server) != 0 {
+        let mut db = Db::open(&server.keyspace, StripeSet::one(stripe), db, unix_ms());
+        // Two: what is too much becomes less.
+        for _ in 0..2 {
+            db.spill_returned(stripe);
+        }
+    }
 }
 
 fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
@@ -253,16 +270,17 @@ fn wait_for_tree(server: &Server) -> Room {
     }
 }
 
-/// How far memory is towards a tenth above what is allowed, where the tree is
-/// to take values over and can't keep up: 0 to 1. `lag` is how many bytes it is
-/// behind: if few, then it is not what keeps values in RAM.
+/// How long writers are to be held up because memory waits for the tree, as a
+/// share of the longest time. `lag` is how many bytes the tree is behind.
 pub fn pressure(server: &Server, lag: u64) -> f64 {
     let limit = server.settings.maxmemory.load(Relaxed);
     if limit == 0 {
         return 0.0;
     }
     let beyond = match spills(server) {
-        true if lag > limit / 16 => excess(server),
+        // What was written stays in RAM until the tree has it, and once more
+        // in the log's buffers, in rows, and in the tree's pages meanwhile.
+        true if spills_at_once(server) => lag.saturating_sub(limit / LAG_SHARE) * 2,
         true => 0,
         // What is evicted is gone at once, but not what the tree needs of it.
         false => crate::memory::for_tree_bytes().saturating_sub(FREE_FOR_TREE),
@@ -270,11 +288,20 @@ pub fn pressure(server: &Server, lag: u64) -> f64 {
     (beyond as f64 * 10.0 / limit as f64).min(1.0)
 }
 
-/// Whether keys that are read from the tree should come without their values.
+/// The tree's lag beyond which it is to take over what was written without a
+/// pause, where values may leave RAM only then.
+pub fn urgent_lag(server: &Server) -> Option<u64> {
+    let limit = server.settings.maxmemory.load(Relaxed);
+    (limit != 0 && spills(server)).then(|| (limit / LAG_SHARE / 2).max(LEAST_LAG))
+}
+
+/// Whether keys that are read from the tree should come without their values:
+/// room has to be left for the keys that are still to come.
 pub fn spills_at_once(server: &Server) -> bool {
     let limit = server.settings.maxmemory.load(Relaxed);
     let nearly = || server.eviction.resident.allowed(limit) / 10 * 9;
-    limit != 0 && crate::memory::used_bytes() > nearly() && spills(server)
+    let to_come = || server.keyspace.keys_to_come().saturating_mul(BYTES_A_KEY);
+    limit != 0 && spills(server) && crate::memory::used_bytes() + to_come() > nearly()
 }
 
 /// How long one command may spend on making room; None is as long as it takes.

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use redoubt_cluster::slots::Slot;
+use redoubt_cluster::slots::{SLOT_COUNT, Slot};
 use redoubt_persistence::tree::Tree;
 
 use entry::Entry;
@@ -220,6 +220,23 @@ impl Keyspace {
     /// How many slots, counted per database, are not resident yet.
     pub fn cold_slot_count(&self) -> u64 {
         self.cold_slots.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Keys that are in the tree only, about: as if each slot had as many.
+    pub fn keys_to_come(&self) -> u64 {
+        let cold = self.cold_slot_count();
+        if cold == 0 {
+            return 0;
+        }
+        let counts = self.key_counts.iter();
+        let counts = counts.map(|count| count.load(Ordering::Relaxed).max(0) as u64);
+        let (keys, databases) = counts
+            .filter(|count| *count > 0)
+            .fold((0, 0), |(keys, databases), count| {
+                (keys + count, databases + 1)
+            });
+        let slots: u64 = SLOT_COUNT as u64 * databases;
+        (keys as f64 * cold as f64 / slots.max(cold) as f64) as u64
     }
 
     /// The physical number of a logical database.

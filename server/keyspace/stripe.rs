@@ -4,7 +4,7 @@
 //! a stripe is one range of the tree as well. A command holds the locks of
 //! its keys' stripes, always taken in ascending order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::SLOT_COUNT;
@@ -41,6 +41,10 @@ pub struct StripeDb {
     pub cold: u64,
     /// Keys whose values are in the tree only.
     pub cold_values: u64,
+    /// Keys whose values came back from the tree of late, as
+    /// [`packed`](super::dirty::packed) numbers, oldest first. May name keys
+    /// that are gone, and misses those that came back long ago.
+    pub returned: VecDeque<u64>,
 }
 
 impl StripeDb {
@@ -52,6 +56,7 @@ impl StripeDb {
             field_expiries: BTreeSet::new(),
             dirty: DirtyKeys::default(),
             cold_values: 0,
+            returned: VecDeque::new(),
             cold: if cold { u64::MAX } else { 0 },
         })
     }

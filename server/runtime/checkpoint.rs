@@ -221,10 +221,11 @@ fn give_back_rows(idle: bool, written: &AtomicU64, done: &mut u64) {
 /// slowed.
 fn urgent_bytes(server: &Server) -> u64 {
     const SLOW: DirectiveId = id("tree-lag-slow");
-    match server.config.read().integer(SLOW).max(0) as u64 {
+    let urgent = match server.config.read().integer(SLOW).max(0) as u64 {
         0 => URGENT_BYTES,
         slow => URGENT_BYTES.min(slow / 2),
-    }
+    };
+    crate::eviction::urgent_lag(server).map_or(urgent, |lag| lag.min(urgent))
 }
 
 /// Makes a checkpoint; false when it has to be tried again.

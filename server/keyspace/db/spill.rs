@@ -11,10 +11,16 @@ use redoubt_persistence::tree::Tree;
 use redoubt_persistence::rdb::RdbError;
 
 use super::{Db, DbError};
+use crate::keyspace::dirty::{packed, unpacked};
 use crate::keyspace::entry::{Entry, Value, ValueType};
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, StripeDb};
+use crate::keyspace::table::hash_bytes;
 use crate::keyspace::{KeyRef, Keyspace, codec, free_entry, pieces, share_of};
 
+/// Values that came back to a stripe: so many are remembered.
+const MOST_RETURNED: usize = 1024;
+/// The last so many of them stay: their commands are about to run.
+const FRESH: usize = 4;
 /// Less than this is not worth a read from the tree later.
 const WORTHWHILE_BYTES: usize = 32;
 
@@ -54,6 +60,31 @@ impl Db<'_> {
         }
         place.replace(entry);
         share.cold_values -= 1;
+        if share.returned.len() == MOST_RETURNED {
+            share.returned.pop_front();
+        }
+        share.returned.push_back(packed(slot, key.hash));
+    }
+
+    /// Drops a value from RAM that came back to a stripe before others; gives
+    /// the bytes freed. Those that came back last stay for who asked for them.
+    pub fn spill_returned(&mut self, stripe: usize) -> Option<usize> {
+        let share = share_of(self.held.stripe(stripe), self.physical);
+        while share.returned.len() > FRESH {
+            let (slot, position) = unpacked(share.returned.pop_front()?);
+            let mut found = None;
+            share.tables[slot].with_hash(position, |entry| {
+                if !entry.is_cold() {
+                    found = Some(entry.key().to_vec());
+                }
+            });
+            let freed = found
+                .and_then(|key| spill_entry(self.keyspace, share, slot, hash_bytes(&key), &key));
+            if freed.is_some() {
+                return freed;
+            }
+        }
+        None
     }
 
     /// Reads a value from the tree and brings it back, under lock. The way for
