@@ -192,7 +192,8 @@ impl World {
                 self.db().set_expiry(key, expire_at_ms).unwrap();
             }
             3 => self.db().set_value(key, Value::Int(7), None).unwrap(),
-            4 | 5 => drop(self.db().spill(key)),
+            4 => drop(self.db().spill(key)),
+            5 => drop(self.db().spill_returned(KeyRef::new(key).stripe())),
             _ => self.change_elements(key),
         }
     }
@@ -436,5 +437,28 @@ fn what_comes_back_from_the_tree_is_not_written_anew() {
             world.checkpoint(0, false);
             assert!(world.bytes_put < 1000, "{kind}: {}", world.bytes_put);
         }
+    }
+}
+
+#[test]
+fn what_came_back_first_goes_first_unless_it_has_changed() {
+    let mut world = World::new(1);
+    world.db().set_string(b"a", &[7; 1000], None).unwrap();
+    world.checkpoint(0, false);
+    let stripe = KeyRef::new(b"a").stripe();
+    for _ in 0..4 {
+        assert!(world.db().spill(b"a").is_some());
+        world.state();
+        assert_eq!(world.db().spill_returned(stripe), None, "it is needed");
+    }
+    for changes in [false, true] {
+        assert!(world.db().spill(b"a").is_some());
+        world.state();
+        if changes {
+            world.db().set_expiry(b"a", Some(FAR_MS)).unwrap();
+        }
+        assert_eq!(world.db().spill_returned(stripe).is_none(), changes);
+        assert_eq!(world.db().is_cold_value(b"a"), !changes);
+        world.state();
     }
 }
