@@ -207,3 +207,41 @@ fn refuse_as_a_replica(source: &Server, to: &str, silent: &Server) {
     assert_eq!(refused, "ERR Please use SETSLOT only with masters.");
     silent.signal(18);
 }
+
+#[test]
+fn a_transaction_and_a_script_may_ask_what_their_own_slots_hold() {
+    let server = start();
+    ask_ok(&server, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    eventually("the cluster is up", || {
+        text(&server, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    });
+    let commands: [&[&str]; 5] = [
+        &["CLUSTER", "COUNTKEYSINSLOT", FOO],
+        &["CLUSTER", "GETKEYSINSLOT", FOO, "10"],
+        &["CLUSTER", "SLOT-STATS", "SLOTSRANGE", FOO, FOO],
+        &[
+            "CLUSTER",
+            "SLOT-STATS",
+            "ORDERBY",
+            "KEY-COUNT",
+            "LIMIT",
+            "1",
+        ],
+        &["INFO", "everything"],
+    ];
+    for words in commands {
+        let mut client = server.client();
+        client.command(&["MULTI"]);
+        client.command(&["SET", "foo", "1"]);
+        client.command(words);
+        let reply = client.command(&["EXEC"]);
+        assert!(
+            matches!(&reply, Reply::Array(replies) if replies.len() == 2 && replies[1].error_code().is_none()),
+            "{words:?}: {reply:?}"
+        );
+        let call = "return type(redis.call(unpack(ARGV)))";
+        let reply = client.command(&[&["EVAL", call, "1", "foo"], words].concat());
+        assert_eq!(reply.error_code(), None, "{words:?}: {reply:?}");
+        assert_eq!(client.command(&["GET", "foo"]), Reply::bulk("1"));
+    }
+}

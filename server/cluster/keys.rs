@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redoubt_cluster::slots::Slot;
 
+use crate::commands::context::Context;
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
 use crate::connection::session::Session;
@@ -44,19 +45,41 @@ pub fn count_held(held: &mut Db<'_>, slot: Slot) -> usize {
     keys
 }
 
-/// How many keys a slot has in one database.
-pub fn count_in(server: &Server, slot: Slot, db: u32) -> usize {
-    if server.keyspace.key_count(db) == 0 {
-        return 0;
+/// Runs `f` with a slot's stripe locked, in the client's database: by the
+/// transaction or script that the command is part of, or for the purpose.
+fn with_slot<R>(ctx: &mut Context<'_>, slot: Slot, f: impl FnOnce(&mut Db<'_>) -> R) -> R {
+    if !ctx.holds_all {
+        let mut db = hold(ctx.server, slot);
+        db.select(ctx.session.db);
+        return f(&mut db);
     }
-    let stripes = StripeSet::one(stripe_of(slot.number()));
-    let mut db = Db::open(&server.keyspace, stripes, db, unix_ms());
-    db.slot_len(slot.number()).unwrap_or(0)
+    let (index, mode) = (ctx.db.index(), ctx.db.expiry_mode);
+    let result = f(&mut ctx.db);
+    ctx.db.select(index);
+    ctx.db.expiry_mode = mode;
+    result
 }
 
-/// Up to `limit` keys of a slot.
-pub fn list(server: &Server, slot: Slot, db: u32, limit: usize) -> Vec<Vec<u8>> {
-    let (mut keys, _) = list_from(server, slot, db, start_of(slot), (limit, usize::MAX));
+/// For a command: how many keys a slot has, in all databases.
+pub fn count_for(ctx: &mut Context<'_>, slot: Slot) -> usize {
+    match any(ctx.server) {
+        true => with_slot(ctx, slot, |db| count_held(db, slot)),
+        false => 0,
+    }
+}
+
+/// For a command: how many keys a slot has in the client's database.
+pub fn count_in_db(ctx: &mut Context<'_>, slot: Slot) -> usize {
+    if ctx.server.keyspace.key_count(ctx.session.db) == 0 {
+        return 0;
+    }
+    with_slot(ctx, slot, |db| db.slot_len(slot.number()).unwrap_or(0))
+}
+
+/// For a command: up to `limit` keys of a slot in the client's database.
+pub fn list(ctx: &mut Context<'_>, slot: Slot, limit: usize) -> Vec<Vec<u8>> {
+    let most = (limit, usize::MAX);
+    let (mut keys, _) = with_slot(ctx, slot, |db| list_held(db, start_of(slot), most));
     keys.truncate(limit);
     keys
 }
@@ -73,10 +96,22 @@ fn list_from(
     slot: Slot,
     db: u32,
     cursor: u64,
-    (limit, buckets): (usize, usize),
+    most: (usize, usize),
 ) -> (Vec<Vec<u8>>, Option<u64>) {
     let stripes = StripeSet::one(stripe_of(slot.number()));
-    let mut db = Db::open(&server.keyspace, stripes, db, 0);
+    list_held(
+        &mut Db::open(&server.keyspace, stripes, db, 0),
+        cursor,
+        most,
+    )
+}
+
+/// The same of a slot whose stripe is locked.
+fn list_held(
+    db: &mut Db<'_>,
+    cursor: u64,
+    (limit, buckets): (usize, usize),
+) -> (Vec<Vec<u8>>, Option<u64>) {
     // Those that have expired count as well, as they do in the slot's count.
     db.expiry_mode = crate::keyspace::db::ExpiryMode::Ignore;
     let mut keys = Vec::new();

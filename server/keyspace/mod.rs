@@ -37,6 +37,7 @@ pub mod zset;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use redoubt_cluster::slots::{SLOT_COUNT, Slot};
@@ -111,6 +112,8 @@ pub struct Keyspace {
     tree: Mutex<Option<Arc<Tree>>>,
     /// Slots (over all databases) that are not resident yet.
     cold_slots: AtomicI64,
+    /// Values that were in the tree only, by stripe, when that was asked last.
+    cold_values_seen: [AtomicU64; STRIPES],
     /// Some value left RAM for the tree since the start.
     has_spilled: AtomicBool,
     /// Values that left RAM for the tree.
@@ -145,6 +148,7 @@ impl Keyspace {
             whole_rows: AtomicBool::new(false),
             tree: Mutex::new(None),
             cold_slots: AtomicI64::new(0),
+            cold_values_seen: [const { AtomicU64::new(0) }; STRIPES],
             has_spilled: AtomicBool::new(false),
             spilled: AtomicU64::new(0),
             stalled_reads: AtomicU64::new(0),
@@ -283,12 +287,18 @@ impl Keyspace {
         (spilled, self.stalled_reads.load(Ordering::Relaxed))
     }
 
-    /// How many keys' values are in the tree only. Locks every stripe in turn.
+    /// How many keys' values are in the tree only. Locks every stripe in turn;
+    /// of one that is locked, be it by a transaction that asks, it gives what
+    /// there was when it was looked at last.
     pub fn cold_values(&self) -> u64 {
-        let of_stripe = |stripe| {
-            let mut held = self.lock_one(stripe);
-            let shares = held.stripe(stripe).dbs.iter().flatten();
-            shares.map(|share| share.cold_values).sum::<u64>()
+        let of_stripe = |stripe: usize| {
+            let seen = &self.cold_values_seen[stripe];
+            if let Some(mut held) = self.try_lock(StripeSet::one(stripe), Duration::ZERO) {
+                let shares = held.stripe(stripe).dbs.iter().flatten();
+                let values = shares.map(|share| share.cold_values).sum();
+                seen.store(values, Ordering::Relaxed);
+            }
+            seen.load(Ordering::Relaxed)
         };
         (0..STRIPES).map(of_stripe).sum()
     }

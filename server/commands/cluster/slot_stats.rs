@@ -118,7 +118,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 /// The shard's slots that are `wanted`, in their order.
-fn rows(ctx: &Context<'_>, cluster: &Cluster, wanted: impl Fn(Slot) -> bool) -> Vec<Row> {
+fn rows(ctx: &mut Context<'_>, cluster: &Cluster, wanted: impl Fn(Slot) -> bool) -> Vec<Row> {
     let slots = cluster.read(|bus| {
         let primary = bus.table().get(bus.shard_primary());
         primary.map(|node| node.slots.clone()).unwrap_or_default()
@@ -127,7 +127,7 @@ fn rows(ctx: &Context<'_>, cluster: &Cluster, wanted: impl Fn(Slot) -> bool) -> 
     slots
         .map(|slot| Row {
             slot,
-            keys: keys::count(ctx.server, slot) as u64,
+            keys: keys::count_for(ctx, slot) as u64,
             figures: cluster.slot_stats.of(slot),
         })
         .collect()

@@ -161,7 +161,7 @@ pub const COUNTKEYSINSLOT: Command = Command {
         cluster_of(ctx)?;
         let number = args::integer(args[2])?;
         let at = valid(number).ok_or_else(|| CommandError::err("Invalid slot"))?;
-        let count = keys::count_in(ctx.server, at, ctx.session.db);
+        let count = keys::count_in_db(ctx, at);
         ctx.reply.integer(count as i64);
         Ok(())
     },
@@ -182,7 +182,7 @@ pub const GETKEYSINSLOT: Command = Command {
         let (Some(at), Ok(limit)) = (valid(number), usize::try_from(limit)) else {
             return Err(CommandError::err("Invalid slot or number of keys"));
         };
-        let keys = keys::list(ctx.server, at, ctx.session.db, limit);
+        let keys = keys::list(ctx, at, limit);
         ctx.reply.array(keys.len());
         keys.iter().for_each(|key| ctx.reply.bulk(key));
         Ok(())
