@@ -1,8 +1,11 @@
 //! All commands with arguments drawn from the syntax that they declare, plus garbage: the server
-//! must stay alive, go on answering, and keep its memory within bounds.
+//! must stay alive, go on answering, and keep its memory within bounds. Some are sent on their
+//! own, some in transactions and some through scripts, where a command that waits for a lock of
+//! the transaction around it would wait for ever.
 //!
 //! `cargo test` runs a short part of it. `scripts/fuzz --seconds N commands` runs it for long:
-//! with `maxmemory` for half of the time and without for the other. `FUZZ_SEED` repeats a run.
+//! a third of the time each with `maxmemory`, without, and as a node of a cluster. `FUZZ_SEED`
+//! repeats a run.
 
 mod support;
 
@@ -15,7 +18,7 @@ use redoubt_server::commands::table::table;
 use support::{Reply, Server, encode};
 
 /// Commands that end the server, stop it from answering on purpose, or reach out to others.
-const LEFT_OUT: [&str; 17] = [
+const LEFT_OUT: [&str; 19] = [
     "shutdown",
     "debug",
     "failover",
@@ -31,6 +34,8 @@ const LEFT_OUT: [&str; 17] = [
     "client|pause",
     "module|load",
     "module|loadex",
+    "cluster|meet",
+    "cluster|setslot",
     "sync",
     "psync",
 ];
@@ -44,6 +49,15 @@ const ROUNDS_A_FLUSH: u64 = 100;
 const SILENCE: Duration = Duration::from_millis(150);
 /// Resident memory above which something is wrong.
 const MEMORY_BOUND_KB: u64 = 1_500_000;
+
+const WORKERS: &str = "2";
+/// How often the test of every command draws arguments for each.
+const DRAWS_A_COMMAND: usize = 4;
+/// One refused command undoes the whole transaction: few at a time.
+const LINES_A_TRANSACTION: usize = 3;
+
+/// A command and its arguments.
+type Line = Vec<Vec<u8>>;
 
 struct Random(u64);
 
@@ -61,12 +75,37 @@ impl Random {
     }
 }
 
+const CLUSTER: &[&str] = &[
+    "--cluster-enabled",
+    "yes",
+    // How long a cluster waits before it serves again after slots were missing.
+    "--cluster-node-timeout",
+    "500",
+];
+
 #[test]
 fn any_arguments_of_any_command_leave_the_server_well() {
     let seed = number("FUZZ_SEED").unwrap_or(1);
-    run(&["--maxmemory", "64mb"], seed, |round, _| {
-        round < SHORT_ROUNDS
-    });
+    for directives in [&["--maxmemory", "64mb"][..], CLUSTER] {
+        run(directives, seed, |round, _| round < SHORT_ROUNDS);
+    }
+}
+
+#[test]
+fn every_command_ends_within_a_transaction_and_a_script() {
+    let mut server = start(CLUSTER);
+    let mut random = Random(number("FUZZ_SEED").unwrap_or(1));
+    for command in commands_to_send() {
+        let draws: Vec<_> = (0..DRAWS_A_COMMAND)
+            .map(|_| draw(&mut random, &[command]))
+            .collect();
+        own_all_slots(&server);
+        for lines in [in_a_transaction(draws.clone()), through_scripts(draws)] {
+            send(&server, &lines);
+            check_that_all_workers_answer(&server, &lines);
+        }
+    }
+    server.terminate();
 }
 
 #[test]
@@ -75,12 +114,13 @@ fn commands() {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH);
     let drawn = clock.map_or(1, |now| now.as_nanos() as u64);
     let seed = number("FUZZ_SEED").unwrap_or(drawn);
-    let half = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(60)) / 2;
+    let third = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(60)) / 3;
     for directives in [
         &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"][..],
         &[][..],
+        CLUSTER,
     ] {
-        run(directives, seed, |_, since| since < half);
+        run(directives, seed, |_, since| since < third);
     }
 }
 
@@ -95,28 +135,26 @@ fn number(variable: &str) -> Option<u64> {
 /// Sends rounds of commands while `goes_on` says so of their number and the time.
 fn run(directives: &[&str], seed: u64, goes_on: impl Fn(u64, Duration) -> bool) {
     println!("FUZZ_SEED={seed}, {directives:?}");
-    let mut server = Server::start(directives);
-    let commands: Vec<&Command> = table()
-        .all()
-        .iter()
-        .copied()
-        .filter(|command| {
-            let container = command.name.split('|').next().unwrap_or_default();
-            !LEFT_OUT.contains(&command.name) && !LEFT_OUT.contains(&container)
-        })
-        .collect();
+    let mut server = start(directives);
+    let commands = commands_to_send();
     let mut random = Random(seed);
     let began = Instant::now();
     let (mut round, mut peak_kb) = (0, 0);
     while goes_on(round, began.elapsed()) {
-        let lines: Vec<Vec<Vec<u8>>> = (0..COMMANDS_A_ROUND)
+        if directives == CLUSTER {
+            own_all_slots(&server);
+        }
+        let draws = (0..COMMANDS_A_ROUND)
             .map(|_| draw(&mut random, &commands))
             .collect();
+        let lines = match random.below(4) {
+            0 => in_a_transaction(draws),
+            1 => through_scripts(draws),
+            _ => draws,
+        };
         send(&server, &lines);
         round += 1;
-        // A fresh connection each time: the last one may have been killed.
-        let alive = server.client().command(&["PING"]);
-        assert_eq!(alive, Reply::Simple("PONG".into()), "after {lines:?}");
+        check_that_all_workers_answer(&server, &lines);
         peak_kb = peak_kb.max(resident_kb(&server));
         assert!(peak_kb < MEMORY_BOUND_KB, "{peak_kb} kB after {lines:?}");
         if round % ROUNDS_A_FLUSH == 0 {
@@ -135,8 +173,70 @@ fn run(directives: &[&str], seed: u64, goes_on: impl Fn(u64, Duration) -> bool) 
     );
 }
 
+fn start(directives: &[&str]) -> Server {
+    Server::start(&[directives, &["--io-threads", WORKERS]].concat())
+}
+
+fn commands_to_send() -> Vec<&'static Command> {
+    let all = table().all().iter().copied();
+    all.filter(|command| {
+        let container = command.name.split('|').next().unwrap_or_default();
+        !LEFT_OUT.contains(&command.name) && !LEFT_OUT.contains(&container)
+    })
+    .collect()
+}
+
+/// Makes a node of a cluster serve all slots, whatever was done to it before.
+fn own_all_slots(server: &Server) {
+    let mut client = server.client();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        let info = client
+            .command(&["CLUSTER", "INFO"])
+            .text()
+            .unwrap_or_default();
+        if info.contains("cluster_state:ok") {
+            return;
+        }
+        if !info.contains("cluster_slots_assigned:16384") {
+            // Slots can be given away only without keys.
+            client.command(&["FLUSHALL"]);
+            client.command(&["CLUSTER", "FLUSHSLOTS"]);
+            client.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        }
+        assert!(Instant::now() < give_up, "{info}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn in_a_transaction(lines: Vec<Line>) -> Vec<Line> {
+    let alone = |word: &str| [vec![word.into()]];
+    let (multi, exec): ([Line; 1], [Line; 1]) = (alone("MULTI"), alone("EXEC"));
+    lines
+        .chunks(LINES_A_TRANSACTION)
+        .flat_map(|chunk| [&multi[..], chunk, &exec[..]].concat())
+        .collect()
+}
+
+fn through_scripts(lines: Vec<Line>) -> Vec<Line> {
+    let call = ["EVAL", "return redis.pcall(unpack(ARGV))", "0"].map(Into::into);
+    lines
+        .into_iter()
+        .map(|line| [&call[..], &line[..]].concat())
+        .collect()
+}
+
+/// By fresh connections, as the last one may have been killed; one for each worker, they take
+/// turns.
+fn check_that_all_workers_answer(server: &Server, lines: &[Line]) {
+    for _ in 0..WORKERS.parse().expect("a number") {
+        let alive = server.client().command(&["PING"]);
+        assert_eq!(alive, Reply::Simple("PONG".into()), "after {lines:?}");
+    }
+}
+
 /// Sends commands over a connection of their own, and reads what comes.
-fn send(server: &Server, lines: &[Vec<Vec<u8>>]) {
+fn send(server: &Server, lines: &[Line]) {
     let mut bytes: Vec<u8> = lines.iter().flat_map(|args| encode(args)).collect();
     bytes.extend(encode(&["PING", "end of round"]));
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it accepts");
@@ -173,9 +273,9 @@ fn resident_kb(server: &Server) -> u64 {
 }
 
 /// A command with arguments of its syntax, more or less.
-fn draw(random: &mut Random, commands: &[&Command]) -> Vec<Vec<u8>> {
+fn draw(random: &mut Random, commands: &[&Command]) -> Line {
     let command = random.pick(commands);
-    let mut args: Vec<Vec<u8>> = command.name.split('|').map(Into::into).collect();
+    let mut args: Line = command.name.split('|').map(Into::into).collect();
     for arg in command.args {
         expand(random, arg, &mut args);
     }
@@ -189,7 +289,7 @@ fn draw(random: &mut Random, commands: &[&Command]) -> Vec<Vec<u8>> {
     args
 }
 
-fn expand(random: &mut Random, arg: &Arg, args: &mut Vec<Vec<u8>>) {
+fn expand(random: &mut Random, arg: &Arg, args: &mut Line) {
     if arg.optional && random.below(2) == 0 {
         return;
     }
@@ -219,6 +319,10 @@ fn value(random: &mut Random, kind: ArgKind, name: &str) -> Vec<u8> {
         return garbage(random);
     }
     let text: &str = match (kind, name) {
+        // Half of them in one slot: a cluster takes several at once only there.
+        (ArgKind::Key(_), _) if random.below(2) == 0 => {
+            return format!("{{k}}:{}", random.below(6)).into();
+        }
         (ArgKind::Key(_), _) => return format!("key:{}", random.below(12)).into(),
         (ArgKind::Integer, name) if name.starts_with("num") => random.pick(&["1", "2", "3"]),
         (ArgKind::Integer, "timeout") => random.pick(&["1", "0"]),
@@ -283,7 +387,7 @@ fn garbage(random: &mut Random) -> Vec<u8> {
     }
 }
 
-fn damage(random: &mut Random, args: &mut Vec<Vec<u8>>) {
+fn damage(random: &mut Random, args: &mut Line) {
     let at = random.below(args.len());
     match random.below(6) {
         0 => args.truncate(at.max(1)),

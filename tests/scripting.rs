@@ -265,9 +265,21 @@ fn no_script_brings_the_server_down() {
         ),
     ];
     for (script, wanted) in cases {
-        match eval(&mut client, script, &[], &[]) {
-            Reply::Error(text) => assert!(text.contains(wanted), "{script}: {text}"),
-            other => panic!("{script}: {other:?}"),
+        let alone = eval(&mut client, script, &[], &[]);
+        // There, and while a library is loaded, nothing can suspend it.
+        client.command(&["MULTI"]);
+        eval(&mut client, script, &[], &[]);
+        let Reply::Array(mut in_transaction) = client.command(&["EXEC"]) else {
+            panic!("{script}: no array");
+        };
+        let library = format!("#!lua name=lib\n{script}");
+        let loaded = client.command(&["FUNCTION", "LOAD", &library]);
+        assert!(matches!(loaded, Reply::Error(_)), "{script}: {loaded:?}");
+        for reply in [alone, in_transaction.remove(0)] {
+            match reply {
+                Reply::Error(text) => assert!(text.contains(wanted), "{script}: {text}"),
+                other => panic!("{script}: {other:?}"),
+            }
         }
         assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
     }

@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 1 << 30;
 const TIDY_BYTES: usize = 16 << 20;
 /// The stack that scripts run on: Lua allows 200 native calls within each
 /// other, each with buffers of up to some 10 KB. Only what is used is resident.
-pub const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 16 << 20;
 /// Compiled scripts beyond this number are looked through for forgotten ones.
 const MANY_COMPILED: usize = 1024;
 
@@ -264,6 +264,21 @@ impl Engine {
         // SAFETY: it is closed when the engine is dropped, and the engine is
         // what gives access to it.
         unsafe { Lua::from_raw(self.state) }
+    }
+
+    /// The stack for a script, until it is put back.
+    pub fn take_stack(&mut self) -> Option<DefaultStack> {
+        let stack = self.stack.take();
+        stack.or_else(|| DefaultStack::new(STACK_BYTES).ok())
+    }
+
+    /// Runs something of Lua's on the stack for scripts, which holds what a
+    /// worker's may not. None if there is no memory for it.
+    pub fn on_stack<R>(&mut self, run: impl FnOnce(&mut Engine) -> R) -> Option<R> {
+        let mut stack = self.take_stack()?;
+        let result = corosensei::on_stack(&mut stack, || run(self));
+        self.stack = Some(stack);
+        Some(result)
     }
 
     /// What native functions reach.

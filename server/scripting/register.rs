@@ -44,19 +44,21 @@ pub fn load(engine: &mut Engine, text: &[u8], in_time: bool) -> Result<Registere
     });
     set_hook(lua, false);
     let mut function_place = function;
-    let done = lua.protected(native!(load_job), (&raw mut function_place).cast());
+    let place = (&raw mut function_place).cast();
+    let done = engine.on_stack(|engine| engine.lua().protected(native!(load_job), place));
     clear_hook(lua);
     super::sandbox::show_load_interface(lua, false);
     lua.forget(function);
     let load = engine.owner().load.take();
     let functions = load.map(|load| load.functions).unwrap_or_default();
-    if done {
-        if functions.is_empty() {
+    let text = match done {
+        Some(true) if functions.is_empty() => {
             return Err("No functions registered".to_string());
         }
-        return Ok(functions);
-    }
-    let text = failure(lua);
+        Some(true) => return Ok(functions),
+        Some(false) => failure(lua),
+        None => "ERR no memory for a script's stack".to_string(),
+    };
     forget(engine, &functions);
     Err(format!("Error registering functions: {text}"))
 }

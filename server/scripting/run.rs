@@ -10,7 +10,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use super::again::{Recall, wait_for_all};
 use super::busy::LongScript;
 use super::effects_log::EffectsLog;
-use super::engine::{Engine, STACK_BYTES};
+use super::engine::Engine;
 pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
 use super::protect::execute;
 use crate::clock::Ticks;
@@ -237,16 +237,12 @@ fn start(
     invocation: &Invocation<'_>,
     all: bool,
 ) -> Result<Task, CommandError> {
-    let stack = engine
-        .stack
-        .take()
-        .or_else(|| corosensei::stack::DefaultStack::new(STACK_BYTES).ok());
-    let Some(stack) = stack else {
+    let Some(stack) = engine.take_stack() else {
         ctx.server.scripting.active.fetch_sub(1, Ordering::Relaxed);
         if all {
             ctx.server.scripting.roaming.give_back();
         }
-        return Err(CommandError::text("OOM no memory for a script's stack"));
+        return Err(no_stack());
     };
     let lent = Lent {
         invocation: (&raw const *invocation).cast(),
@@ -256,6 +252,10 @@ fn start(
     Ok(Task(Coroutine::with_stack(stack, move |yielder, ()| {
         alone(server, engine, &lent, now_ms, protocol, yielder, all)
     })))
+}
+
+fn no_stack() -> CommandError {
+    CommandError::text("OOM no memory for a script's stack")
 }
 
 /// The body of a script's coroutine.
@@ -448,7 +448,7 @@ fn nested(
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);
     let mark = output.len();
-    let failed = execute(&mut engine, &mut run, ctx, invocation, &mut output);
+    let failed = engine.on_stack(|engine| execute(engine, &mut run, ctx, invocation, &mut output));
     *ctx.reply = output;
     ctx.reply.protocol = protocol;
     ctx.session.db = index;
@@ -463,6 +463,7 @@ fn nested(
         server.unpaused.notify_waiters();
     }
     engine.give_back(&server.scripting);
+    let failed = failed.ok_or_else(no_stack)?;
     debug_assert!(ctx.reply.len() > mark);
     Ok(failed)
 }
