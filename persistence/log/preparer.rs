@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -20,6 +21,10 @@ use super::{LogError, SyncPolicy};
 use crate::disk::DiskFile;
 
 const ZERO_CHUNK_BYTES: u64 = 1 << 20;
+/// The most files kept to be used again, however fast the log grows.
+const MOST_SPARES: usize = 64;
+/// Files that were not needed for so long are given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A segment file that waits for its header.
 pub struct Prepared {
@@ -33,6 +38,8 @@ pub struct Prepared {
 enum Job {
     Prepare(u64),
     Recycle(Arc<Segment>),
+    /// Gives up files beyond the usual number.
+    GiveUp,
 }
 
 #[derive(Default)]
@@ -99,6 +106,12 @@ impl Preparer {
         self.changed.notify_all();
     }
 
+    /// Has files beyond the usual number given up.
+    pub fn give_up_spares(&self) {
+        self.state.lock().jobs.push_back(Job::GiveUp);
+        self.changed.notify_all();
+    }
+
     /// Waits for the segment asked for.
     pub fn take(&self) -> Result<Prepared, LogError> {
         let mut state = self.state.lock();
@@ -139,13 +152,20 @@ impl Preparer {
             }
             state.idle = true;
             self.changed.notify_all();
-            self.changed.wait(&mut state);
+            if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
+                return Some(Job::GiveUp);
+            }
         }
     }
 
     /// The thread's body. `spares` are names of files left from an earlier run.
     pub fn run(&self, shared: &Shared, spares: Vec<PathBuf>) {
-        let mut pool = Pool { shared, spares };
+        let mut pool = Pool {
+            shared,
+            spares,
+            begun: 0,
+            worthwhile: 0,
+        };
         pool.shrink(&shared.dir.lock());
         while let Some(job) = self.next_job() {
             match job {
@@ -164,16 +184,28 @@ impl Preparer {
                     }
                 }
                 Job::Recycle(segment) => pool.recycle(&shared.dir.lock(), segment),
+                Job::GiveUp => {
+                    pool.worthwhile = 0;
+                    pool.shrink(&shared.dir.lock());
+                }
             }
         }
     }
 }
 
 /// Files to be used again.
+///
+/// Segments are freed in bursts, after each checkpoint. Under `always`, where
+/// making a file anew means to fill it with zeros, as many are kept as were
+/// begun between two bursts, as long as the disk is roomy.
 struct Pool<'a> {
     shared: &'a Shared,
     /// Their names.
     spares: Vec<PathBuf>,
+    /// Segments made since some were last freed.
+    begun: usize,
+    /// How many of them a burst needs, by those of late.
+    worthwhile: usize,
 }
 
 impl Pool<'_> {
@@ -186,6 +218,7 @@ impl Pool<'_> {
             }
             _ => {}
         }
+        self.begun += 1;
         let prepared = match self.spares.pop() {
             Some(spare) => self.reuse(dir, &spare, id),
             None => self.create(dir, id),
@@ -243,13 +276,27 @@ impl Pool<'_> {
         })
     }
 
+    /// How many files to keep.
+    fn limit(&self) -> usize {
+        let usual = self.shared.options.spare_segments;
+        let zeroed = self.shared.policy() == SyncPolicy::Always;
+        match zeroed && self.shared.disk_is_roomy.load(Relaxed) {
+            true => usual.max(self.worthwhile.min(MOST_SPARES)),
+            false => usual,
+        }
+    }
+
     /// Keeps the file of a trimmed segment, unless there are enough, it is not
     /// of the usual size, or a reader still has it open.
     fn recycle(&mut self, dir: &Path, segment: Arc<Segment>) {
+        let begun = std::mem::take(&mut self.begun);
+        if begun != 0 {
+            self.worthwhile = begun.max(self.worthwhile.saturating_sub(1));
+        }
         let disk = &self.shared.disk;
         let path = segment_path(dir, segment.header.id);
         let spare = spare_path(Path::new(""), segment.header.id);
-        let keep = self.spares.len() < self.shared.options.spare_segments
+        let keep = self.spares.len() < self.limit()
             && segment.capacity == self.shared.options.segment_bytes
             && Arc::strong_count(&segment) == 1
             && !self.spares.contains(&spare);
@@ -267,7 +314,7 @@ impl Pool<'_> {
 
     /// Removes spares beyond the number wanted.
     fn shrink(&mut self, dir: &Path) {
-        while self.spares.len() > self.shared.options.spare_segments.max(1) {
+        while self.spares.len() > self.limit().max(1) {
             let Some(spare) = self.spares.pop() else {
                 return;
             };

@@ -32,6 +32,14 @@ impl Log {
         self.preparer.read().retry();
     }
 
+    /// Whether files may be kept beyond the usual number where that is of use;
+    /// if not, they are given up now. At first they may not.
+    pub fn note_disk_is_roomy(&self, roomy: bool) {
+        if self.shared.disk_is_roomy.swap(roomy, Relaxed) && !roomy {
+            self.preparer.read().give_up_spares();
+        }
+    }
+
     /// Counters.
     pub fn stats(&self) -> LogStats {
         let segments = self.shared.segments.lock();

@@ -320,6 +320,45 @@ fn trimmed_segments_are_recycled_and_their_past_is_not_read() {
 }
 
 #[test]
+fn as_many_files_are_kept_as_a_burst_needs_while_the_disk_is_roomy() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    let spares = || {
+        let names = disk.list(Path::new(DIR)).unwrap();
+        names.iter().filter(|n| n.ends_with(".spare")).count()
+    };
+    log.note_disk_is_roomy(true);
+    // Nine segments and more between two bursts.
+    for _ in 0..2 {
+        fill(&log, 200, 200);
+        log.trim_below(log.end());
+        log.wait_for_preparer();
+    }
+    let kept = spares();
+    assert!((9..=16).contains(&kept), "{kept}");
+    // They are what the next segments are made of.
+    fill(&log, 100, 200);
+    log.wait_for_preparer();
+    assert!((1..kept - 4).contains(&spares()), "{} of {kept}", spares());
+    // What is needed less is kept less, one by one.
+    for _ in 0..3 {
+        fill(&log, 20, 200);
+        log.trim_below(log.end());
+        log.wait_for_preparer();
+    }
+    assert!((2..kept).contains(&spares()), "{} of {kept}", spares());
+    log.note_disk_is_roomy(false);
+    log.wait_for_preparer();
+    assert_eq!(spares(), 2);
+    log.set_policy(SyncPolicy::EverySec);
+    log.note_disk_is_roomy(true);
+    fill(&log, 200, 200);
+    log.trim_below(log.end());
+    log.wait_for_preparer();
+    assert_eq!(spares(), 2);
+}
+
+#[test]
 fn a_reader_in_a_trimmed_segment_can_finish_it() {
     let disk = SimulatedDisk::new();
     let (log, _) = open(&disk, small(SyncPolicy::Always));

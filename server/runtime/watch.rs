@@ -20,6 +20,10 @@ const SLOW: DirectiveId = id("tree-lag-slow");
 const LIMIT: DirectiveId = id("tree-lag-limit");
 const FREE_MIN: DirectiveId = id("disk-free-min");
 
+/// With so many times the bytes free that must be, the log may keep files that
+/// it does not need for now.
+const ROOMY_FACTOR: u64 = 8;
+
 /// Starts the thread, for log and tree in `dir`. It ends with that which makes
 /// checkpoints.
 pub fn start(
@@ -114,6 +118,9 @@ fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
         // While it can still be made.
         health.checkpoint_wanted.store(true, Ordering::Relaxed);
     }
+    storage
+        .log
+        .note_disk_is_roomy(free / ROOMY_FACTOR > least.saturating_add(needed));
     if free < least {
         health.set(
             Trouble::Disk,
