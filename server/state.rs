@@ -13,6 +13,7 @@ use crate::connection::client::Clients;
 use crate::connection::pubsub::PubSub;
 use crate::connection::watch::Watches;
 use crate::keyspace::Keyspace;
+use crate::runtime::durable::Durable;
 use crate::settings::Settings;
 use crate::stats::Stats;
 pub use crate::storage::Storage;
@@ -101,8 +102,8 @@ pub struct Server {
     pub applied: AtomicU64,
     /// The log is being replayed.
     pub loading: AtomicBool,
-    /// Where each worker's connections wait for a sync of the log.
-    pub synced_bells: Box<[tokio::sync::Notify]>,
+    /// Where connections wait for a sync of the log.
+    pub durable: Durable,
 }
 
 /// Unix time in milliseconds.
@@ -171,7 +172,7 @@ impl Server {
             shutdown_bell: tokio::sync::Notify::new(),
             applied: AtomicU64::new(0),
             loading: AtomicBool::new(false),
-            synced_bells: (0..workers).map(|_| tokio::sync::Notify::new()).collect(),
+            durable: Durable::new(workers),
         }
     }
 

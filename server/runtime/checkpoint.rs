@@ -297,10 +297,7 @@ fn mend(server: &'static Server, storage: &Storage) {
         server.health.clear(Trouble::Log);
         tracing::warn!("Everything is stored, and a new log begins at offset {offset}");
     }
-    server
-        .synced_bells
-        .iter()
-        .for_each(tokio::sync::Notify::notify_waiters);
+    server.durable.alarm();
 }
 
 /// A moment whose state the tree is to take over.

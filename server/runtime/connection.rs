@@ -305,13 +305,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(Storage { log, .. }) = self.server.storage() else {
             return Ok(());
         };
-        let wanted = log.end();
+        let (server, wanted) = (self.server, log.end());
         let attempts = self.server.health.failed_mends.load(Ordering::Relaxed);
         loop {
-            let bell = self.server.synced_bells[self.worker].notified();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
-            if log.synced() >= wanted {
+            let alarms = server.durable.alarms();
+            let required = server.settings.sync_always.load(Ordering::Relaxed);
+            if !required || log.synced() >= wanted {
                 return Ok(());
             }
             if log.failure().is_some() {
@@ -326,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             log.wait_in_round();
-            bell.await;
+            server.durable.wait(self.worker, log, wanted, alarms).await;
         }
     }
 

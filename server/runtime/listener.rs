@@ -178,6 +178,7 @@ fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, work
         if worker == 0 {
             tokio::task::spawn_local(tend(server));
         }
+        tokio::task::spawn_local(super::durable::tend(server, worker));
         while let Some(accepted) = receiver.recv().await {
             if let Err(error) = admit(server, accepted, worker) {
                 tracing::debug!("a connection could not be set up: {error}");

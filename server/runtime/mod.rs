@@ -7,6 +7,7 @@ pub mod bus;
 mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
+pub mod durable;
 pub mod import;
 pub mod keeping;
 pub mod listener;

@@ -199,11 +199,10 @@ pub fn wake_on_sync(server: &'static Server, storage: &'static Storage) {
         if server.log_in_trouble() {
             watch::watch_log(server, storage);
         }
-        if server.settings.sync_always.load(Ordering::Relaxed) {
-            server
-                .synced_bells
-                .iter()
-                .for_each(tokio::sync::Notify::notify_waiters);
+        if storage.log.failure().is_some() || storage.log.is_stalled() {
+            server.durable.alarm();
+        } else {
+            server.durable.ring();
         }
     }));
 }

@@ -227,8 +227,7 @@ fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
     tracking.set_max_keys(ctx.server, keys);
     if changed.contains(&id("appendfsync")) {
         // Replies that waited for a sync need not any more.
-        let bells = ctx.server.synced_bells.iter();
-        bells.for_each(tokio::sync::Notify::notify_waiters);
+        ctx.server.durable.alarm();
     }
 }
 
