@@ -21,7 +21,7 @@ use super::dispatch::reply_error;
 use super::gate;
 use super::session::Session;
 use crate::clock::{Limits, Ticks};
-use crate::commands::command::Begin;
+use crate::commands::command::{Begin, Command, Find};
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::KeyRef;
@@ -253,11 +253,7 @@ impl Pipeline {
         let found = self.find(args.clone(), input);
         let words = &self.ranges[args.clone()];
         let mut key = None;
-        if let Some(found) = found
-            && let Some(spec) = found.command.keys.first()
-            && let Begin::Index(at) = spec.begin
-            && let Some(range) = words.get(at)
-        {
+        if let Some(range) = found.and_then(|found| first_key(found.command, words, input)) {
             let key_ref = KeyRef::new(&input[range.clone()]);
             server.keyspace.prefetch_table(session.db, key_ref.slot);
             key = Some((key_ref.hash, key_ref.slot));
@@ -306,6 +302,29 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Where the first key of a command stands, if that is quickly told.
+#[inline]
+fn first_key<'w>(
+    command: &Command,
+    words: &'w [Range<usize>],
+    input: &[u8],
+) -> Option<&'w Range<usize>> {
+    let spec = command.keys.first()?;
+    let Begin::Index(at) = spec.begin else {
+        return None;
+    };
+    let Find::Keynum {
+        number_at, first, ..
+    } = spec.find
+    else {
+        return words.get(at);
+    };
+    let number = words.get(at + number_at)?;
+    matches!(input.get(number.start), Some(b'1'..=b'9'))
+        .then(|| words.get(at + first))
+        .flatten()
 }
 
 /// Where the work on a batch stands.

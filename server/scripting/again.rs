@@ -19,7 +19,6 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What it takes to call a script again after its caller's arguments are gone.
 pub struct Recall {
-    what: What,
     function: i32,
     key_count: usize,
     read_only: bool,
@@ -29,18 +28,17 @@ impl Recall {
     /// Notes what is needed of a call.
     pub fn of(invocation: &Invocation<'_>) -> Recall {
         Recall {
-            what: invocation.what.clone(),
             function: invocation.function,
             key_count: invocation.keys.len(),
             read_only: invocation.read_only,
         }
     }
 
-    /// The same call with the words of `command`.
-    pub fn invocation<'a>(&self, command: &'a [&'a [u8]]) -> Invocation<'a> {
+    /// The same call of `what` with the words of `command`.
+    pub fn invocation<'a>(&self, what: What, command: &'a [&'a [u8]]) -> Invocation<'a> {
         let (keys, args) = command[FIRST_KEY..].split_at(self.key_count);
         Invocation {
-            what: self.what.clone(),
+            what,
             function: self.function,
             keys,
             args,
@@ -48,6 +46,21 @@ impl Recall {
             read_only: self.read_only,
         }
     }
+}
+
+/// Whether a script that begins again can have all stripes soon; if not, it is
+/// tried again later. Takes the right to roam.
+#[cold]
+pub fn may_have_all(server: &Server) -> bool {
+    let scripting = &server.scripting;
+    if !scripting.roaming.try_claim(PATIENCE) {
+        return false;
+    }
+    let free = can_lock(server, StripeSet::ALL);
+    if !free {
+        scripting.roaming.give_back();
+    }
+    free
 }
 
 /// Waits until all stripes can be had soon, and takes the right to roam. False

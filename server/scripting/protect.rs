@@ -74,17 +74,13 @@ pub fn call_job(lua: Lua) -> Native {
     lua.raw_get_at(super::lua::REGISTRY, job.handler);
     lua.raw_get_at(super::lua::REGISTRY, job.invocation.function);
     push_array(lua, job.invocation.keys);
+    push_array(lua, job.invocation.args);
     let called = match job.invocation.what {
         What::Script(_) => {
-            super::sandbox::set_global(lua, "KEYS");
-            push_array(lua, job.invocation.args);
-            super::sandbox::set_global(lua, "ARGV");
+            super::sandbox::set_keys_and_arguments(lua);
             lua.protected_call(0, 1, 1)
         }
-        What::Function(..) => {
-            push_array(lua, job.invocation.args);
-            lua.protected_call(2, 1, 1)
-        }
+        What::Function(..) => lua.protected_call(2, 1, 1),
     };
     clear_hook(lua);
     let Some(run) = super::engine::run_of(lua) else {

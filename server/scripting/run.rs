@@ -176,7 +176,7 @@ pub fn invoke(
     let mut all = false;
     let started = Ticks::now();
     loop {
-        if all && !may_have_all(server) {
+        if all && !super::again::may_have_all(server) {
             ctx.session.postponed = true;
             engine.give_back(&server.scripting);
             return Ok(false);
@@ -213,21 +213,6 @@ pub fn invoke(
             }
         }
     }
-}
-
-/// Whether a script that begins again can have all stripes soon; if not, it is
-/// tried again later. Takes the right to roam.
-#[cold]
-fn may_have_all(server: &Server) -> bool {
-    let scripting = &server.scripting;
-    if !scripting.roaming.try_claim(SLICE) {
-        return false;
-    }
-    let free = super::busy::can_lock(server, StripeSet::ALL);
-    if !free {
-        scripting.roaming.give_back();
-    }
-    free
 }
 
 /// Makes the coroutine that runs a script by itself.
@@ -283,17 +268,18 @@ fn alone(
         yielder,
         all,
         long: None,
+        what: None,
     };
     let recall = Recall::of(invocation);
     let (mut failed, mut restart) = round.run(&mut engine, &mut session, invocation, &mut output);
     if let Some(long) = round.long.clone() {
-        if restart {
+        if let (true, Some(what)) = (restart, round.what.take()) {
             // By now it is on a thread of its own, and `invocation` is gone.
             round.all = wait_for_all(server, &long);
             session.db = db_index;
             output.truncate(0);
             let words: Vec<&[u8]> = long.command.iter().map(Vec::as_slice).collect();
-            let again = recall.invocation(&words);
+            let again = recall.invocation(what, &words);
             (failed, restart) = round.run(&mut engine, &mut session, &again, &mut output);
         }
         server.scripting.running.remove(&long);
@@ -316,6 +302,8 @@ struct Round<'a> {
     all: bool,
     /// Once it has run for long.
     long: Option<Arc<LongScript>>,
+    /// What has run.
+    what: Option<What>,
 }
 
 impl Round<'_> {
@@ -329,7 +317,6 @@ impl Round<'_> {
         output: &mut ReplyBuffer,
     ) -> (bool, bool) {
         let (server, db_index) = (self.server, session.db);
-        let client = session.client.clone();
         let killed = self.long.as_ref().is_some_and(|l| l.killed().is_some());
         let stripes = match (self.all, killed) {
             (true, _) => StripeSet::ALL,
@@ -354,7 +341,7 @@ impl Round<'_> {
             block: None,
         };
         let log = EffectsLog::new(db_index, engine.lend_buffer());
-        let mut run = Run::new(invocation, log, self.yielder);
+        let mut run = Run::new(server, invocation, log, self.yielder);
         run.now_ms = self.now_ms;
         run.claimed = self.all;
         run.long = self.long.take();
@@ -362,10 +349,11 @@ impl Round<'_> {
         let Context { db, session, .. } = ctx;
         let restart = run.abort == Some(Abort::Restart);
         let recorder = conclude(server, db, &mut run);
-        client.db.store(db_index, Ordering::Relaxed);
+        session.client.db.store(db_index, Ordering::Relaxed);
         after(server, session, recorder);
         session.tally.flush(&server.stats);
         self.long = run.long.take();
+        self.what = Some(run.what);
         engine.keep_buffer(calls.buf);
         engine.keep_buffer(run.log.into_buffer());
         (failed, restart)
@@ -398,7 +386,13 @@ fn conclude(
 }
 
 impl Run {
-    fn new(invocation: &Invocation<'_>, log: EffectsLog, yielder: *const Yielder<(), ()>) -> Run {
+    fn new(
+        server: &Server,
+        invocation: &Invocation<'_>,
+        log: EffectsLog,
+        yielder: *const Yielder<(), ()>,
+    ) -> Run {
+        let key = server.cluster.as_ref().and(invocation.keys.first());
         let flags = match &invocation.what {
             What::Script(script) => script.flags,
             What::Function(library, number) => Some(library.functions[*number].flags),
@@ -412,7 +406,7 @@ impl Run {
             allow_oom: flags.is_some_and(|flags| flags.allow_oom),
             // One without a first line of its own is as old scripts were.
             several_slots: flags.is_none_or(|flags| flags.allow_cross_slot_keys),
-            slot: invocation.keys.first().map(|key| Slot::of_key(key)),
+            slot: key.map(|key| Slot::of_key(key)),
             is_eval: matches!(invocation.what, What::Script(_)),
             wrote: false,
             log,
@@ -443,7 +437,7 @@ fn nested(
     let index = ctx.session.db;
     let protocol = ctx.reply.protocol;
     let log = EffectsLog::new(index, Vec::new());
-    let mut run = Run::new(invocation, log, std::ptr::null());
+    let mut run = Run::new(server, invocation, log, std::ptr::null());
     run.now_ms = ctx.now_ms();
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);

@@ -31,6 +31,10 @@ pub mod place {
     pub const NOTHING: i32 = -7;
     /// The native function that calls a script.
     pub const CALL: i32 = -8;
+    /// The name `KEYS`.
+    pub const KEYS: i32 = -9;
+    /// The name `ARGV`.
+    pub const ARGV: i32 = -10;
 }
 
 /// Fills a fresh state. Gives the place of the error handler; None when there
@@ -91,6 +95,10 @@ fn build_protected(lua: Lua) -> Native {
     lua.set_top(0);
     lua.push_function(native!(super::protect::call_job), 0);
     lua.raw_set_at(REGISTRY, place::CALL);
+    for (name, place) in [("KEYS", place::KEYS), ("ARGV", place::ARGV)] {
+        lua.push_bytes(name.as_bytes());
+        lua.raw_set_at(REGISTRY, place);
+    }
     lua.collect(ffi::LUA_GCCOLLECT, 0);
     Ok(0)
 }
@@ -226,10 +234,14 @@ pub fn show_load_interface(lua: Lua, loading: bool) {
     lua.pop(2);
 }
 
-/// Pops a value into a global of scripts. Raises.
-pub fn set_global(lua: Lua, name: &str) {
+/// Pops the arguments and, below them, the keys of a script into its globals
+/// of these names. Raises.
+pub fn set_keys_and_arguments(lua: Lua) {
     lua.raw_get_at(REGISTRY, place::GLOBALS);
-    lua.insert(-2);
-    lua.raw_set_field(-2, name);
-    lua.pop(1);
+    for (name, value) in [(place::ARGV, -3), (place::KEYS, -4)] {
+        lua.raw_get_at(REGISTRY, name);
+        lua.push_copy(value);
+        lua.raw_set(-3);
+    }
+    lua.pop(3);
 }
