@@ -104,6 +104,16 @@ fn a_slot_is_told_what_its_commands_cost() {
     let bytes = support::encode(&["EVAL", &script, "0"]).len() as i64;
     assert_eq!(figures(&mut client).map(|f| f[2]), Some(bytes));
 
+    // Its keys say the slot, not the number of them before; alone and in a pipeline.
+    client.command(&["CONFIG", "RESETSTAT"]);
+    let eval = support::encode(&["EVAL", "return 1", "1", "foo"]);
+    client.pipeline(&eval, 1);
+    client.pipeline(&eval.repeat(3), 3);
+    assert_eq!(
+        figures(&mut client).map(|f| f[2]),
+        Some(4 * eval.len() as i64)
+    );
+
     // A slot that has gone and come back begins anew.
     client.command(&["CLUSTER", "DELSLOTS", FOO]);
     assert_eq!(figures(&mut client), None);
