@@ -219,6 +219,26 @@ fn refuse_as_a_replica(source: &Server, to: &str, silent: &Server) {
 }
 
 #[test]
+fn a_slot_is_not_flushed_within_a_transaction_or_a_script() {
+    let server = start();
+    let mut client = server.client();
+    client.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    eventually("the cluster is up", || {
+        client.command(&["SET", "foo", "bar"]) == Reply::ok()
+    });
+    let refused = |reply: &Reply| reply.error_code() == Some("ERR");
+    let script =
+        "redis.call('SET', KEYS[1], 1) return redis.pcall('CLUSTER', 'FLUSHSLOT', ARGV[1])";
+    assert!(refused(&client.command(&["EVAL", script, "1", "foo", FOO])));
+    client.command(&["MULTI"]);
+    client.command(&["CLUSTER", "FLUSHSLOT", FOO]);
+    assert!(refused(&only_reply_of_exec(&mut client)));
+    assert_eq!(client.command(&["DBSIZE"]), Reply::Integer(1));
+    assert_eq!(client.command(&["CLUSTER", "FLUSHSLOT", FOO]), Reply::ok());
+    assert_eq!(client.command(&["DBSIZE"]), Reply::Integer(0));
+}
+
+#[test]
 fn a_transaction_and_a_script_may_ask_what_their_own_slots_hold() {
     let server = start();
     ask_ok(&server, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);

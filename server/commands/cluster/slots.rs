@@ -126,6 +126,12 @@ pub const FLUSHSLOT: Command = Command {
             [word] if is(word, "ASYNC") || is(word, "SYNC") => {}
             _ => return Err(CommandError::Syntax),
         }
+        if ctx.in_transaction {
+            // It takes and leaves the slot again and again, so that others get a turn.
+            return Err(CommandError::err(
+                "CLUSTER FLUSHSLOT can't be a part of a transaction or script",
+            ));
+        }
         keys::delete(ctx.server, &[at]);
         ctx.reply.ok();
         Ok(())
