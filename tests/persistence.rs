@@ -526,11 +526,11 @@ fn a_directory_that_cant_be_written_is_refused_by_name() {
     // A file in the directory's place stops root as well.
     let mut server = Server::start(&[]);
     server.terminate();
-    let log = server.dir().join("log");
-    std::fs::remove_dir_all(&log).expect("it can be removed");
-    std::fs::write(&log, "in the way").expect("it can be written");
+    let tree = server.dir().join("tree");
+    std::fs::remove_dir_all(&tree).expect("it can be removed");
+    std::fs::write(&tree, "in the way").expect("it can be written");
     let refusal = server.restart_refused();
-    assert!(refusal.contains(log.to_str().expect("UTF-8")), "{refusal}");
+    assert!(refusal.contains(tree.to_str().expect("UTF-8")), "{refusal}");
     assert!(!refusal.contains("panicked"), "{refusal}");
 }
 

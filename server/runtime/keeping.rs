@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redoubt_persistence::disk::{DirectoryLock, Disk, RealDisk};
 
-use super::recovery::{LOG, sync_policy};
+use super::recovery::{log_directory, sync_policy};
 use super::replication::{self, scratch};
 use super::{save, start, watch};
 use crate::replication::identity::{FILE, TREE};
@@ -46,13 +46,11 @@ pub fn claim(server: &Server) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let dir = std::env::current_dir().map_err(|e| text(&e))?;
     let lock = DirectoryLock::acquire(&dir).map_err(|e| text(&e))?;
-    if let Some(name) = [TREE, LOG, FILE]
-        .iter()
-        .find(|name| dir.join(name).exists())
-    {
+    let ours = [dir.join(TREE), log_directory(&dir), dir.join(FILE)];
+    if let Some(former) = ours.iter().find(|path| path.exists()) {
         return Err(format!(
             "{} is of a former run: move it away, or start the server with it",
-            dir.join(name).display()
+            former.display()
         ));
     }
     let device = |path: &Path| path.metadata().map(|data| data.dev()).map_err(|e| text(&e));
@@ -137,7 +135,12 @@ fn move_to(server: &Server, storage: &Storage, dir: &Path) -> Result<(), String>
     std::fs::rename(&from, &to).map_err(|e| failed(&e))?;
     identity.tree = TREE.into();
     let moved = identity.save(dir).map_err(|e| failed(&e));
-    let moved = moved.and_then(|()| storage.log.move_to(&dir.join(LOG)).map_err(|e| failed(&e)));
+    let moved = moved.and_then(|()| {
+        storage
+            .log
+            .move_to(&log_directory(dir))
+            .map_err(|e| failed(&e))
+    });
     if let Err(error) = moved {
         let _ = std::fs::remove_file(dir.join(FILE));
         std::fs::rename(&to, &from).map_err(|e| failed(&e))?;

@@ -4,7 +4,7 @@
 //! The tree opens in milliseconds whatever its size, and cold keys are read
 //! from it on demand; so a start takes as long as the replay of the log's end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -34,6 +34,8 @@ use crate::state::{Server, Storage};
 
 /// The name of the log's directory.
 pub const LOG: &str = "log";
+/// Its name where a file that is not ours has the usual one.
+const OTHER_LOG: &str = "log.redoubt";
 /// Bytes of the log that are replayed at a time.
 const REPLAY_CHUNK: usize = 4 << 20;
 
@@ -61,6 +63,16 @@ pub fn sync_policy(config: &Config) -> SyncPolicy {
     }
 }
 
+/// Where the log is in the data directory `dir`. Its usual name may be taken by
+/// a file: many have a server's output go to `log`.
+pub fn log_directory(dir: &Path) -> PathBuf {
+    let (usual, other) = (dir.join(LOG), dir.join(OTHER_LOG));
+    match other.is_dir() || usual.is_file() {
+        true => other,
+        false => usual,
+    }
+}
+
 /// Opens tree and log in `dir`. Errors are for the operator to read.
 pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let lock = DirectoryLock::acquire(dir).map_err(|e| e.to_string())?;
@@ -74,7 +86,7 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
         .meta()
         .map_err(|e| format!("can't read the tree's state: {e}"))?;
     adopt_hash_key(&meta);
-    let log_dir = dir.join(LOG);
+    let log_dir = log_directory(dir);
     let mut options = LogOptions {
         policy: sync_policy(config),
         verify_from: Offset(meta.offset),

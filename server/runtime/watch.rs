@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::recovery::LOG;
+use super::recovery::log_directory;
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::replication::identity::TREE;
@@ -31,7 +31,7 @@ pub fn start(
     storage: &'static Storage,
     dir: &Path,
 ) -> std::io::Result<()> {
-    let places = [dir.join(LOG), dir.join(TREE)];
+    let places = [log_directory(dir), dir.join(TREE)];
     let thread = std::thread::Builder::new().name("storage-watch".into());
     thread
         .spawn(move || run(server, storage, &places))

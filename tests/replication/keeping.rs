@@ -119,6 +119,27 @@ fn a_dump_is_not_read_again_once_its_keys_are_gone() {
 }
 
 #[test]
+fn a_file_that_has_the_name_of_the_log_is_let_be() {
+    let mut server = Server::start(CACHE);
+    // As of `server > log`.
+    let file = server.dir().join("log");
+    std::fs::write(&file, "output").expect("it can be written");
+    ok(&mut server.client(), "SET a 1");
+    keep(&server);
+    ok(&mut server.client(), "CONFIG SET appendfsync always");
+    ok(&mut server.client(), "SET b 2");
+    for round in 0..2 {
+        crash(&mut server);
+        let mut client = server.client();
+        assert_eq!(run(&mut client, "GET a"), Reply::bulk("1"), "{round}");
+        assert_eq!(run(&mut client, "GET b"), Reply::bulk("2"), "{round}");
+        // Where it was, though the usual name is free.
+        let _ = std::fs::remove_file(&file);
+    }
+    server.terminate();
+}
+
+#[test]
 fn what_lies_in_the_directory_already_is_not_given_up() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     ok(&mut server.client(), "SET former 1");
