@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::group::{Batch, empty_buffer};
 use super::preparer::{Prepared, Preparer};
@@ -18,6 +18,11 @@ const IDLE_ROUNDS: u32 = 20;
 
 /// How long a group gathers while somebody follows the log closely.
 const HASTE: Duration = Duration::from_micros(500);
+
+/// So many groups may be written without that, and one more each interval: what
+/// single clients write, one command after another, is passed on at once.
+const AT_ONCE: u32 = 16;
+const AT_ONCE_INTERVAL: Duration = Duration::from_micros(100);
 
 /// How often the writer looks for space when there was none.
 const SPACE_INTERVAL: Duration = Duration::from_millis(100);
@@ -40,6 +45,7 @@ impl Writer {
         let shared = self.shared.clone();
         let mut spare = empty_buffer(Vec::new());
         let mut idle_rounds = 0;
+        let mut at_once = AtOnce::default();
         while shared.failure().is_none() {
             let policy = shared.policy();
             let hastened = shared.hastened.load(Acquire) != 0;
@@ -84,7 +90,9 @@ impl Writer {
             if stopping && !wrote {
                 return self.finish();
             }
-            self.rest(policy, hastened, wrote, idle_rounds);
+            if !(wrote && hastened && at_once.may_be()) {
+                self.rest(policy, hastened, wrote, idle_rounds);
+            }
         }
     }
 
@@ -224,5 +232,56 @@ impl Writer {
         if let Err(error) = ended {
             self.shared.fail(error);
         }
+    }
+}
+
+/// How many groups may be written without gathering.
+struct AtOnce {
+    left: u32,
+    /// When `left` was true.
+    as_of: Instant,
+}
+
+impl Default for AtOnce {
+    fn default() -> AtOnce {
+        AtOnce {
+            left: AT_ONCE,
+            as_of: Instant::now(),
+        }
+    }
+}
+
+impl AtOnce {
+    /// Takes one.
+    fn may_be(&mut self) -> bool {
+        let earned = self.as_of.elapsed().as_micros() / AT_ONCE_INTERVAL.as_micros();
+        if earned != 0 {
+            self.left = AT_ONCE.min(self.left.saturating_add(earned as u32));
+            self.as_of = Instant::now();
+        }
+        let may = self.left != 0;
+        self.left -= u32::from(may);
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_at_once_is_bounded_and_comes_back() {
+        let mut at_once = AtOnce {
+            left: 0,
+            as_of: Instant::now() - Duration::from_secs(1),
+        };
+        assert!(at_once.may_be());
+        assert_eq!(at_once.left, AT_ONCE - 1);
+        // It is earned far more slowly than it is taken.
+        while at_once.may_be() {
+            assert!(at_once.left < AT_ONCE);
+        }
+        std::thread::sleep(AT_ONCE_INTERVAL);
+        assert!(at_once.may_be());
     }
 }
