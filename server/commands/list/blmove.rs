@@ -1,7 +1,7 @@
 //! BLMOVE, BRPOPLPUSH: LMOVE and RPOPLPUSH that wait for the source.
 
+use super::end_of;
 use super::lmove::{DESTINATION, KEYS, end_arg, move_element};
-use super::{end_of, word_of};
 use crate::commands::args::timeout_ms;
 use crate::commands::command::{Arg, Command, Group, acl, flag};
 use crate::commands::context::Context;
@@ -31,8 +31,9 @@ pub const BLMOVE: Command = Command {
         let (from, to) = (end_of(args[3])?, end_of(args[4])?);
         let timeout_ms = timeout_ms(args[5])?;
         if move_or_block(ctx, args, from, to, timeout_ms)? {
-            let (from, to) = (word_of(from), word_of(to));
-            ctx.effects.add(&[b"LMOVE", args[1], args[2], from, to]);
+            // The ends as the client wrote them.
+            ctx.effects
+                .add(&[b"LMOVE", args[1], args[2], args[3], args[4]]);
         }
         Ok(())
     },

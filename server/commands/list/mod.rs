@@ -66,14 +66,6 @@ fn end_of(arg: &[u8]) -> Result<End, CommandError> {
     }
 }
 
-/// The word for an end.
-fn word_of(end: End) -> &'static [u8] {
-    match end {
-        End::Front => b"LEFT",
-        End::Back => b"RIGHT",
-    }
-}
-
 /// The command that takes from an end.
 fn pop_name(end: End) -> &'static [u8] {
     match end {
