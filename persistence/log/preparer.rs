@@ -38,8 +38,8 @@ pub struct Prepared {
 enum Job {
     Prepare(u64),
     Recycle(Arc<Segment>),
-    /// Gives up files beyond the usual number.
-    GiveUp,
+    /// Gives up files beyond this number.
+    GiveUp(usize),
 }
 
 #[derive(Default)]
@@ -106,9 +106,14 @@ impl Preparer {
         self.changed.notify_all();
     }
 
-    /// Has files beyond the usual number given up.
-    pub fn give_up_spares(&self) {
-        self.state.lock().jobs.push_back(Job::GiveUp);
+    /// Has files beyond a number given up.
+    pub fn give_up_spares(&self, beyond: usize) {
+        let mut state = self.state.lock();
+        let asked = |job: &Job| matches!(job, Job::GiveUp(number) if *number == beyond);
+        if !state.jobs.iter().any(asked) {
+            state.jobs.push_back(Job::GiveUp(beyond));
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -140,7 +145,7 @@ impl Preparer {
         self.changed.notify_all();
     }
 
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self, usual_spares: usize) -> Option<Job> {
         let mut state = self.state.lock();
         loop {
             if state.closed {
@@ -153,7 +158,7 @@ impl Preparer {
             state.idle = true;
             self.changed.notify_all();
             if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
-                return Some(Job::GiveUp);
+                return Some(Job::GiveUp(usual_spares));
             }
         }
     }
@@ -166,8 +171,9 @@ impl Preparer {
             begun: 0,
             worthwhile: 0,
         };
-        pool.shrink(&shared.dir.lock());
-        while let Some(job) = self.next_job() {
+        let usual = shared.options.spare_segments;
+        pool.shrink(&shared.dir.lock(), usual.max(1));
+        while let Some(job) = self.next_job(usual) {
             match job {
                 Job::Prepare(id) => {
                     let prepared = pool.prepare(&shared.dir.lock(), id);
@@ -184,9 +190,9 @@ impl Preparer {
                     }
                 }
                 Job::Recycle(segment) => pool.recycle(&shared.dir.lock(), segment),
-                Job::GiveUp => {
+                Job::GiveUp(beyond) => {
                     pool.worthwhile = 0;
-                    pool.shrink(&shared.dir.lock());
+                    pool.shrink(&shared.dir.lock(), beyond);
                 }
             }
         }
@@ -312,9 +318,9 @@ impl Pool<'_> {
         }
     }
 
-    /// Removes spares beyond the number wanted.
-    fn shrink(&mut self, dir: &Path) {
-        while self.spares.len() > self.limit().max(1) {
+    /// Removes spares beyond a number.
+    fn shrink(&mut self, dir: &Path, beyond: usize) {
+        while self.spares.len() > beyond {
             let Some(spare) = self.spares.pop() else {
                 return;
             };

@@ -36,8 +36,14 @@ impl Log {
     /// if not, they are given up now. At first they may not.
     pub fn note_disk_is_roomy(&self, roomy: bool) {
         if self.shared.disk_is_roomy.swap(roomy, Relaxed) && !roomy {
-            self.preparer.read().give_up_spares();
+            let usual = self.shared.options.spare_segments;
+            self.preparer.read().give_up_spares(usual);
         }
+    }
+
+    /// Removes the files that are kept to be used again, all of them.
+    pub fn give_up_spares(&self) {
+        self.preparer.read().give_up_spares(0);
     }
 
     /// Counters.

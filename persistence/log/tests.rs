@@ -350,6 +350,9 @@ fn as_many_files_are_kept_as_a_burst_needs_while_the_disk_is_roomy() {
     log.note_disk_is_roomy(false);
     log.wait_for_preparer();
     assert_eq!(spares(), 2);
+    log.give_up_spares();
+    log.wait_for_preparer();
+    assert_eq!(spares(), 0);
     log.set_policy(SyncPolicy::EverySec);
     log.note_disk_is_roomy(true);
     fill(&log, 200, 200);

@@ -20,6 +20,9 @@ const SLOW: DirectiveId = id("tree-lag-slow");
 const LIMIT: DirectiveId = id("tree-lag-limit");
 const FREE_MIN: DirectiveId = id("disk-free-min");
 
+/// With fewer bytes free than this the disk is looked at more often: it may be
+/// full in a tenth of a second.
+const SHORT_BYTES: u64 = 1 << 30;
 /// With so many times the bytes free that must be, the log may keep files that
 /// it does not need for now.
 const ROOMY_FACTOR: u64 = 8;
@@ -44,8 +47,11 @@ fn run(server: &'static Server, storage: &'static Storage, places: &[PathBuf]) {
         crate::resident::watch(server);
         watch_lag(server, storage);
         watch_log(server, storage);
-        if ticks.is_multiple_of(5) {
+        let short = server.health.disk_free.load(Ordering::Relaxed) < SHORT_BYTES;
+        if short || ticks.is_multiple_of(5) {
             watch_disk(server, storage, places);
+        }
+        if ticks.is_multiple_of(5) {
             storage.log.retry_space();
         }
         ticks += 1;
@@ -121,6 +127,10 @@ fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
     storage
         .log
         .note_disk_is_roomy(free / ROOMY_FACTOR > least.saturating_add(needed));
+    if health.has(Trouble::Disk) || health.has(Trouble::Tree) {
+        // The tree needs it more.
+        storage.log.give_up_spares();
+    }
     if free < least {
         health.set(
             Trouble::Disk,
