@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redoubt_server::commands::command::{Arg, ArgKind, Command};
 use redoubt_server::commands::table::table;
-use support::{Reply, Server, encode};
+use support::{Reply, Server, encode, eventually};
 
 /// Commands that end the server, stop it from answering on purpose, or reach out to others.
 const LEFT_OUT: [&str; 19] = [
@@ -189,24 +189,17 @@ fn commands_to_send() -> Vec<&'static Command> {
 /// Makes a node of a cluster serve all slots, whatever was done to it before.
 fn own_all_slots(server: &Server) {
     let mut client = server.client();
-    let give_up = Instant::now() + Duration::from_secs(30);
-    loop {
-        let info = client
-            .command(&["CLUSTER", "INFO"])
-            .text()
-            .unwrap_or_default();
-        if info.contains("cluster_state:ok") {
-            return;
-        }
+    eventually("the cluster is up", || {
+        let info = client.command(&["CLUSTER", "INFO"]).text();
+        let info = info.unwrap_or_default();
         if !info.contains("cluster_slots_assigned:16384") {
             // Slots can be given away only without keys.
             client.command(&["FLUSHALL"]);
             client.command(&["CLUSTER", "FLUSHSLOTS"]);
             client.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         }
-        assert!(Instant::now() < give_up, "{info}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        info.contains("cluster_state:ok")
+    });
 }
 
 fn in_a_transaction(lines: Vec<Line>) -> Vec<Line> {

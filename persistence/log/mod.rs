@@ -57,6 +57,7 @@ pub use group::UNKNOWN_DB;
 pub use planted::Bug;
 pub use reader::LogReader;
 pub use rounds::Hastened;
+pub use space::Room;
 pub use stats::LogStats;
 pub use window::WINDOW_BYTES;
 

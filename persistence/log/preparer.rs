@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, segment_path, spare_path};
 use super::shared::Shared;
+use super::space::Room;
 use super::{LogError, SyncPolicy};
 use crate::disk::DiskFile;
 
@@ -38,8 +39,8 @@ pub struct Prepared {
 enum Job {
     Prepare(u64),
     Recycle(Arc<Segment>),
-    /// Gives up files beyond this number.
-    GiveUp(usize),
+    /// Gives up what is not needed for now.
+    GiveUp,
 }
 
 #[derive(Default)]
@@ -106,14 +107,9 @@ impl Preparer {
         self.changed.notify_all();
     }
 
-    /// Has files beyond a number given up.
-    pub fn give_up_spares(&self, beyond: usize) {
-        let mut state = self.state.lock();
-        let asked = |job: &Job| matches!(job, Job::GiveUp(number) if *number == beyond);
-        if !state.jobs.iter().any(asked) {
-            state.jobs.push_back(Job::GiveUp(beyond));
-        }
-        drop(state);
+    /// Has the files given up that there is no room for.
+    pub fn give_up_spares(&self) {
+        self.state.lock().jobs.push_back(Job::GiveUp);
         self.changed.notify_all();
     }
 
@@ -145,7 +141,7 @@ impl Preparer {
         self.changed.notify_all();
     }
 
-    fn next_job(&self, usual_spares: usize) -> Option<Job> {
+    fn next_job(&self) -> Option<Job> {
         let mut state = self.state.lock();
         loop {
             if state.closed {
@@ -158,7 +154,7 @@ impl Preparer {
             state.idle = true;
             self.changed.notify_all();
             if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
-                return Some(Job::GiveUp(usual_spares));
+                return Some(Job::GiveUp);
             }
         }
     }
@@ -171,9 +167,8 @@ impl Preparer {
             begun: 0,
             worthwhile: 0,
         };
-        let usual = shared.options.spare_segments;
-        pool.shrink(&shared.dir.lock(), usual.max(1));
-        while let Some(job) = self.next_job(usual) {
+        pool.shrink(&shared.dir.lock());
+        while let Some(job) = self.next_job() {
             match job {
                 Job::Prepare(id) => {
                     let prepared = pool.prepare(&shared.dir.lock(), id);
@@ -190,9 +185,9 @@ impl Preparer {
                     }
                 }
                 Job::Recycle(segment) => pool.recycle(&shared.dir.lock(), segment),
-                Job::GiveUp(beyond) => {
+                Job::GiveUp => {
                     pool.worthwhile = 0;
-                    pool.shrink(&shared.dir.lock(), beyond);
+                    pool.shrink(&shared.dir.lock());
                 }
             }
         }
@@ -203,7 +198,7 @@ impl Preparer {
 ///
 /// Segments are freed in bursts, after each checkpoint. Under `always`, where
 /// making a file anew means to fill it with zeros, as many are kept as were
-/// begun between two bursts, as long as the disk is roomy.
+/// begun between two bursts, as long as the disk has ample room.
 struct Pool<'a> {
     shared: &'a Shared,
     /// Their names.
@@ -286,9 +281,10 @@ impl Pool<'_> {
     fn limit(&self) -> usize {
         let usual = self.shared.options.spare_segments;
         let zeroed = self.shared.policy() == SyncPolicy::Always;
-        match zeroed && self.shared.disk_is_roomy.load(Relaxed) {
-            true => usual.max(self.worthwhile.min(MOST_SPARES)),
-            false => usual,
+        match *self.shared.room.lock() {
+            Room::Short => 0,
+            Room::Ample if zeroed => usual.max(self.worthwhile.min(MOST_SPARES)),
+            Room::Usual | Room::Ample => usual,
         }
     }
 
@@ -318,9 +314,9 @@ impl Pool<'_> {
         }
     }
 
-    /// Removes spares beyond a number.
-    fn shrink(&mut self, dir: &Path, beyond: usize) {
-        while self.spares.len() > beyond {
+    /// Removes spares beyond the number wanted.
+    fn shrink(&mut self, dir: &Path) {
+        while self.spares.len() > self.limit() {
             let Some(spare) = self.spares.pop() else {
                 return;
             };

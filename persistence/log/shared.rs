@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::group::Group;
 use super::segment::Segment;
+use super::space::Room;
 use super::stats::Counters;
 use super::{LogError, LogOptions, Offset, SyncPolicy};
 use crate::disk::Disk;
@@ -42,8 +43,8 @@ pub struct Shared {
     pub sync_requested: AtomicU64,
     /// The next segment could not be made; there may be room in this one.
     pub short_of_space: AtomicBool,
-    /// Files may be kept that are not needed for now.
-    pub disk_is_roomy: AtomicBool,
+    /// For files that are not needed for now.
+    pub room: Mutex<Room>,
     /// There is no space for the next segment; the writer waits for some.
     pub stalled: AtomicBool,
     /// How many follow the log closely.
@@ -84,7 +85,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             sync_requested: AtomicU64::new(0),
             short_of_space: AtomicBool::new(false),
-            disk_is_roomy: AtomicBool::new(false),
+            room: Mutex::default(),
             stalled: AtomicBool::new(false),
             hastened: AtomicUsize::new(0),
             writer: RwLock::new(None),

@@ -4,6 +4,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Log, LogStats};
 
+/// How much room the disk has for files that are kept to be used again.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// None: others need it.
+    Short,
+    /// For the usual number.
+    #[default]
+    Usual,
+    /// For more, where that is of use.
+    Ample,
+}
+
 impl Log {
     /// Why there is no room for the next segment, if so: writes should be
     /// refused before the current one is full.
@@ -32,18 +44,13 @@ impl Log {
         self.preparer.read().retry();
     }
 
-    /// Whether files may be kept beyond the usual number where that is of use;
-    /// if not, they are given up now. At first they may not.
-    pub fn note_disk_is_roomy(&self, roomy: bool) {
-        if self.shared.disk_is_roomy.swap(roomy, Relaxed) && !roomy {
-            let usual = self.shared.options.spare_segments;
-            self.preparer.read().give_up_spares(usual);
+    /// Notes how much room there is for files that are not needed for now; what
+    /// there is no more room for is given up.
+    pub fn note_room(&self, room: Room) {
+        let before = std::mem::replace(&mut *self.shared.room.lock(), room);
+        if room < before {
+            self.preparer.read().give_up_spares();
         }
-    }
-
-    /// Removes the files that are kept to be used again, all of them.
-    pub fn give_up_spares(&self) {
-        self.preparer.read().give_up_spares(0);
     }
 
     /// Counters.

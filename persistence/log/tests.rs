@@ -327,7 +327,7 @@ fn as_many_files_are_kept_as_a_burst_needs_while_the_disk_is_roomy() {
         let names = disk.list(Path::new(DIR)).unwrap();
         names.iter().filter(|n| n.ends_with(".spare")).count()
     };
-    log.note_disk_is_roomy(true);
+    log.note_room(Room::Ample);
     // Nine segments and more between two bursts.
     for _ in 0..2 {
         fill(&log, 200, 200);
@@ -347,14 +347,14 @@ fn as_many_files_are_kept_as_a_burst_needs_while_the_disk_is_roomy() {
         log.wait_for_preparer();
     }
     assert!((2..kept).contains(&spares()), "{} of {kept}", spares());
-    log.note_disk_is_roomy(false);
+    log.note_room(Room::Usual);
     log.wait_for_preparer();
     assert_eq!(spares(), 2);
-    log.give_up_spares();
+    log.note_room(Room::Short);
     log.wait_for_preparer();
     assert_eq!(spares(), 0);
     log.set_policy(SyncPolicy::EverySec);
-    log.note_disk_is_roomy(true);
+    log.note_room(Room::Ample);
     fill(&log, 200, 200);
     log.trim_below(log.end());
     log.wait_for_preparer();

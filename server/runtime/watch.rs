@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use redoubt_persistence::log::Room;
+
 use super::recovery::log_directory;
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
@@ -25,7 +27,7 @@ const FREE_MIN: DirectiveId = id("disk-free-min");
 const SHORT_BYTES: u64 = 1 << 30;
 /// With so many times the bytes free that must be, the log may keep files that
 /// it does not need for now.
-const ROOMY_FACTOR: u64 = 8;
+const AMPLE_FACTOR: u64 = 8;
 
 /// Starts the thread, for log and tree in `dir`. It ends with that which makes
 /// checkpoints.
@@ -124,13 +126,14 @@ fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
         // While it can still be made.
         health.checkpoint_wanted.store(true, Ordering::Relaxed);
     }
-    storage
-        .log
-        .note_disk_is_roomy(free / ROOMY_FACTOR > least.saturating_add(needed));
-    if health.has(Trouble::Disk) || health.has(Trouble::Tree) {
-        // The tree needs it more.
-        storage.log.give_up_spares();
-    }
+    // In trouble the tree needs it more.
+    let short = health.has(Trouble::Disk) || health.has(Trouble::Tree);
+    let ample = free / AMPLE_FACTOR > least.saturating_add(needed);
+    storage.log.note_room(match (short, ample) {
+        (true, _) => Room::Short,
+        (_, true) => Room::Ample,
+        _ => Room::Usual,
+    });
     if free < least {
         health.set(
             Trouble::Disk,
