@@ -107,6 +107,15 @@ pub fn give_back_pages() {
     unsafe { mi_collect(true) }
 }
 
+/// The same for what C libraries allocate, LMDB and Lua among them.
+pub fn trim_c_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called on any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Mimalloc, counted.
 ///
 /// Its functions without an alignment are used wherever they give the alignment

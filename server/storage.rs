@@ -165,6 +165,11 @@ impl SharedTree {
         self.get().stats()
     }
 
+    /// As [`Tree::release_memory`].
+    pub fn release_memory(&self) -> Result<bool, TreeError> {
+        self.get().release_memory()
+    }
+
     /// As [`Tree::failure`].
     pub fn failure(&self) -> Option<String> {
         self.get().failure().map(str::to_owned)

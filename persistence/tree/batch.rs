@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::mem;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use heed::{PutFlags, RwTxn};
 
 use super::row::{self, RowBody, RowKey};
-use super::{Committed, Meta, Table, Tables, Tree, TreeError, meta};
+use super::{Committed, Meta, Store, Table, Tables, Tree, TreeError, meta};
 
 /// The one open write transaction. Nothing is visible before [`Batch::commit`]; dropping it, or
 /// any error inside it, undoes all of it.
@@ -16,12 +18,13 @@ use super::{Committed, Meta, Table, Tables, Tree, TreeError, meta};
 /// Fastest with keys in order of (db, slot, key).
 pub struct Batch<'t> {
     pub(super) tree: &'t Tree,
-    /// `None` after an error.
+    /// `None` after an error. Borrows from `store`.
     txn: Option<RwTxn<'t>>,
     key_counts: BTreeMap<u32, u64>,
     pub(super) next_value_id: u64,
     pub(super) bytes_put: u64,
     pub(super) scratch: Scratch,
+    pub(super) store: Arc<Store>,
     /// LMDB's write lock belongs to the thread that took it.
     _not_send: PhantomData<*const ()>,
 }
@@ -38,7 +41,14 @@ impl<'t> Batch<'t> {
         if tree.has_batch.swap(true, Ordering::Acquire) {
             return Err(TreeError::WriterBusy);
         }
-        let txn = tree.store.env.write_txn().inspect_err(|_| {
+        let begun = tree.environment.store().and_then(|store| {
+            let txn = store.env.write_txn()?;
+            // SAFETY: what the transaction borrows stays where it is until the batch drops
+            // `store`, and `Batch::drop` drops the transaction before that.
+            let txn = unsafe { mem::transmute::<RwTxn<'_>, RwTxn<'t>>(txn) };
+            Ok((store, txn))
+        });
+        let (store, txn) = begun.inspect_err(|_| {
             tree.has_batch.store(false, Ordering::Release);
         })?;
         let committed = tree.committed.lock();
@@ -49,6 +59,7 @@ impl<'t> Batch<'t> {
             next_value_id: committed.next_value_id,
             bytes_put: 0,
             scratch: Scratch::default(),
+            store,
             _not_send: PhantomData,
         })
     }
@@ -135,7 +146,7 @@ impl<'t> Batch<'t> {
         self.guarded(|batch, txn| {
             let Tables {
                 keys, long, chunks, ..
-            } = batch.tree.store.tables;
+            } = batch.store.tables;
             keys.clear(txn)?;
             long.clear(txn)?;
             chunks.clear(txn)?;
@@ -162,7 +173,7 @@ impl<'t> Batch<'t> {
         let result = written.and_then(|()| txn.commit().map_err(TreeError::from));
         if let Err(error) = &result {
             // LMDB begins no further transaction after such an error.
-            if let Err(fatal) = self.tree.store.env.write_txn() {
+            if let Err(fatal) = self.store.env.write_txn() {
                 let text = format!("{error}, then: {fatal}");
                 let _ = self.tree.failure.set(text);
             }
@@ -177,7 +188,7 @@ impl<'t> Batch<'t> {
     }
 
     fn write_meta(&self, txn: &mut RwTxn<'t>, meta: &Meta) -> Result<(), TreeError> {
-        let table = self.tree.store.tables.meta;
+        let table = self.store.tables.meta;
         let counts = meta.key_counts.iter().copied();
         let state = meta::encode_state(meta, counts, self.next_value_id);
         table.put(txn, meta::STATE_KEY, &state)?;
@@ -199,7 +210,7 @@ impl<'t> Batch<'t> {
     }
 
     pub(super) fn table(&self, row_key: &RowKey) -> Table {
-        let tables = &self.tree.store.tables;
+        let tables = &self.store.tables;
         if row_key.long {
             tables.long
         } else {
@@ -243,7 +254,7 @@ impl<'t> Batch<'t> {
             let chunk_key = row::chunk_key(value_id, number as u32);
             row::encode_chunk(chunk, &chunk_key, data);
             // Value ids only grow, so that each chunk comes after all others.
-            let chunks = self.tree.store.tables.chunks;
+            let chunks = self.store.tables.chunks;
             chunks.put_with_flags(txn, PutFlags::APPEND, &chunk_key, chunk)?;
             self.bytes_put += (chunk_key.len() + chunk.len()) as u64;
         }
@@ -260,7 +271,7 @@ impl<'t> Batch<'t> {
         let first = value_id.to_be_bytes();
         let next = value_id.saturating_add(1).to_be_bytes();
         let range = (Bound::Included(&first[..]), Bound::Excluded(&next[..]));
-        self.tree.store.tables.chunks.delete_range(txn, &range)?;
+        self.store.tables.chunks.delete_range(txn, &range)?;
         Ok(())
     }
 
@@ -274,7 +285,7 @@ impl<'t> Batch<'t> {
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = (Bound::Included(prefix), end);
         let mut deleted = 0;
-        for table in [self.tree.store.tables.keys, self.tree.store.tables.long] {
+        for table in [self.store.tables.keys, self.store.tables.long] {
             let mut chunked = Vec::new();
             for entry in table.range(txn, &range)? {
                 let (key, row) = entry?;

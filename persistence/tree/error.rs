@@ -58,6 +58,9 @@ pub enum TreeError {
     /// LMDB or the system under it refused.
     #[error("tree storage: {0}")]
     Storage(#[from] heed::Error),
+    /// Opened anew, the tree was another one than before.
+    #[error("the tree's file was exchanged or shortened while it was in use")]
+    Exchanged,
     /// An earlier commit failed: what the disk holds is not known until the tree is opened anew.
     #[error("tree takes no writes since a commit failed: {0}")]
     Poisoned(String),

@@ -13,6 +13,7 @@
 //! file before the commit.
 
 mod batch;
+mod environment;
 mod error;
 mod length;
 mod meta;
@@ -22,14 +23,14 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
+use heed::{RoTxn, WithoutTls};
 use parking_lot::Mutex;
+
+use environment::{Environment, Store, Table, Tables};
 
 pub use batch::Batch;
 pub use error::TreeError;
@@ -37,8 +38,6 @@ pub use meta::{FORMAT_VERSION, Meta};
 pub use pieces::{Piece, PieceKey, Pieces};
 pub use row::{CHUNK_BYTES, MAX_SHORT_KEY};
 pub use snapshot::{RowHead, ScanCursor, ScanRow, Snapshot};
-
-type Table = Database<'static, Bytes, Bytes>;
 
 /// How to open a tree.
 #[derive(Debug, Clone)]
@@ -81,27 +80,11 @@ pub struct TreeStats {
 
 /// An open tree. Closed when it and all its snapshots are dropped.
 pub struct Tree {
-    store: Arc<Store>,
+    environment: Arc<Environment>,
     commit_seq: AtomicU64,
     has_batch: AtomicBool,
     failure: OnceLock<String>,
     committed: Mutex<Committed>,
-}
-
-/// The environment with its databases, and the lock that keeps others out: it outlives the
-/// environment, being the last field.
-struct Store {
-    env: Env<WithoutTls>,
-    tables: Tables,
-    _lock: File,
-}
-
-#[derive(Clone, Copy)]
-struct Tables {
-    keys: Table,
-    long: Table,
-    chunks: Table,
-    meta: Table,
 }
 
 /// What the next batch starts from.
@@ -115,37 +98,8 @@ impl Tree {
     /// Opens the tree in `dir`, which is made if it is not there. Takes milliseconds whatever the
     /// tree's size.
     pub fn open(dir: &Path, options: TreeOptions) -> Result<Tree, TreeError> {
-        let io_at = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| TreeError::Io { path, source }
-        };
-        fs::create_dir_all(dir).map_err(io_at(dir))?;
-        let lock = lock_directory(dir)?;
-        let mut env_options = EnvOpenOptions::new().read_txn_without_tls();
-        env_options
-            .map_size(options.map_size)
-            .max_readers(options.max_readers)
-            .max_dbs(8);
-        if !options.read_ahead {
-            // SAFETY: NO_READ_AHEAD only changes an madvise; it is none of the flags that give up
-            // integrity or locking.
-            unsafe { env_options.flags(EnvFlags::NO_READ_AHEAD) };
-        }
-        // SAFETY: the map stays valid as long as nobody else changes the file: `lock` keeps out
-        // all that open it through this module, and nothing in it removes or truncates the file.
-        let env = unsafe { env_options.open(dir) }?;
-        env.clear_stale_readers()?;
-        let missing = length::complete(&env, dir)?;
-        let tables = create_tables(&env).map_err(|error| match &missing {
-            Some(missing) => missing.error(error),
-            None => error,
-        })?;
-        let store = Arc::new(Store {
-            env,
-            tables,
-            _lock: lock,
-        });
-        let tree = Tree::with_store(store)?;
+        let (environment, missing) = Environment::open(dir, options)?;
+        let tree = Tree::with_environment(Arc::new(environment))?;
         if let Some(missing) = missing {
             let whole = tree.snapshot().and_then(|snapshot| snapshot.check_all());
             whole.map_err(|error| missing.error(error))?;
@@ -153,13 +107,14 @@ impl Tree {
         Ok(tree)
     }
 
-    fn with_store(store: Arc<Store>) -> Result<Tree, TreeError> {
+    fn with_environment(environment: Arc<Environment>) -> Result<Tree, TreeError> {
+        let store = environment.store()?;
         let txn = store.env.read_txn()?;
         let committed = read_meta(&txn, &store.tables)?;
         let commit_seq = AtomicU64::new(txn.id() as u64);
         drop(txn);
         Ok(Tree {
-            store,
+            environment,
             commit_seq,
             has_batch: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -172,7 +127,7 @@ impl Tree {
     pub fn again(&self) -> Result<Tree, TreeError> {
         match self.failure() {
             Some(failure) => Err(TreeError::Poisoned(failure.to_owned())),
-            None => Tree::with_store(self.store.clone()),
+            None => Tree::with_environment(self.environment.clone()),
         }
     }
 
@@ -197,7 +152,14 @@ impl Tree {
 
     /// A consistent view of the last commit, which later ones do not change.
     pub fn snapshot(&self) -> Result<Snapshot, TreeError> {
-        Snapshot::new(self.store.clone())
+        Snapshot::new(self.environment.store()?)
+    }
+
+    /// Gives back the memory that LMDB keeps from its write transactions, if nobody uses the tree
+    /// at the moment: whether it did. It takes as long as to open the tree.
+    pub fn release_memory(&self) -> Result<bool, TreeError> {
+        // What the disk holds after a failed commit is for the next start to find out.
+        Ok(self.failure().is_none() && self.environment.renew()?)
     }
 
     /// Why the tree takes no more writes, if a commit has failed (I6).
@@ -207,15 +169,16 @@ impl Tree {
 
     /// Bytes of the data file. It never shrinks; freed pages are used again.
     pub fn disk_size(&self) -> Result<u64, TreeError> {
-        Ok(self.store.env.real_disk_size()?)
+        Ok(self.environment.store()?.env.real_disk_size()?)
     }
 
     /// Sizes as of the last commit.
     pub fn stats(&self) -> Result<TreeStats, TreeError> {
+        let store = self.environment.store()?;
         let Tables {
             keys, long, chunks, ..
-        } = self.store.tables;
-        let txn = self.store.env.read_txn()?;
+        } = store.tables;
+        let txn = store.env.read_txn()?;
         let mut used_bytes = 0;
         let mut entries = |table: Table| -> Result<u64, TreeError> {
             let stat = table.stat(&txn)?;
@@ -229,50 +192,9 @@ impl Tree {
             chunks: entries(chunks)?,
             used_bytes,
             file_bytes: self.disk_size()?,
-            reader_slots: self.store.env.info().number_of_readers,
+            reader_slots: store.env.info().number_of_readers,
         })
     }
-}
-
-/// Takes the lock file of `dir`; it is free again when the file is dropped or the process ends.
-fn lock_directory(dir: &Path) -> Result<File, TreeError> {
-    let path: PathBuf = dir.join("tree.lock");
-    let io_error = |source| TreeError::Io {
-        path: path.clone(),
-        source,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(io_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TreeError::InUse(dir.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(io_error(source)),
-    }
-}
-
-fn create_tables(env: &Env<WithoutTls>) -> Result<Tables, TreeError> {
-    let txn = env.write_txn()?;
-    let created = env.create_databases_and_commit(txn, |opener, txn| {
-        let mut create = |name| opener.create_database::<Bytes, Bytes>(txn, Some(name));
-        let tables = [
-            create("keys")?,
-            create("long")?,
-            create("chunks")?,
-            create("meta")?,
-        ];
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(tables))
-    })?;
-    let [keys, long, chunks, meta] = created.unwrap_commit();
-    Ok(Tables {
-        keys,
-        long,
-        chunks,
-        meta,
-    })
 }
 
 /// The metadata that `txn` sees; that of an empty tree if nothing was ever committed.

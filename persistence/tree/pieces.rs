@@ -164,7 +164,7 @@ impl<'t> Batch<'t> {
     ) -> Result<(), TreeError> {
         let chunk = &mut self.scratch.chunk;
         row::encode_chunk(chunk, key, data);
-        let chunks = self.tree.store.tables.chunks;
+        let chunks = self.store.tables.chunks;
         chunks.put_with_flags(txn, flags, key, chunk)?;
         body.len += data.len() as u64;
         body.sum = body.sum.wrapping_add(checksum(chunk));
@@ -181,7 +181,7 @@ impl<'t> Batch<'t> {
         body: &mut PiecedBody,
         piece: &Piece<'_>,
     ) -> Result<(), TreeError> {
-        let chunks = self.tree.store.tables.chunks;
+        let chunks = self.store.tables.chunks;
         let old = old_parts(txn, chunks, row_key, body.value_id, piece)?;
         let mut parts = piece.bytes.chunks(CHUNK_BYTES);
         for number in 0.. {

@@ -49,9 +49,14 @@ fn slot_keys(snapshot: &Snapshot, cursor: &mut ScanCursor, limit: usize) -> Vec<
     keys
 }
 
+fn tables(tree: &Tree) -> Tables {
+    tree.environment.store().unwrap().tables
+}
+
 /// Changes a row behind the tree's back.
 fn tamper(tree: &Tree, table: Table, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
-    let mut txn: RwTxn<'_> = tree.store.env.write_txn().unwrap();
+    let store = tree.environment.store().unwrap();
+    let mut txn: RwTxn<'_> = store.env.write_txn().unwrap();
     let mut value = table.get(&txn, key).unwrap().unwrap().to_vec();
     change(&mut value);
     table.put(&mut txn, key, &value).unwrap();
@@ -101,18 +106,11 @@ fn keys_and_values_of_every_size_come_back() {
     }
     let stats = tree.stats().unwrap();
     assert_eq!(stats.short_rows, 20, "of 9 and of 480 bytes");
-    let overflow = tree
-        .store
-        .tables
-        .chunks
-        .stat(&tree.store.env.read_txn().unwrap());
-    assert_eq!(overflow.unwrap().overflow_pages, 0);
-    let overflow = tree
-        .store
-        .tables
-        .keys
-        .stat(&tree.store.env.read_txn().unwrap());
-    assert_eq!(overflow.unwrap().overflow_pages, 0);
+    let store = tree.environment.store().unwrap();
+    let txn = store.env.read_txn().unwrap();
+    for table in [store.tables.chunks, store.tables.keys] {
+        assert_eq!(table.stat(&txn).unwrap().overflow_pages, 0);
+    }
 }
 
 #[test]
@@ -207,7 +205,7 @@ fn a_flipped_bit_is_found_and_named() {
     });
     let key = RowKey::new(0, 7, b"a").unwrap();
     for at in 0..13 + b"payload".len() {
-        tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
+        tamper(&tree, tables(&tree).keys, key.as_bytes(), |row| {
             row[at] ^= 4
         });
         let error = tree.snapshot().unwrap().get(0, 7, b"a", &mut Vec::new());
@@ -216,12 +214,12 @@ fn a_flipped_bit_is_found_and_named() {
             matches!(&error, TreeError::Corrupt { db: 0, slot: 7, key, .. } if key == b"a"),
             "{error}"
         );
-        tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
+        tamper(&tree, tables(&tree).keys, key.as_bytes(), |row| {
             row[at] ^= 4
         });
     }
     let chunk = row::chunk_key(0, 1);
-    tamper(&tree, tree.store.tables.chunks, &chunk, |row| row[9] ^= 1);
+    tamper(&tree, tables(&tree).chunks, &chunk, |row| row[9] ^= 1);
     let snapshot = tree.snapshot().unwrap();
     let error = snapshot.get(0, 7, b"b", &mut Vec::new()).unwrap_err();
     assert!(
@@ -246,9 +244,7 @@ fn an_overwrite_heals_a_corrupt_row() {
         batch.put(0, 7, b"a", None, &bytes(5000, 1)).unwrap();
     });
     let key = RowKey::new(0, 7, b"a").unwrap();
-    tamper(&tree, tree.store.tables.keys, key.as_bytes(), |row| {
-        row[8] ^= 4
-    });
+    tamper(&tree, tables(&tree).keys, key.as_bytes(), |row| row[8] ^= 4);
     write(&tree, |batch| {
         batch.put(0, 7, b"a", None, b"new").unwrap();
     });
@@ -351,10 +347,131 @@ fn there_is_one_tree_a_directory_and_one_batch_a_tree() {
 }
 
 #[test]
+fn memory_is_released_when_nobody_uses_the_tree_and_nothing_else_changes() {
+    let (dir, tree) = new_tree();
+    let big = bytes(100_000, 1);
+    write(&tree, |batch| {
+        batch.put(0, 7, b"big", Some(9), &big).unwrap();
+    });
+    let snapshot = tree.snapshot().unwrap();
+    assert!(!tree.release_memory().unwrap(), "beside a snapshot");
+    drop(snapshot);
+    let batch = tree.begin().unwrap();
+    assert!(!tree.release_memory().unwrap(), "beside a batch");
+    drop(batch);
+    let before = (tree.meta().unwrap(), tree.stats().unwrap());
+    let commit = tree.commit_seq();
+    assert!(tree.release_memory().unwrap());
+    let after = (tree.meta().unwrap(), tree.stats().unwrap());
+    assert_eq!(after.0, before.0);
+    assert_eq!(after.1.chunks, before.1.chunks);
+    assert_eq!(tree.snapshot().unwrap().commit_seq(), commit);
+    assert_eq!(read(&tree, 0, 7, b"big"), Some((Some(9), big)));
+    let second = Tree::open(dir.path(), TreeOptions::default());
+    assert!(matches!(second, Err(TreeError::InUse(_))));
+    write(&tree, |batch| {
+        batch.delete(0, 7, b"big").unwrap();
+    });
+    assert_eq!(tree.commit_seq(), commit + 1);
+    assert!(tree.release_memory().unwrap());
+    assert_eq!(tree.stats().unwrap().chunks, 0);
+}
+
+#[test]
+fn readers_and_a_writer_notice_nothing_of_released_memory() {
+    let (_dir, tree) = new_tree();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"n", None, b"0").unwrap();
+    });
+    let number = |tree: &Tree| -> u64 {
+        let (_, payload) = read(tree, 0, 7, b"n").unwrap();
+        String::from_utf8(payload).unwrap().parse().unwrap()
+    };
+    let is_over = AtomicBool::new(false);
+    let released = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut last = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let now = number(&tree);
+                    assert!(now >= last);
+                    last = now;
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let writer = scope.spawn(|| {
+            for n in 1..=300u32 {
+                write(&tree, |batch| {
+                    let text = n.to_string();
+                    batch.put(0, 7, b"n", None, text.as_bytes()).unwrap();
+                });
+            }
+        });
+        let mut released = 0;
+        while !writer.is_finished() || released == 0 {
+            released += u32::from(tree.release_memory().unwrap());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        released
+    });
+    assert!(released > 0);
+    assert_eq!(number(&tree), 300);
+}
+
+#[test]
+fn a_tree_that_was_moved_releases_memory_where_it_is() {
+    let parent = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| parent.path().join(name));
+    let tree = Tree::open(&old, TreeOptions::default()).unwrap();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"k", None, b"moved").unwrap();
+    });
+    std::fs::rename(&old, &new).unwrap();
+    assert!(tree.release_memory().unwrap());
+    let other = Tree::open(&old, TreeOptions::default()).unwrap();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"l", None, b"written").unwrap();
+    });
+    assert_eq!(read(&tree, 0, 7, b"k"), Some((None, b"moved".to_vec())));
+    // While LMDB knows the other by the name that this one has now, it stays open.
+    std::fs::rename(&new, parent.path().join("aside")).unwrap();
+    std::fs::rename(&old, &new).unwrap();
+    std::fs::rename(parent.path().join("aside"), &old).unwrap();
+    assert!(!tree.release_memory().unwrap());
+    drop(other);
+    assert!(tree.release_memory().unwrap());
+    drop(tree);
+    let tree = Tree::open(&old, TreeOptions::default()).unwrap();
+    assert_eq!(read(&tree, 0, 7, b"l"), Some((None, b"written".to_vec())));
+}
+
+#[test]
+fn a_file_that_was_exchanged_is_not_taken_for_the_tree() {
+    let (dir, tree) = new_tree();
+    let file = dir.path().join("data.mdb");
+    write(&tree, |batch| {
+        batch.put(0, 7, b"k", None, b"old").unwrap();
+    });
+    std::fs::copy(&file, dir.path().join("older")).unwrap();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"k", None, b"new").unwrap();
+    });
+    std::fs::rename(&file, dir.path().join("right")).unwrap();
+    std::fs::rename(dir.path().join("older"), &file).unwrap();
+    assert!(matches!(tree.release_memory(), Err(TreeError::Exchanged)));
+    assert!(matches!(tree.snapshot(), Err(TreeError::Exchanged)));
+    assert!(matches!(tree.begin(), Err(TreeError::Exchanged)));
+    std::fs::rename(dir.path().join("right"), &file).unwrap();
+    assert_eq!(read(&tree, 0, 7, b"k"), Some((None, b"new".to_vec())));
+    write(&tree, |_| ());
+}
+
+#[test]
 fn an_unknown_format_version_is_refused() {
     let (dir, tree) = new_tree();
     write(&tree, |_| ());
-    tamper(&tree, tree.store.tables.meta, meta::STATE_KEY, |row| {
+    tamper(&tree, tables(&tree).meta, meta::STATE_KEY, |row| {
         row[4] = 9;
         let crc = crc32c::crc32c(&row[4..]);
         row[..4].copy_from_slice(&crc.to_le_bytes());
@@ -375,7 +492,7 @@ fn a_tree_of_the_first_format_opens_and_goes_on_in_this_one() {
         batch.put(0, 7, b"b", None, b"small").unwrap();
     });
     let to_version = |tree: &Tree, version: u8| {
-        tamper(tree, tree.store.tables.meta, meta::STATE_KEY, |row| {
+        tamper(tree, tables(tree).meta, meta::STATE_KEY, |row| {
             row[4] = version;
             let crc = crc32c::crc32c(&row[4..]);
             row[..4].copy_from_slice(&crc.to_le_bytes());

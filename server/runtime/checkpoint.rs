@@ -18,6 +18,7 @@ use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
 use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
+use super::thrift::Thrift;
 use super::{retention, unconfirmed};
 use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
@@ -37,9 +38,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 /// Beyond this much log there is no pause.
 const URGENT_BYTES: u64 = 4 << 30;
-/// After this many bytes of rows, memory that held them goes back to the system
-/// once the writes stop.
-const FREED_BYTES: u64 = 1 << 20;
 /// Time between two attempts after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a checkpoint's beginning may hold up commands.
@@ -139,7 +137,7 @@ fn run(server: &'static Server, storage: &'static Storage) {
     let control = &storage.checkpoints;
     let mut next = Instant::now();
     let mut last_end = storage.log.end();
-    let mut given_back = 0;
+    let mut thrift = Thrift::new();
     loop {
         let (stop, last) = control.wait(TICK);
         crate::resident::collect_if_asked();
@@ -154,7 +152,7 @@ fn run(server: &'static Server, storage: &'static Storage) {
         }
         let end = storage.log.end();
         let idle = std::mem::replace(&mut last_end, end) == end;
-        give_back_rows(idle, &server.health.tree_written, &mut given_back);
+        thrift.look(idle, server, storage);
         if storage.log.failure().is_some() {
             if Instant::now() >= next {
                 mend(server, storage);
@@ -204,16 +202,6 @@ fn run(server: &'static Server, storage: &'static Storage) {
         } else if health.has(Trouble::Tree) {
             next = Instant::now() + RETRY;
         }
-    }
-}
-
-/// Gives the memory of this thread's rows back to the system; the allocator
-/// would keep it for its next ones. `done` of the `written` bytes are seen to.
-fn give_back_rows(idle: bool, written: &AtomicU64, done: &mut u64) {
-    let written = written.load(Ordering::Relaxed);
-    if idle && written.saturating_sub(*done) >= FREED_BYTES {
-        crate::memory::give_back_pages();
-        *done = written;
     }
 }
 

@@ -20,5 +20,6 @@ mod rounds;
 pub mod save;
 pub mod start;
 pub mod tending;
+mod thrift;
 mod unconfirmed;
 pub mod watch;

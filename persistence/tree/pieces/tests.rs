@@ -190,7 +190,8 @@ fn a_piece_that_is_gone_or_old_is_noticed() {
     let mut batch = tree.begin().unwrap();
     put(&mut batch, 1, true, b"head", &all);
     batch.commit(&Meta::default()).unwrap();
-    let chunks = tree.store.tables.chunks;
+    let store = tree.environment.store().unwrap();
+    let chunks = store.tables.chunks;
     let key = part_key(
         0,
         PieceKey {
@@ -199,11 +200,11 @@ fn a_piece_that_is_gone_or_old_is_noticed() {
         },
         1,
     );
-    let txn = tree.store.env.read_txn().unwrap();
+    let txn = store.env.read_txn().unwrap();
     let old = chunks.get(&txn, &key).unwrap().unwrap().to_vec();
     drop(txn);
     let tamper = |value: Option<&[u8]>| {
-        let mut txn = tree.store.env.write_txn().unwrap();
+        let mut txn = store.env.write_txn().unwrap();
         match value {
             Some(value) => chunks.put(&mut txn, &key, value).unwrap(),
             None => assert!(chunks.delete(&mut txn, &key).unwrap()),
