@@ -252,3 +252,65 @@ fn a_restart_after_sigkill_keeps_what_was_acknowledged() {
         }
     }
 }
+
+/// What a client sends in one round, in pieces, and what it must get.
+fn round_of(client: usize, round: usize) -> (Vec<Vec<u8>>, Vec<Reply>) {
+    let key = format!("key:{client}");
+    let value = format!("{client}.{round}");
+    let set = encode(&["SET", &key, &value]);
+    let get = encode(&["GET", &key]);
+    let own = Reply::bulk(&value);
+    let whole = |parts: &[&[u8]]| vec![parts.concat()];
+    match (client + round) % 6 {
+        0 => (whole(&[&set, &get]), vec![Reply::ok(), own]),
+        1 => (
+            whole(&[format!("SET {key} {value}\r\nGET {key}\r\n").as_bytes()]),
+            vec![Reply::ok(), own],
+        ),
+        2 => {
+            let (head, rest) = get.split_at(get.len() / 2);
+            let first = [&set, head].concat();
+            (vec![first, rest.to_vec()], vec![Reply::ok(), own])
+        }
+        3 => {
+            let queued = Reply::Simple("QUEUED".into());
+            let [multi, exec] = ["MULTI", "EXEC"].map(|name| encode(&[name]));
+            let done = Reply::Array(vec![Reply::ok(), own]);
+            (
+                whole(&[&multi, &set, &get, &exec]),
+                vec![Reply::ok(), queued.clone(), queued, done],
+            )
+        }
+        4 => {
+            let [there, back] = ["5", "0"].map(|db| encode(&["SELECT", db]));
+            let replies = vec![Reply::ok(), Reply::ok(), own, Reply::ok()];
+            (whole(&[&there, &set, &get, &back]), replies)
+        }
+        _ => {
+            let many = [&set[..], &get.repeat(200)].concat();
+            let replies = [vec![Reply::ok()], vec![own; 200]].concat();
+            (whole(&[&many]), replies)
+        }
+    }
+}
+
+#[test]
+fn connections_that_ask_at_once_each_get_their_own_answers() {
+    let server = Server::start(&["--io-threads", "1"]);
+    let mut clients: Vec<_> = (0..30).map(|_| server.client()).collect();
+    for round in 0..60 {
+        let asked: Vec<_> = (0..clients.len()).map(|n| round_of(n, round)).collect();
+        for piece in 0..2 {
+            for (client, (pieces, _)) in clients.iter_mut().zip(&asked) {
+                if let Some(bytes) = pieces.get(piece) {
+                    client.send(bytes);
+                }
+            }
+        }
+        for (number, (client, (_, wanted))) in clients.iter_mut().zip(&asked).enumerate() {
+            for wanted in wanted {
+                assert_eq!(client.read(), *wanted, "client {number}, round {round}");
+            }
+        }
+    }
+}

@@ -298,6 +298,6 @@ pub fn redirect_waiting(server: &'static Server) {
             client.send(&NO_OUTPUT_LIMIT, |reply| reply.error(&error.to_string()));
         }
         waiter.finish();
-        client.bell.notify_one();
+        client.bell.ring();
     }
 }

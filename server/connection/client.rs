@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
+use super::bell::Bell;
 use super::blocking::Waiter;
 use super::memory::Held;
 use crate::resp::Protocol;
@@ -67,7 +67,7 @@ pub struct Client {
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     over_soft_since_ms: AtomicI64,
     /// Rung when the outbox or a flag below changed.
-    pub bell: Notify,
+    pub bell: Bell,
     /// The connection is to be closed, without what is still to be sent.
     pub killed: AtomicBool,
     /// Set when a watched key changed.
@@ -166,7 +166,7 @@ impl Client {
             outbox_filled: AtomicBool::new(false),
             unsent_bytes: AtomicU64::new(0),
             over_soft_since_ms: AtomicI64::new(0),
-            bell: Notify::new(),
+            bell: Bell::default(),
             killed: AtomicBool::new(false),
             watch_broken: AtomicBool::new(false),
             waiter: Mutex::new(None),
@@ -224,7 +224,7 @@ impl Client {
         self.outbox_filled
             .store(!outbox.is_empty(), Ordering::Release);
         drop(outbox);
-        self.bell.notify_one();
+        self.bell.ring();
     }
 
     /// Whether this much unsent output is too much, now or for too long. What a
@@ -255,7 +255,7 @@ impl Client {
         let held = self.output_bytes();
         if self.is_over(limit, held) {
             self.kill_for_output(limit, held);
-            self.bell.notify_one();
+            self.bell.ring();
         }
     }
 
@@ -352,7 +352,7 @@ impl Client {
     /// Asks the connection to close.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        self.bell.notify_one();
+        self.bell.ring();
     }
 }
 

@@ -4,6 +4,7 @@
 //! `dispatch.rs` runs one; `gate.rs` holds the checks before it; the rest is
 //! what connections share. Nothing here knows sockets: `runtime` does.
 
+mod bell;
 pub mod blocking;
 pub mod client;
 pub mod conclusion;

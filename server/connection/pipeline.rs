@@ -8,7 +8,10 @@
 //! 4. run, in order.
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
+//! Where a few come from each of many connections, those of one hide behind
+//! the others' (`ahead.rs`).
 
+mod ahead;
 mod direct;
 mod single;
 
@@ -28,10 +31,12 @@ use crate::keyspace::KeyRef;
 use crate::keyspace::table::same_bytes;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
-use crate::state::{Server, unix_ms};
+use crate::state::{Server, coarse_unix_ms, unix_ms};
 
 /// Requests of one batch.
 const BATCH: usize = 64;
+/// So many requests hide their misses behind each other.
+const MIN_BATCH: usize = 4;
 /// A batch ends early when the replies grow beyond this.
 const REPLY_SOFT_BYTES: usize = 1 << 20;
 
@@ -53,7 +58,11 @@ pub enum Stop {
 
 /// One parsed request of a batch.
 struct Slot {
+    /// Which of the pipeline's ranges are its arguments; they count from the
+    /// request's first byte.
     args: Range<usize>,
+    /// Where it lies in the query buffer; empty if it is an inline command,
+    /// whose words are in the parser.
     bytes: Range<usize>,
     found: Option<Found>,
     key: Option<(u64, u16)>,
@@ -76,9 +85,23 @@ pub struct Pipeline {
     /// Arguments of the request that has not arrived whole.
     unfinished: Vec<Range<usize>>,
     slots: Vec<Slot>,
+    /// What [`Pipeline::look_ahead`] has parsed.
+    ahead: Option<Batch>,
 }
 
 impl Pipeline {
+    /// Parses the first batch of what [`Pipeline::run`] will be given next, and
+    /// has what it will touch fetched while other connections do the same. The
+    /// session may not change in between.
+    pub fn look_ahead(&mut self, server: &Server, session: &Session, input: &[u8], start: usize) {
+        self.ahead = Some(self.parse_batch(server, session, input, start));
+        if self.slots.len() < MIN_BATCH {
+            for (hash, slot) in self.slots.iter().filter_map(|slot| slot.key) {
+                ahead::add(server, (session.db, slot, hash));
+            }
+        }
+    }
+
     /// Runs what is in `input` from `*start` on, moving it along.
     pub fn run(
         &mut self,
@@ -89,7 +112,8 @@ impl Pipeline {
         reply: &mut ReplyBuffer,
     ) -> Stop {
         let stop = self.run_batches(server, session, input, start, reply);
-        session.client.active_ms.store(unix_ms(), Ordering::Relaxed);
+        let now_ms = coarse_unix_ms();
+        session.client.active_ms.store(now_ms, Ordering::Relaxed);
         session.tally.flush(&server.stats);
         stop
     }
@@ -103,7 +127,13 @@ impl Pipeline {
         reply: &mut ReplyBuffer,
     ) -> Stop {
         loop {
-            let parsed = self.parse_batch(server, session, input, *start);
+            let parsed = match self.ahead.take() {
+                Some(parsed) => {
+                    ahead::finish(server);
+                    parsed
+                }
+                None => self.parse_batch(server, session, input, *start),
+            };
             self.prefetch(server, session);
             let mut turn = Turn {
                 input,
@@ -197,9 +227,6 @@ impl Pipeline {
             };
             match self.parser.next(&input[at..], &limits, &mut self.ranges) {
                 Ok(Parsed::Complete { consumed }) => {
-                    self.ranges[first..].iter_mut().for_each(|range| {
-                        *range = range.start + at..range.end + at;
-                    });
                     let args = first..self.ranges.len();
                     self.add_slot(server, session, input, args, at..at + consumed);
                     at += consumed;
@@ -250,11 +277,12 @@ impl Pipeline {
         args: Range<usize>,
         bytes: Range<usize>,
     ) {
-        let found = self.find(args.clone(), input);
+        let request = &input[bytes.clone()];
+        let found = self.find(args.clone(), request);
         let words = &self.ranges[args.clone()];
         let mut key = None;
-        if let Some(range) = found.and_then(|found| first_key(found.command, words, input)) {
-            let key_ref = KeyRef::new(&input[range.clone()]);
+        if let Some(range) = found.and_then(|found| first_key(found.command, words, request)) {
+            let key_ref = KeyRef::new(&request[range.clone()]);
             server.keyspace.prefetch_table(session.db, key_ref.slot);
             key = Some((key_ref.hash, key_ref.slot));
         }
@@ -267,8 +295,8 @@ impl Pipeline {
     }
 
     #[inline]
-    fn find(&mut self, args: Range<usize>, input: &[u8]) -> Option<Found> {
-        let name = &input[self.ranges[args.start].clone()];
+    fn find(&mut self, args: Range<usize>, request: &[u8]) -> Option<Found> {
+        let name = &request[self.ranges[args.start].clone()];
         if let Some((last, found)) = &self.last
             && same_bytes(last, name)
         {
@@ -278,7 +306,7 @@ impl Pipeline {
         let head: smallvec::SmallVec<[&[u8]; 2]> = words
             .iter()
             .take(2)
-            .map(|range| &input[range.clone()])
+            .map(|range| &request[range.clone()])
             .collect();
         let found = table().find(&head)?;
         if !found.command.name.contains('|') && found.command.subcommands.is_empty() {
@@ -288,7 +316,7 @@ impl Pipeline {
     }
 
     fn prefetch(&self, server: &Server, session: &Session) {
-        if self.slots.len() < 2 {
+        if self.slots.len() < MIN_BATCH {
             return;
         }
         for slot in &self.slots {
@@ -309,7 +337,7 @@ impl Pipeline {
 fn first_key<'w>(
     command: &Command,
     words: &'w [Range<usize>],
-    input: &[u8],
+    request: &[u8],
 ) -> Option<&'w Range<usize>> {
     let spec = command.keys.first()?;
     let Begin::Index(at) = spec.begin else {
@@ -322,7 +350,7 @@ fn first_key<'w>(
         return words.get(at);
     };
     let number = words.get(at + number_at)?;
-    matches!(input.get(number.start), Some(b'1'..=b'9'))
+    matches!(request.get(number.start), Some(b'1'..=b'9'))
         .then(|| words.get(at + first))
         .flatten()
 }

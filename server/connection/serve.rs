@@ -182,7 +182,7 @@ pub fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
             .send_bytes(&crate::settings::NO_OUTPUT_LIMIT, reply);
     }
     waiter.finish();
-    waiter.client.bell.notify_one();
+    waiter.client.bell.ring();
 }
 
 /// Ends all waits with an error, since nothing can be waited for here any

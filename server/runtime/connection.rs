@@ -93,6 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } = self;
         reply.protocol = session.client.protocol();
         rounds::count(server);
+        if rounds::is_busy() {
+            pipeline.look_ahead(server, session, input, *start);
+            tokio::task::yield_now().await;
+        }
         let stop = pipeline.run(server, session, input, start, reply);
         if std::mem::take(&mut session.wrote) {
             hold_up(server).await;
@@ -182,19 +186,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
             self.input.reserve(room);
         }
-        let client = self.session.client.clone();
-        tokio::select! {
+        let client = &self.session.client;
+        let read = tokio::select! {
             biased;
-            read = self.stream.read_buf(&mut self.input) => {
-                let read = read.map_err(|_| Gone)?;
-                if read == 0 {
-                    return Err(Gone);
-                }
+            read = self.stream.read_buf(&mut self.input) => Some(read.map_err(|_| Gone)?),
+            () = client.bell.rung() => None,
+        };
+        match read {
+            Some(0) => Err(Gone),
+            Some(read) => {
                 add(&client.bytes_in, read as u64);
                 add(&self.server.stats.bytes_in, read as u64);
                 self.check_query_buffer()
             }
-            () = client.bell.notified() => {
+            None => {
                 if client.idle_buffers.swap(false, Ordering::Relaxed) {
                     self.shrink();
                 }
@@ -227,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends replies and pushes, once all that they may tell of is durable.
     async fn flush(&mut self) -> Result<(), Gone> {
-        let client = self.session.client.clone();
+        let client = &self.session.client;
         if client.killed.load(Ordering::Acquire) {
             return Err(Gone);
         }
@@ -239,10 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wait_synced().await?;
         }
         let sent = self.reply.len() as u64;
+        let client = &self.session.client;
         client.unsent_bytes.store(sent, Ordering::Relaxed);
-        client.enforce(output_limit(self.server, &client));
+        client.enforce(output_limit(self.server, client));
         self.account_memory()?;
         self.write_all().await?;
+        let client = &self.session.client;
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add(&client.bytes_out, sent);
         add(&self.server.stats.bytes_out, sent);
@@ -266,36 +273,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes the reply buffer; a kill ends the wait for a slow reader.
     async fn write_all(&mut self) -> Result<(), Gone> {
-        let client = self.session.client.clone();
+        let client = &self.session.client;
         let mut written = 0;
         while written < self.reply.buf.len() {
-            let write = self.stream.write(&self.reply.buf[written..]);
-            tokio::pin!(write);
-            loop {
-                tokio::select! {
-                    biased;
-                    result = &mut write => {
-                        let bytes = result.map_err(|_| Gone)?;
-                        if bytes == 0 {
-                            return Err(Gone);
-                        }
-                        written += bytes;
-                        let left = self.reply.buf.len() - written;
-                        client.unsent_bytes.store(left as u64, Ordering::Relaxed);
-                        break;
-                    }
-                    () = client.bell.notified() => {
-                        self.server.client_memory.account(self.server, &client);
-                        if client.killed.load(Ordering::Acquire) {
-                            return Err(Gone);
-                        }
+            let bytes = tokio::select! {
+                biased;
+                bytes = self.stream.write(&self.reply.buf[written..]) => Some(bytes.map_err(|_| Gone)?),
+                () = client.bell.rung() => None,
+            };
+            match bytes {
+                Some(0) => return Err(Gone),
+                Some(bytes) => {
+                    written += bytes;
+                    let left = self.reply.buf.len() - written;
+                    client.unsent_bytes.store(left as u64, Ordering::Relaxed);
+                }
+                None => {
+                    self.server.client_memory.account(self.server, client);
+                    if client.killed.load(Ordering::Acquire) {
+                        return Err(Gone);
                     }
                 }
             }
         }
         // A bell that rang for more output meanwhile must not be lost.
         if client.outbox_bytes() != 0 {
-            client.bell.notify_one();
+            client.bell.ring();
         }
         Ok(())
     }
@@ -363,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 () = unpaused => {}
                 () = sleep(Duration::from_millis(left_ms as u64)) => {}
-                () = client.bell.notified() => self.flush().await?,
+                () = client.bell.rung() => self.flush().await?,
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
                     if !matches!(read, Ok(bytes) if bytes > 0) {
                         return Err(Gone);
@@ -385,7 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut gone = false;
             tokio::select! {
                 biased;
-                () = client.bell.notified() => {
+                () = client.bell.rung() => {
                     gone = client.killed.load(Ordering::Acquire);
                 }
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {

@@ -35,7 +35,7 @@ pub async fn tend(server: &'static Server) {
             let room = client.query_free_bytes.load(Ordering::Relaxed);
             if idle_s >= IDLE_BUFFERS_S && room != 0 {
                 client.idle_buffers.store(true, Ordering::Relaxed);
-                client.bell.notify_one();
+                client.bell.ring();
             }
         }
     }

@@ -71,6 +71,7 @@ impl Pipeline {
         let from = turn.next;
         let mut index = from;
         let mut last = 0;
+        let mut args = smallvec::SmallVec::<[&[u8]; 8]>::new();
         while let Some(slot) = self.slots.get(index)
             && let (Some(found), Some((hash, number))) = (slot.found, slot.key)
             && found.single_key
@@ -80,14 +81,17 @@ impl Pipeline {
             && !pause::is_on(server, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
-            let args: smallvec::SmallVec<[&[u8]; 8]> = self.ranges[slot.args.clone()]
-                .iter()
-                .map(|range| &turn.input[range.clone()])
-                .collect();
+            let bytes = &turn.input[slot.bytes.clone()];
+            args.clear();
+            args.extend(
+                self.ranges[slot.args.clone()]
+                    .iter()
+                    .map(|range| &bytes[range.clone()]),
+            );
             let request = Request {
                 found,
                 args: &args,
-                raw: Some(&turn.input[slot.bytes.clone()]),
+                raw: Some(bytes),
                 key: slot.key,
                 now_ms: turn.now_ms,
             };

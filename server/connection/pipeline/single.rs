@@ -28,7 +28,7 @@ impl Pipeline {
         let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
         let source = match inline {
             true => self.parser.inline_bytes(),
-            false => turn.input,
+            false => &turn.input[bytes.clone()],
         };
         let args: smallvec::SmallVec<[&[u8]; 16]> = self.ranges[slot.args.clone()]
             .iter()
@@ -41,7 +41,7 @@ impl Pipeline {
         let asked = Asked {
             found,
             args: &args,
-            raw: (!inline).then(|| &turn.input[bytes.clone()]),
+            raw: (!inline).then_some(source),
             key: slot.key,
             now_ms: turn.now_ms,
         };

@@ -1,0 +1,73 @@
+//! Keys of all connections of a worker that are about to be used.
+//!
+//! A lone request has nothing to hide its misses behind. But where several
+//! connections run in one round, each parses its request, and all run after
+//! that: what the first will touch is fetched while the others are parsed. A
+//! key's table head, bucket and entry depend on each other, so each new key
+//! has older ones go on by a step.
+
+use std::cell::RefCell;
+
+use crate::state::Server;
+
+/// A key by database, slot and hash.
+type Key = (u32, u16, u64);
+
+/// How many keys come between two steps of one.
+const LAG: usize = 3;
+/// Room for the keys under way.
+const RING: usize = 8;
+const _: () = assert!(RING > 2 * LAG);
+
+/// The last keys of a worker, and how many there were so far.
+struct Ahead {
+    keys: [Key; RING],
+    added: usize,
+    /// Those of them whose bucket has been asked for.
+    buckets: usize,
+    /// Those whose entry has.
+    entries: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const {
+        RefCell::new(Ahead {
+            keys: [(0, 0, 0); RING],
+            added: 0,
+            buckets: 0,
+            entries: 0,
+        })
+    };
+}
+
+/// Adds a key whose table's head has been asked for.
+pub fn add(server: &Server, key: Key) {
+    AHEAD.with_borrow_mut(|ahead| {
+        ahead.keys[ahead.added % RING] = key;
+        ahead.added += 1;
+        let behind = |keys| ahead.added.saturating_sub(keys);
+        ahead.go_on(server, behind(LAG), behind(2 * LAG));
+    });
+}
+
+/// Has all keys go on to their last step.
+#[inline]
+pub fn finish(server: &Server) {
+    AHEAD.with_borrow_mut(|ahead| ahead.go_on(server, ahead.added, ahead.added));
+}
+
+impl Ahead {
+    #[inline]
+    fn go_on(&mut self, server: &Server, buckets: usize, entries: usize) {
+        while self.buckets < buckets {
+            let (db, slot, hash) = self.keys[self.buckets % RING];
+            server.keyspace.prefetch_bucket(db, slot, hash);
+            self.buckets += 1;
+        }
+        while self.entries < entries {
+            let (db, slot, hash) = self.keys[self.entries % RING];
+            server.keyspace.prefetch_entry(db, slot, hash);
+            self.entries += 1;
+        }
+    }
+}
