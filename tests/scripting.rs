@@ -130,6 +130,11 @@ fn a_long_script_blocks_only_what_it_holds_and_can_be_killed() {
     for client in &mut others {
         assert_eq!(text(client.command(&["GET", "other"])), "2");
         assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
+        let mut pipeline = encode(&["GET", "mine"]).repeat(5);
+        pipeline.extend(encode(&["GET", "other"]));
+        let replies = client.pipeline(&pipeline, 6).into_iter().map(text);
+        let is_busy = replies.map(|text| text.starts_with("BUSY"));
+        assert!(is_busy.eq([true, true, true, true, true, false]));
         let set = text(client.command(&["SET", "mine", "9"]));
         assert!(set.starts_with("BUSY"), "{set}");
         assert_eq!(

@@ -94,14 +94,22 @@ impl<'k> Db<'k> {
         }
     }
 
-    /// Locks the stripe of one key, having held none.
+    /// Locks the stripe of one key, having held none. Where another has it
+    /// `wait` says whether to wait; false if it is not locked.
     #[inline]
-    pub fn enter(&mut self, key: &KeyRef) {
-        self.held.enter(key.stripe());
+    pub fn enter(&mut self, key: &KeyRef, wait: impl FnOnce() -> bool) -> bool {
+        let stripe = key.stripe();
+        if !self.held.try_enter(stripe) {
+            if !wait() {
+                return false;
+            }
+            self.held.enter(stripe);
+        }
         self.physical = self.keyspace.physical(self.index);
         self.parity = self.keyspace.parity();
         self.tracking = self.keyspace.is_tracking();
         self.hint(key);
+        true
     }
 
     /// Unlocks the stripe that `enter` locked.

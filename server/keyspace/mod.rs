@@ -337,11 +337,12 @@ impl Keyspace {
     }
 
     /// Fetches ahead the bucket that a key falls in. Takes the stripe's lock
-    /// for a moment, since another worker may be resizing the table.
+    /// for a moment, since another worker may be resizing the table; one that
+    /// is taken is left alone, as a script may have it for long.
     #[inline]
     pub fn prefetch_bucket(&self, db: u32, slot: u16, hash: u64) {
         let physical = self.physical(db) as usize;
-        Held::with_one(&self.stripes, stripe_of(slot), |stripe| {
+        Held::glance(&self.stripes, stripe_of(slot), |stripe| {
             let Some(Some(share)) = stripe.dbs.get(physical) else {
                 return;
             };
@@ -360,7 +361,7 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_entry(&self, db: u32, slot: u16, hash: u64) {
         let physical = self.physical(db) as usize;
-        Held::with_one(&self.stripes, stripe_of(slot), |stripe| {
+        Held::glance(&self.stripes, stripe_of(slot), |stripe| {
             if let Some(Some(share)) = stripe.dbs.get(physical) {
                 share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE].prefetch_element(hash);
             }

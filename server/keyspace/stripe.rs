@@ -260,6 +260,18 @@ impl<'k> Held<'k> {
         self.one = index;
     }
 
+    /// As `enter`, if nobody else has it; whether it is locked now.
+    #[inline]
+    pub fn try_enter(&mut self, index: usize) -> bool {
+        debug_assert!(self.one == NONE && self.set == StripeSet::default());
+        let Some(stripe) = self.stripes[index].0.try_lock() else {
+            return false;
+        };
+        std::mem::forget(stripe);
+        self.one = index;
+        true
+    }
+
     /// Unlocks the one stripe that `enter` locked.
     #[inline]
     pub fn leave(&mut self) {
@@ -271,10 +283,12 @@ impl<'k> Held<'k> {
         }
     }
 
-    /// Runs `f` on one stripe under its lock.
+    /// Runs `f` on one stripe under its lock, unless that is taken.
     #[inline]
-    pub fn with_one<R>(stripes: &[LockedStripe], index: usize, f: impl FnOnce(&Stripe) -> R) -> R {
-        f(&stripes[index].0.lock())
+    pub fn glance(stripes: &[LockedStripe], index: usize, f: impl FnOnce(&Stripe)) {
+        if let Some(stripe) = stripes[index].0.try_lock() {
+            f(&stripe);
+        }
     }
 
     /// Locks all stripes if that takes no longer than `patience`.

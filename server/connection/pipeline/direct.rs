@@ -122,7 +122,7 @@ impl Pipeline {
 
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
 /// unlock, notifications, blocked clients. False if it did not run: its key is
-/// not plainly this node's.
+/// not plainly this node's, or a script's.
 #[inline]
 fn run_one(
     ctx: &mut Context<'_>,
@@ -137,7 +137,11 @@ fn run_one(
     let mark = ctx.reply.len();
     // A command that changes nothing may have named its effects all the same.
     ctx.effects.clear();
-    ctx.db.enter(key);
+    // A script that began since has it for long, maybe.
+    let no_scripts = || server.scripting.active.load(Ordering::Relaxed) == 0;
+    if !ctx.db.enter(key, no_scripts) {
+        return false;
+    }
     if let Some(cluster) = &server.cluster
         && !cluster.is_plainly_mine(key.slot)
     {
