@@ -91,15 +91,25 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Parses the first batch of what [`Pipeline::run`] will be given next, and
-    /// has what it will touch fetched while other connections do the same. The
-    /// session may not change in between.
-    pub fn look_ahead(&mut self, server: &Server, session: &Session, input: &[u8], start: usize) {
+    /// has what it will touch fetched. True if it is worth the wait until other
+    /// connections have done the same. The session may not change in between.
+    pub fn look_ahead(
+        &mut self,
+        server: &Server,
+        session: &Session,
+        input: &[u8],
+        start: usize,
+    ) -> bool {
         self.ahead = Some(self.parse_batch(server, session, input, start));
-        if self.slots.len() < MIN_BATCH {
-            for (hash, slot) in self.slots.iter().filter_map(|slot| slot.key) {
-                ahead::add(server, (session.db, slot, hash));
-            }
+        if self.slots.len() >= MIN_BATCH {
+            // It hides its own misses; but to run nothing before all has been
+            // parsed is 5 % of a SET at P=16.
+            return true;
         }
+        let keys = self.slots.iter().filter_map(|slot| slot.key);
+        keys.fold(false, |worth, (hash, slot)| {
+            ahead::add(server, (session.db, slot, hash)) || worth
+        })
     }
 
     /// Runs what is in `input` from `*start` on, moving it along.

@@ -93,8 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } = self;
         reply.protocol = session.client.protocol();
         rounds::count(server);
-        if rounds::is_busy() {
-            pipeline.look_ahead(server, session, input, *start);
+        if rounds::is_busy() && pipeline.look_ahead(server, session, input, *start) {
             tokio::task::yield_now().await;
         }
         let stop = pipeline.run(server, session, input, start, reply);

@@ -40,14 +40,19 @@ thread_local! {
     };
 }
 
-/// Adds a key whose table's head has been asked for.
-pub fn add(server: &Server, key: Key) {
+/// Adds a key whose table's head has been asked for. False if it is among the
+/// last ones, and so in the processor's caches already.
+pub fn add(server: &Server, key: Key) -> bool {
     AHEAD.with_borrow_mut(|ahead| {
+        if ahead.keys.contains(&key) {
+            return false;
+        }
         ahead.keys[ahead.added % RING] = key;
         ahead.added += 1;
         let behind = |keys| ahead.added.saturating_sub(keys);
         ahead.go_on(server, behind(LAG), behind(2 * LAG));
-    });
+        true
+    })
 }
 
 /// Has all keys go on to their last step.
