@@ -22,6 +22,8 @@ pub type Table = Database<'static, Bytes, Bytes>;
 pub struct Store {
     pub env: Env<WithoutTls>,
     pub tables: Tables,
+    /// Locked until the last transaction is over.
+    _directory: Arc<Directory>,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +38,7 @@ pub struct Tables {
 pub struct Environment {
     place: RwLock<Place>,
     options: TreeOptions,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 struct Place {
@@ -44,6 +46,8 @@ struct Place {
     store: Option<Arc<Store>>,
     /// The last commit when it was closed.
     commit: usize,
+    /// The file's length then, in bytes.
+    len: u64,
 }
 
 /// The directory, and the lock that keeps others out.
@@ -67,11 +71,12 @@ impl Environment {
         fs::create_dir_all(dir).map_err(io_at)?;
         let lock = lock_directory(dir)?;
         let file = File::open(dir).map_err(io_at)?;
-        let directory = Directory { file, _lock: lock };
-        let (store, missing) = open_store(dir, &options)?;
+        let directory = Arc::new(Directory { file, _lock: lock });
+        let (store, missing) = open_store(dir, &directory, &options)?;
         let place = Place {
-            commit: store.env.info().last_txn_id,
             store: Some(Arc::new(store)),
+            commit: 0,
+            len: 0,
         };
         let environment = Environment {
             place: RwLock::new(place),
@@ -111,6 +116,13 @@ impl Environment {
             place.store = Some(Arc::new(store));
             return Ok(false);
         }
+        place.len = match store.env.real_disk_size() {
+            Ok(len) => len,
+            Err(error) => {
+                place.store = Some(Arc::new(store));
+                return Err(error.into());
+            }
+        };
         place.commit = store.env.info().last_txn_id;
         store.env.prepare_for_closing().wait();
         self.fill(&mut place).map(|_| true)
@@ -120,9 +132,13 @@ impl Environment {
         if let Some(store) = &place.store {
             return Ok(store.clone());
         }
-        let (store, missing) = open_store(&self.directory.path()?, &self.options)?;
-        let commit = store.env.info().last_txn_id;
-        if commit != place.commit || missing.is_some() {
+        let dir = self.directory.path()?;
+        if length::of_file(&dir)? < place.len {
+            return Err(TreeError::Exchanged);
+        }
+        // What a file may rightly miss it missed before.
+        let (store, _) = open_store(&dir, &self.directory, &self.options)?;
+        if store.env.info().last_txn_id != place.commit {
             return Err(TreeError::Exchanged);
         }
         Ok(place.store.insert(Arc::new(store)).clone())
@@ -139,7 +155,11 @@ impl Directory {
 }
 
 /// Opens what is in `dir`, which nobody else has open.
-fn open_store(dir: &Path, options: &TreeOptions) -> Result<(Store, Option<Missing>), TreeError> {
+fn open_store(
+    dir: &Path,
+    directory: &Arc<Directory>,
+    options: &TreeOptions,
+) -> Result<(Store, Option<Missing>), TreeError> {
     let mut env_options = EnvOpenOptions::new().read_txn_without_tls();
     env_options
         .map_size(options.map_size)
@@ -160,7 +180,12 @@ fn open_store(dir: &Path, options: &TreeOptions) -> Result<(Store, Option<Missin
         Some(missing) => missing.error(error),
         None => error,
     })?;
-    Ok((Store { env, tables }, missing))
+    let store = Store {
+        env,
+        tables,
+        _directory: directory.clone(),
+    };
+    Ok((store, missing))
 }
 
 /// Takes the lock file of `dir`; it is free again when the file is dropped or the process ends.

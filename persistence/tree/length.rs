@@ -34,6 +34,15 @@ impl Missing {
     }
 }
 
+/// Bytes of the data file in `dir`.
+pub fn of_file(dir: &Path) -> Result<u64, TreeError> {
+    let path = dir.join(DATA_FILE);
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(source) => Err(TreeError::Io { path, source }),
+    }
+}
+
 /// Lengthens the file of `env` to its last page; says so if it had to.
 pub fn complete(env: &Env<WithoutTls>, dir: &Path) -> Result<Option<Missing>, TreeError> {
     let path = dir.join(DATA_FILE);

@@ -1,5 +1,6 @@
 //! Scenarios of the tree on a real file.
 
+use std::fs::File;
 use std::ops::ControlFlow;
 
 use heed::RwTxn;
@@ -417,6 +418,66 @@ fn readers_and_a_writer_notice_nothing_of_released_memory() {
     });
     assert!(released > 0);
     assert_eq!(number(&tree), 300);
+}
+
+#[test]
+fn a_file_that_ends_before_its_last_page_is_opened_anew_if_it_did_before() {
+    let (dir, tree) = new_tree();
+    let keys = || (0..2000u32).map(u32::to_be_bytes);
+    write(&tree, |batch| {
+        for key in keys() {
+            batch.put(0, 7, &key, None, &bytes(1_000, 1)).unwrap();
+        }
+    });
+    for _ in 0..3 {
+        write(&tree, |batch| {
+            for key in keys().skip(1) {
+                batch.delete(0, 7, &key).unwrap();
+            }
+        });
+    }
+    // The last pages are free by now. LMDB leaves out such as were taken and
+    // given back in one transaction.
+    let file = File::options()
+        .write(true)
+        .open(dir.path().join("data.mdb"));
+    let file = file.unwrap();
+    file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
+    assert!(tree.release_memory().unwrap());
+    tree.snapshot().unwrap().check_all().unwrap();
+    let value = read(&tree, 0, 7, &[0; 4]);
+    assert_eq!(value, Some((None, bytes(1_000, 1))));
+    write(&tree, |_| ());
+}
+
+#[test]
+fn a_file_that_was_cut_is_not_taken_for_the_tree() {
+    let (dir, tree) = new_tree();
+    write(&tree, |batch| {
+        batch.put(0, 7, b"k", None, &bytes(100_000, 1)).unwrap();
+    });
+    let file = dir.path().join("data.mdb");
+    let whole = std::fs::read(&file).unwrap();
+    let copy = dir.path().join("copy");
+    std::fs::write(&copy, &whole[..whole.len() - 8192]).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(tree.release_memory(), Err(TreeError::Exchanged)));
+    }
+    std::fs::write(&copy, &whole).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    assert_eq!(read(&tree, 0, 7, b"k"), Some((None, bytes(100_000, 1))));
+}
+
+#[test]
+fn the_directory_is_locked_while_a_snapshot_is_open() {
+    let (dir, tree) = new_tree();
+    let snapshot = tree.snapshot().unwrap();
+    drop(tree);
+    let second = Tree::open(dir.path(), TreeOptions::default());
+    assert!(matches!(second, Err(TreeError::InUse(_))));
+    drop(snapshot);
+    open(&dir);
 }
 
 #[test]
