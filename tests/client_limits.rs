@@ -106,3 +106,47 @@ fn only_what_ran_counts_as_a_call() {
     let shown = text(&mut admin, "INFO commandstats");
     assert!(shown.contains("cmdstat_blpop:calls=1,"), "{shown}");
 }
+
+#[test]
+fn a_request_with_very_many_arguments_leaves_no_memory_behind() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut client = server.client();
+    let mut used = || {
+        let info = text(&mut client, "INFO memory");
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = used();
+    let mut words = vec!["SADD".to_owned(), "set".to_owned()];
+    words.extend((0..100_000).map(|n| n.to_string()));
+    let mut other = server.client();
+    assert_eq!(other.command(&words), Reply::Integer(100_000));
+    assert!(used() > before + 500_000, "the set is counted");
+    assert_eq!(other.command(&["UNLINK", "set"]), Reply::Integer(1));
+    eventually("used_memory is as it was", || used() < before + 200_000);
+    // Half of such a request keeps what it needs until the rest is there.
+    let bytes = encode(&words);
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
+    other.send(half);
+    eventually("it has arrived", || used() > before + 400_000);
+    other.send(rest);
+    assert_eq!(other.read(), Reply::Integer(100_000));
+}
+
+#[test]
+fn commands_inside_a_script_count_as_the_clients_own() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let mut commands = || {
+        let info = text(&mut client, "CLIENT INFO");
+        let field = info.split(' ').find_map(|f| f.strip_prefix("tot-cmds="));
+        let commands: u64 = field.unwrap().trim().parse().unwrap();
+        let script = "redis.call('PING') redis.pcall('NOSUCH') redis.call('INCR', 'n')";
+        client.command(&["EVAL", script, "0"]);
+        commands
+    };
+    let first = commands();
+    assert_eq!(commands() - first, 4, "CLIENT INFO, EVAL, PING and INCR");
+}

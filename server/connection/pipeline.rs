@@ -37,6 +37,8 @@ use crate::state::{Server, coarse_unix_ms, unix_ms};
 const BATCH: usize = 64;
 /// So many requests hide their misses behind each other.
 const MIN_BATCH: usize = 4;
+/// Room for so many arguments is kept.
+const KEPT_ARGS: usize = 1024;
 /// A batch ends early when the replies grow beyond this.
 const REPLY_SOFT_BYTES: usize = 1 << 20;
 
@@ -90,6 +92,24 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Gives back what requests with very many arguments took; nothing of the
+    /// last batch is left to run.
+    pub fn shrink_large(&mut self) {
+        if self.ranges.capacity() > KEPT_ARGS {
+            self.ranges = Vec::new();
+        }
+        if self.unfinished.capacity() > KEPT_ARGS && self.unfinished.is_empty() {
+            self.unfinished = Vec::new();
+        }
+    }
+
+    /// Gives back all that is not in use, between two batches.
+    pub fn shrink(&mut self) {
+        self.ranges = Vec::new();
+        self.slots = Vec::new();
+        self.unfinished.shrink_to_fit();
+    }
+
     /// Parses the first batch of what [`Pipeline::run`] will be given next, and
     /// has what it will touch fetched. True if it is worth the wait until other
     /// connections have done the same. The session may not change in between.

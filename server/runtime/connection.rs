@@ -149,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.input.capacity() > KEPT_BYTES {
                 self.input = Vec::new();
             }
+            self.pipeline.shrink_large();
         } else {
             self.input.drain(..self.start);
         }
@@ -171,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input.shrink_to_fit();
             self.show_query_buffer();
         }
+        self.pipeline.shrink();
         if self.reply.is_empty() {
             self.reply.buf = Vec::new();
         }

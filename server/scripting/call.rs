@@ -200,6 +200,7 @@ fn run_command(run: &mut Run, found: Found, words: &[&[u8]]) {
     let written = ctx.reply.len();
     if !ctx.session.replaying {
         crate::clock::account_part(server, ctx.session, &request, &mut started, written);
+        ctx.session.client.count_command();
         if slot_stats::kept(server).is_some() {
             slot_stats::note_in_script(&ctx.session.client, &request, run.several_slots);
         }
