@@ -37,8 +37,8 @@ use crate::state::{Server, coarse_unix_ms, unix_ms};
 const BATCH: usize = 64;
 /// So many requests hide their misses behind each other.
 const MIN_BATCH: usize = 4;
-/// Room for so many arguments is kept.
-const KEPT_ARGS: usize = 1024;
+/// Room for so many arguments is kept: 64 for each request of a batch.
+const KEPT_ARGS: usize = 64 * BATCH;
 /// A batch ends early when the replies grow beyond this.
 const REPLY_SOFT_BYTES: usize = 1 << 20;
 

@@ -48,7 +48,7 @@ impl Thrift {
         let is_due = written.saturating_sub(self.tree) >= FREED_BYTES;
         if is_due && self.written_at.elapsed() >= STILL {
             match storage.tree.release_memory() {
-                Ok(released) if !released => {}
+                Ok(false) => {}
                 result => {
                     crate::memory::trim_c_heap();
                     self.tree = written;
