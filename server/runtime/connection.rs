@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         reply.protocol = session.client.protocol();
         rounds::count(server);
         if rounds::is_busy() && pipeline.look_ahead(server, session, input, *start) {
-            tokio::task::yield_now().await;
+            rounds::others_first().await;
         }
         let stop = pipeline.run(server, session, input, start, reply);
         if std::mem::take(&mut session.wrote) {
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // Others of this worker are about to run as well: replies
                     // go out together, so that a peer that sleeps is woken
                     // once for all of them.
-                    tokio::task::yield_now().await;
+                    rounds::others_first().await;
                 }
                 self.flush().await
             }

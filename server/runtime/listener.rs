@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 
 use super::connection::serve;
 use super::tending::tend;
@@ -166,15 +166,18 @@ impl Workers {
     }
 }
 
+/// The kernel is asked for new events after so many tasks at the latest.
+const TASKS_PER_ROUND: u32 = 256;
+
 fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
     redoubt_persistence::log::Log::begin_rounds();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(|| super::rounds::end(server))
-        .build()
+        .event_interval(TASKS_PER_ROUND)
+        .build_local(LocalOptions::default())
         .expect("a runtime needs only an epoll descriptor");
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    runtime.block_on(async move {
         if worker == 0 {
             tokio::task::spawn_local(tend(server));
         }
