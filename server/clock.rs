@@ -1,6 +1,7 @@
 //! How long commands take: a cheap tick counter, the counters of INFO
 //! commandstats, and the slow log.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -41,6 +42,27 @@ impl Ticks {
 fn nanos_since_start() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Unix time in milliseconds at `now`, up to a tenth of one late: the system is
+/// not asked each time.
+#[inline]
+pub fn unix_ms_at(now: Ticks) -> i64 {
+    const FRESH_NANOS: f64 = 100_000.0;
+    thread_local! {
+        /// When the system was asked, until when that holds, and what it said.
+        static ASKED: Cell<(Ticks, Ticks, i64)> = const { Cell::new((Ticks(0), Ticks(0), 0)) };
+    }
+    let (asked, until, unix_ms) = ASKED.get();
+    // A counter may have gone back: the machine may be another one.
+    if asked.0 <= now.0 && now.0 < until.0 {
+        return unix_ms;
+    }
+    let unix_ms = crate::state::unix_ms();
+    let fresh_ticks = (FRESH_NANOS / nanos_per_tick()) as u64;
+    let until = Ticks(now.0.saturating_add(fresh_ticks));
+    ASKED.set((now, until, unix_ms));
+    unix_ms
 }
 
 /// Measured once, over a millisecond at start.
@@ -108,7 +130,10 @@ pub fn account_within(
     session
         .tally
         .count(&server.stats, request.found.number, ticks);
-    let request_bytes = request.raw.map_or(0, <[u8]>::len) as u64;
+    let request_bytes = match request.raw {
+        Some(raw) => raw.len(),
+        None => encoded_len(request.args),
+    } as u64;
     if ticks >= limits.ticks
         || request_bytes >= limits.request_bytes
         || reply_bytes as u64 >= limits.reply_bytes

@@ -49,6 +49,9 @@ pub struct Command {
     pub subcommands: &'static [&'static Command],
     /// What can be done before anything is locked.
     pub prepare: Option<Prepare>,
+    /// Whether nothing but its arguments and the protocol matters to it, and
+    /// nothing but its reply comes of it.
+    pub pure: bool,
     /// What it does.
     pub run: Run,
 }
@@ -70,6 +73,7 @@ impl Command {
         args: &[],
         subcommands: &[],
         prepare: None,
+        pure: false,
         run: |_, _| Ok(()),
     };
 

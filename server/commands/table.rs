@@ -20,10 +20,21 @@ pub struct Found {
     pub command: &'static Command,
     /// Its position in the counters.
     pub number: usize,
-    /// Whether it names exactly one key, at a fixed place, locks nothing else,
-    /// prepares nothing, never waits, and may run inside MULTI: it can take the short way (see
-    /// `connection/pipeline/direct.rs`).
-    pub single_key: bool,
+    /// Whether it can take the short way (see `connection/pipeline/direct.rs`).
+    pub way: Way,
+}
+
+/// How a command can be run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The short way, with its one key: that stands at a fixed place, and the
+    /// command locks nothing else, prepares nothing, never waits, and may run
+    /// inside MULTI.
+    OneKey,
+    /// The short way, without any key.
+    NoKey,
+    /// The long way.
+    Long,
 }
 
 impl Found {
@@ -41,14 +52,19 @@ impl Found {
             && command.flags & barred == 0
             && command.prepare.is_none()
             && command.subcommands.is_empty();
+        let way = match single_key {
+            true => Way::OneKey,
+            false if command.pure => Way::NoKey,
+            false => Way::Long,
+        };
         Found {
             command,
             number,
-            single_key,
+            way,
         }
     }
 
-    /// Where the key of a command with `single_key` stands.
+    /// Where the key of a command with [`Way::OneKey`] stands.
     #[inline]
     pub fn first_key(&self) -> usize {
         match self.command.keys {

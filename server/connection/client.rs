@@ -15,6 +15,7 @@ use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
 use crate::state::unix_ms;
+use crate::stats::add_alone;
 use crate::tracking::client::ClientTracking;
 
 /// What a client is, for CLIENT LIST and limits on its output.
@@ -330,8 +331,7 @@ impl Client {
 
     /// Counts commands that ran.
     pub fn count_commands(&self, ran: u64) {
-        let commands = self.commands.load(Ordering::Relaxed);
-        self.commands.store(commands + ran, Ordering::Relaxed);
+        add_alone(&self.commands, ran);
     }
 
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
@@ -346,7 +346,10 @@ impl Client {
 
     /// Bytes in the outbox.
     pub fn outbox_bytes(&self) -> usize {
-        self.outbox.lock().len()
+        match self.outbox_filled.load(Ordering::Acquire) {
+            true => self.outbox.lock().len(),
+            false => 0,
+        }
     }
 
     /// Asks the connection to close.

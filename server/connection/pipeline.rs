@@ -23,15 +23,15 @@ use super::blocking::Waiter;
 use super::dispatch::reply_error;
 use super::gate;
 use super::session::Session;
-use crate::clock::{Limits, Ticks};
+use crate::clock::{Limits, Ticks, unix_ms_at};
 use crate::commands::command::{Begin, Command, Find};
 use crate::commands::error::CommandError;
-use crate::commands::table::{Found, table};
+use crate::commands::table::{Found, Way, table};
 use crate::keyspace::KeyRef;
 use crate::keyspace::table::same_bytes;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
-use crate::state::{Server, coarse_unix_ms, unix_ms};
+use crate::state::{Server, coarse_unix_ms};
 
 /// Requests of one batch.
 const BATCH: usize = 64;
@@ -63,9 +63,11 @@ struct Slot {
     /// Which of the pipeline's ranges are its arguments; they count from the
     /// request's first byte.
     args: Range<usize>,
-    /// Where it lies in the query buffer; empty if it is an inline command,
-    /// whose words are in the parser.
+    /// Where it lies in the query buffer; empty if it is an inline command
+    /// with quotes, whose words are in the parser.
     bytes: Range<usize>,
+    /// Whether that is an array of bulk strings.
+    is_array: bool,
     found: Option<Found>,
     key: Option<(u64, u16)>,
 }
@@ -73,7 +75,11 @@ struct Slot {
 impl Slot {
     /// Whether it may take the short way.
     fn is_direct(&self) -> bool {
-        self.key.is_some() && self.found.is_some_and(|found| found.single_key)
+        self.found.is_some_and(|found| match found.way {
+            Way::OneKey => self.key.is_some(),
+            Way::NoKey => true,
+            Way::Long => false,
+        })
     }
 }
 
@@ -165,12 +171,13 @@ impl Pipeline {
                 None => self.parse_batch(server, session, input, *start),
             };
             self.prefetch(server, session);
+            let clock = Ticks::now();
             let mut turn = Turn {
                 input,
                 parsed_to: parsed.end,
-                now_ms: unix_ms(),
+                now_ms: unix_ms_at(clock),
                 limits: Limits::of(server),
-                clock: Ticks::now(),
+                clock,
                 next: 0,
                 consumed_to: *start,
             };
@@ -256,9 +263,12 @@ impl Pipeline {
                 self.ranges.len()
             };
             match self.parser.next(&input[at..], &limits, &mut self.ranges) {
-                Ok(Parsed::Complete { consumed }) => {
+                Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
                     let args = first..self.ranges.len();
                     self.add_slot(server, session, input, args, at..at + consumed);
+                    if let (Parsed::Words { .. }, Some(slot)) = (parsed, self.slots.last_mut()) {
+                        slot.is_array = false;
+                    }
                     at += consumed;
                 }
                 Ok(Parsed::Inline { consumed }) => {
@@ -268,6 +278,7 @@ impl Pipeline {
                     let slot = Slot {
                         args,
                         bytes: 0..0,
+                        is_array: false,
                         found: None,
                         key: None,
                     };
@@ -319,6 +330,7 @@ impl Pipeline {
         self.slots.push(Slot {
             args,
             bytes,
+            is_array: true,
             found,
             key,
         });

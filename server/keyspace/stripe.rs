@@ -190,6 +190,9 @@ impl<'k> Held<'k> {
         if let Some(index) = set.only() {
             return Held::lock_one(stripes, index);
         }
+        if set == StripeSet::default() {
+            return Held::nothing(stripes);
+        }
         // Who holds some and waits for others gives way now and then, so that
         // a script can add to what it holds.
         loop {

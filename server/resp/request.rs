@@ -52,7 +52,13 @@ pub enum Parsed {
         /// Bytes of the buffer that the command takes up.
         consumed: usize,
     },
-    /// A whole inline command; its arguments are ranges of
+    /// A whole inline command, of words that stand as they are meant; its
+    /// arguments are ranges of the buffer that was passed.
+    Words {
+        /// Bytes of the buffer that the command takes up.
+        consumed: usize,
+    },
+    /// A whole inline command with quotes; its arguments are ranges of
     /// [`RequestParser::inline_bytes`], valid until the next call.
     Inline {
         /// Bytes of the buffer that the command takes up.
@@ -128,7 +134,7 @@ pub struct RequestParser {
     bulk_len: usize,
     /// Bytes of an inline command known to hold no newline.
     scanned: usize,
-    /// The unescaped words of the last inline command.
+    /// The unescaped words of the last inline command with quotes.
     inline: Vec<u8>,
 }
 
@@ -301,13 +307,17 @@ impl RequestParser {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let consumed = newline + 1;
         let args_before = args.len();
-        self.inline.clear();
-        split::split_into(line, &mut self.inline, args)
-            .map_err(|split::UnbalancedQuotes| ProtocolError::UnbalancedQuotes)?;
-        if args.len() == args_before {
-            return Ok(Parsed::Empty { consumed });
+        let plain = split::split_plain(line, args);
+        if !plain {
+            self.inline.clear();
+            split::split_into(line, &mut self.inline, args)
+                .map_err(|split::UnbalancedQuotes| ProtocolError::UnbalancedQuotes)?;
         }
-        Ok(Parsed::Inline { consumed })
+        Ok(match plain {
+            _ if args.len() == args_before => Parsed::Empty { consumed },
+            true => Parsed::Words { consumed },
+            false => Parsed::Inline { consumed },
+        })
     }
 }
 

@@ -40,8 +40,11 @@ fn inline_commands_are_split_into_words() {
     let (parsed, args) = parse(b"SET \"a\\x41 b\" 'c'\r\nGET", &OPEN).unwrap();
     assert_eq!(parsed, Parsed::Inline { consumed: 19 });
     assert_eq!(args, [&b"SET"[..], b"aA b", b"c"]);
+    let (parsed, args) = parse(b"\x0b ECHO a\\x41\t\xff\x0bb \r\nGET", &OPEN).unwrap();
+    assert_eq!(parsed, Parsed::Words { consumed: 19 });
+    assert_eq!(args, [&b"ECHO"[..], b"a\\x41", b"\xff\x0bb"]);
     let (parsed, _) = parse(b"PING\n", &OPEN).unwrap();
-    assert_eq!(parsed, Parsed::Inline { consumed: 5 });
+    assert_eq!(parsed, Parsed::Words { consumed: 5 });
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn feed(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<Vec<u8>>>, ProtocolErro
                     break;
                 }
                 Parsed::Empty { consumed } => start += consumed,
-                Parsed::Complete { consumed } => {
+                Parsed::Complete { consumed } | Parsed::Words { consumed } => {
                     commands.push(args.drain(..).map(|r| buf[r].to_vec()).collect());
                     start += consumed;
                 }

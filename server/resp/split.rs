@@ -41,6 +41,28 @@ pub fn split_into(
     }
 }
 
+/// Splits a line in which every word stands as it is meant, appending to `args`
+/// where in `line` each one lies; false, and nothing done, if it is another.
+pub fn split_plain(line: &[u8], args: &mut Vec<Range<usize>>) -> bool {
+    if memchr::memchr3(b'"', b'\'', 0, line).is_some() {
+        return false;
+    }
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(|&byte| is_space(byte)) {
+            at += 1;
+        }
+        if at == line.len() {
+            return true;
+        }
+        let start = at;
+        while line.get(at).is_some_and(|&byte| !ends_word(byte)) {
+            at += 1;
+        }
+        args.push(start..at);
+    }
+}
+
 /// Splits `line` into owned arguments.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
     let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
@@ -52,7 +74,7 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
 fn word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
     while let Some(&byte) = line.get(at) {
         match byte {
-            b' ' | b'\n' | b'\r' | b'\t' => return Ok(at),
+            _ if ends_word(byte) => return Ok(at),
             b'"' => return double_quoted(line, at + 1, out),
             b'\'' => return single_quoted(line, at + 1, out),
             _ => out.push(byte),
@@ -117,6 +139,10 @@ fn after_quote(line: &[u8], at: usize) -> Result<usize, UnbalancedQuotes> {
 /// White space as C's `isspace` has it: also vertical tab and form feed.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+fn ends_word(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 fn is_hex(byte: u8) -> bool {

@@ -84,7 +84,9 @@ impl CommandStream {
                     take(Part::Filler(&rest[..consumed]))?;
                 }
                 Ok(Parsed::Incomplete { .. }) => return Ok(()),
-                Ok(Parsed::Inline { .. }) | Err(_) => return take(Part::Garbled),
+                Ok(Parsed::Words { .. } | Parsed::Inline { .. }) | Err(_) => {
+                    return take(Part::Garbled);
+                }
             }
         }
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::rounds;
+use super::socket::ClientSocket;
 use crate::commands::{pubsub, transaction};
 use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
@@ -18,7 +18,7 @@ use crate::connection::session::Session;
 use crate::resp::reply::ReplyBuffer;
 use crate::settings::OutputLimit;
 use crate::state::{Server, Storage, unix_ms};
-use crate::stats::add;
+use crate::stats::{add, add_alone};
 
 /// A read buffer begins with this much room.
 const READ_BYTES: usize = 16 << 10;
@@ -28,10 +28,12 @@ const KEPT_BYTES: usize = 64 << 10;
 const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
 
 /// Serves a client until it goes, or is made to go.
-pub async fn serve<S>(server: &'static Server, client: Arc<Client>, stream: S, worker: usize)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn serve(
+    server: &'static Server,
+    client: Arc<Client>,
+    socket: ClientSocket,
+    worker: usize,
+) {
     let mut session = Session::new(client.clone(), false);
     server.acl.begin(&mut session);
     let mut connection = Connection {
@@ -42,7 +44,7 @@ where
         wanted: 0,
         pipeline: Pipeline::default(),
         server,
-        stream,
+        socket,
         worker,
     };
     let _ = connection.run().await;
@@ -52,10 +54,10 @@ where
     }
 }
 
-struct Connection<S> {
+struct Connection {
     server: &'static Server,
     session: Session,
-    stream: S,
+    socket: ClientSocket,
     worker: usize,
     reply: ReplyBuffer,
     input: Vec<u8>,
@@ -69,7 +71,7 @@ struct Connection<S> {
 /// The connection is over.
 struct Gone;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl Connection {
     async fn run(&mut self) -> Result<(), Gone> {
         loop {
             if self.input.len() - self.start >= self.wanted && self.start < self.input.len() {
@@ -190,13 +192,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client = &self.session.client;
         let read = tokio::select! {
             biased;
-            read = self.stream.read_buf(&mut self.input) => Some(read.map_err(|_| Gone)?),
+            read = self.socket.receive(&mut self.input) => Some(read.map_err(|_| Gone)?),
             () = client.bell.rung() => None,
         };
         match read {
             Some(0) => Err(Gone),
             Some(read) => {
-                add(&client.bytes_in, read as u64);
+                add_alone(&client.bytes_in, read as u64);
                 add(&self.server.stats.bytes_in, read as u64);
                 self.check_query_buffer()
             }
@@ -252,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.write_all().await?;
         let client = &self.session.client;
         client.unsent_bytes.store(0, Ordering::Relaxed);
-        add(&client.bytes_out, sent);
+        add_alone(&client.bytes_out, sent);
         add(&self.server.stats.bytes_out, sent);
         self.reply.truncate(0);
         if self.reply.buf.capacity() > KEPT_BYTES {
@@ -279,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while written < self.reply.buf.len() {
             let bytes = tokio::select! {
                 biased;
-                bytes = self.stream.write(&self.reply.buf[written..]) => Some(bytes.map_err(|_| Gone)?),
+                bytes = self.socket.send(&self.reply.buf[written..]) => Some(bytes.map_err(|_| Gone)?),
                 () = client.bell.rung() => None,
             };
             match bytes {
@@ -368,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = unpaused => {}
                 () = sleep(Duration::from_millis(left_ms as u64)) => {}
                 () = client.bell.rung() => self.flush().await?,
-                read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
+                read = self.socket.receive(&mut self.input), if self.input.len() < (1 << 20) => {
                     if !matches!(read, Ok(bytes) if bytes > 0) {
                         return Err(Gone);
                     }
@@ -392,7 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = client.bell.rung() => {
                     gone = client.killed.load(Ordering::Acquire);
                 }
-                read = self.stream.read_buf(&mut self.input), if self.input.len() < (1 << 20) => {
+                read = self.socket.receive(&mut self.input), if self.input.len() < (1 << 20) => {
                     let read = read.unwrap_or(0);
                     gone = read == 0;
                     add(&client.bytes_in, read as u64);

@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::connection::serve;
+use super::socket::ClientSocket;
 use super::tending::tend;
 use crate::config::{Config, id};
 use crate::connection::client::Client;
@@ -210,10 +211,10 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
                 SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
             }
             let fd = stream.as_raw_fd();
+            let socket = ClientSocket::new(stream.into())?;
             let client = Client::new(peer.to_string(), local.to_string(), fd, unix_ms());
             let client = server.clients.add(client);
-            let stream = tokio::net::TcpStream::from_std(stream)?;
-            tokio::task::spawn_local(serve(server, client, stream, worker));
+            tokio::task::spawn_local(serve(server, client, socket, worker));
         }
         Accepted::Unix(stream) => {
             if over {
@@ -221,11 +222,12 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
             }
             stream.set_nonblocking(true)?;
             let path = format!("{}:0", server.config.read().string(id("unixsocket")));
-            let mut client = Client::new(path.clone(), path, stream.as_raw_fd(), unix_ms());
+            let fd = stream.as_raw_fd();
+            let socket = ClientSocket::new(stream.into())?;
+            let mut client = Client::new(path.clone(), path, fd, unix_ms());
             client.unix = true;
             let client = server.clients.add(client);
-            let stream = tokio::net::UnixStream::from_std(stream)?;
-            tokio::task::spawn_local(serve(server, client, stream, worker));
+            tokio::task::spawn_local(serve(server, client, socket, worker));
         }
     }
     add(&server.stats.connections, 1);

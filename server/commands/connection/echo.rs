@@ -13,6 +13,7 @@ pub const COMMAND: Command = Command {
     acl: acl::CONNECTION,
     locks: Locks::None,
     args: &[Arg::string("message")],
+    pure: true,
     run: |ctx, args| {
         ctx.reply.bulk(args[1]);
         Ok(())

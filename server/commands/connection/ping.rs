@@ -16,6 +16,7 @@ pub const COMMAND: Command = Command {
     acl: acl::CONNECTION,
     locks: Locks::None,
     args: &[Arg::string("message").optional()],
+    pure: true,
     run,
     ..Command::BASE
 };

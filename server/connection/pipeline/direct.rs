@@ -1,5 +1,5 @@
-//! The short way: requests of a batch that name just one key each run one
-//! after the other in one context, which only goes from stripe to stripe.
+//! The short way: requests of a batch that name just one key each, or only
+//! answer, run one after the other in one context, which only goes from stripe to stripe.
 //!
 //! What they do is what [`dispatch`](super::super::dispatch::dispatch) would
 //! do, in the same order; what they are spared is to set up and to ask again,
@@ -9,11 +9,12 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Pipeline, REPLY_SOFT_BYTES, Turn};
+use super::{Pipeline, REPLY_SOFT_BYTES, Slot, Turn};
 use crate::clock::{Limits, Ticks, account_within};
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
+use crate::commands::table::Found;
 use crate::connection::conclusion::{break_watches, log_effects, notice};
 use crate::connection::dispatch::{Request, is_observed, open_db, run};
 use crate::connection::session::{ReplyMode, Session};
@@ -73,12 +74,7 @@ impl Pipeline {
         let mut last = 0;
         let mut args = smallvec::SmallVec::<[&[u8]; 8]>::new();
         while let Some(slot) = self.slots.get(index)
-            && let (Some(found), Some((hash, number))) = (slot.found, slot.key)
-            && found.single_key
-            && (open == gate::Open::Everything || !found.command.has(flag::WRITE))
-            && found.command.arity_fits(slot.args.len())
-            && !server.monitored.load(Ordering::Relaxed)
-            && !pause::is_on(server, turn.now_ms)
+            && let Some(found) = passing(server, slot, open, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
             let bytes = &turn.input[slot.bytes.clone()];
@@ -91,16 +87,22 @@ impl Pipeline {
             let request = Request {
                 found,
                 args: &args,
-                raw: Some(bytes),
+                raw: slot.is_array.then_some(bytes),
                 key: slot.key,
                 now_ms: turn.now_ms,
             };
-            let key = KeyRef {
+            let key = slot.key.map(|(hash, number)| KeyRef {
                 bytes: args[found.first_key()],
                 hash,
                 slot: number,
-            };
-            if !run_one(&mut ctx, &request, &key, &mut turn.clock, &turn.limits) {
+            });
+            if !run_one(
+                &mut ctx,
+                &request,
+                key.as_ref(),
+                &mut turn.clock,
+                &turn.limits,
+            ) {
                 break;
             }
             last = found.number as u32 + 1;
@@ -120,14 +122,26 @@ impl Pipeline {
     }
 }
 
+/// The command of a request that can take the short way, as things are now.
+#[inline]
+fn passing(server: &Server, slot: &Slot, open: gate::Open, now_ms: i64) -> Option<Found> {
+    slot.found.filter(|found| {
+        slot.is_direct()
+            && (open == gate::Open::Everything || !found.command.has(flag::WRITE))
+            && found.command.arity_fits(slot.args.len())
+            && !server.monitored.load(Ordering::Relaxed)
+            && !pause::is_on(server, now_ms)
+    })
+}
+
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
-/// unlock, notifications, blocked clients. False if it did not run: its key is
-/// not plainly this node's, or a script's.
+/// unlock, notifications, blocked clients. False if it did not run: its key, if
+/// it has one, is not plainly this node's, or a script's.
 #[inline]
 fn run_one(
     ctx: &mut Context<'_>,
     request: &Request,
-    key: &KeyRef,
+    key: Option<&KeyRef>,
     clock: &mut Ticks,
     limits: &Limits,
 ) -> bool {
@@ -139,14 +153,16 @@ fn run_one(
     ctx.effects.clear();
     // A script that began since has it for long, maybe.
     let no_scripts = || server.scripting.active.load(Ordering::Relaxed) == 0;
-    if !ctx.db.enter(key, no_scripts) {
-        return false;
-    }
-    if let Some(cluster) = &server.cluster
-        && !cluster.is_plainly_mine(key.slot)
-    {
-        ctx.db.leave();
-        return false;
+    if let Some(key) = key {
+        if !ctx.db.enter(key, no_scripts) {
+            return false;
+        }
+        if let Some(cluster) = &server.cluster
+            && !cluster.is_plainly_mine(key.slot)
+        {
+            ctx.db.leave();
+            return false;
+        }
     }
     ctx.db.recorder.observed = is_observed(server);
     let failed = run(ctx, request.found, request.args);

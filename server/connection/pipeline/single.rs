@@ -25,8 +25,8 @@ impl Pipeline {
         turn: &mut Turn<'_>,
     ) -> Option<Stop> {
         let slot = &self.slots[turn.next];
-        let (bytes, inline) = (slot.bytes.clone(), slot.bytes.is_empty());
-        let source = match inline {
+        let (bytes, unquoted) = (slot.bytes.clone(), slot.bytes.is_empty());
+        let source = match unquoted {
             true => self.parser.inline_bytes(),
             false => &turn.input[bytes.clone()],
         };
@@ -41,7 +41,7 @@ impl Pipeline {
         let asked = Asked {
             found,
             args: &args,
-            raw: (!inline).then_some(source),
+            raw: slot.is_array.then_some(source),
             key: slot.key,
             now_ms: turn.now_ms,
         };
@@ -50,7 +50,7 @@ impl Pipeline {
             return Some(Stop::Paused);
         }
         turn.next += 1;
-        turn.consumed_to = if inline { turn.parsed_to } else { bytes.end };
+        turn.consumed_to = if unquoted { turn.parsed_to } else { bytes.end };
         if let Some((waiter, timeout_ms)) = waiting {
             return Some(Stop::Blocked(waiter, timeout_ms));
         }

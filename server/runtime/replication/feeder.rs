@@ -425,7 +425,7 @@ fn hear(server: &'static Server, replica: &Replica, mut socket: &Socket, rest: V
                     ranges.clear();
                     start += consumed;
                 }
-                Ok(Parsed::Inline { consumed }) => {
+                Ok(Parsed::Words { consumed } | Parsed::Inline { consumed }) => {
                     ranges.clear();
                     start += consumed;
                 }

@@ -62,7 +62,7 @@ fn parse(input: &[u8], limits: &RequestLimits, mut step: impl FnMut(usize) -> us
                 args.iter().map(word).collect::<Vec<_>>()
             };
             let consumed = match parser.next(unread, limits, &mut args) {
-                Ok(Parsed::Complete { consumed }) => {
+                Ok(Parsed::Complete { consumed } | Parsed::Words { consumed }) => {
                     commands.push(words(unread, &args));
                     consumed
                 }
