@@ -22,6 +22,9 @@ pub struct Found {
     pub number: usize,
     /// Whether it can take the short way (see `connection/pipeline/direct.rs`).
     pub way: Way,
+    /// Whether it takes no time worth a look, unless its request or its reply
+    /// is large.
+    pub quick: bool,
 }
 
 /// How a command can be run.
@@ -61,6 +64,7 @@ impl Found {
             command,
             number,
             way,
+            quick: command.has(flag::FAST) || command.complexity == "O(1)",
         }
     }
 

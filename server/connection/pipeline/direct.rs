@@ -10,7 +10,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Pipeline, REPLY_SOFT_BYTES, Slot, Turn};
-use crate::clock::{Limits, Ticks, account_within};
+use crate::clock::account_within;
 use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
@@ -69,7 +69,7 @@ impl Pipeline {
             prepared: None,
             block: None,
         };
-        let from = turn.next;
+        let (input, from) = (turn.input, turn.next);
         let mut index = from;
         let mut last = 0;
         let mut args = smallvec::SmallVec::<[&[u8]; 8]>::new();
@@ -77,7 +77,7 @@ impl Pipeline {
             && let Some(found) = passing(server, slot, open, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
-            let bytes = &turn.input[slot.bytes.clone()];
+            let bytes = &input[slot.bytes.clone()];
             args.clear();
             args.extend(
                 self.ranges[slot.args.clone()]
@@ -96,30 +96,30 @@ impl Pipeline {
                 hash,
                 slot: number,
             });
-            if !run_one(
-                &mut ctx,
-                &request,
-                key.as_ref(),
-                &mut turn.clock,
-                &turn.limits,
-            ) {
+            let next = self.slots.get(index + 1).and_then(|slot| slot.found);
+            let more = next.is_some_and(|next| next.number == found.number);
+            if !run_one(&mut ctx, &request, key.as_ref(), turn, more) {
                 break;
             }
             last = found.number as u32 + 1;
             index += 1;
         }
-        let ran = (index - from) as u64;
-        if ran != 0 {
-            ctx.session.routing.asking = false;
-            let client = &ctx.session.client;
-            client.last_command.store(last, Ordering::Relaxed);
-            client.count_commands(ran);
-            let recorder = &ctx.db.recorder;
-            ctx.session.tally.hits += recorder.hits;
-            ctx.session.tally.misses += recorder.misses;
+        if index != from {
+            count(&mut ctx, (index - from) as u64, last);
         }
         index
     }
+}
+
+/// Counts what ran, `last` being the last command's number and 1.
+fn count(ctx: &mut Context<'_>, ran: u64, last: u32) {
+    let session = &mut *ctx.session;
+    session.routing.asking = false;
+    session.client.last_command.store(last, Ordering::Relaxed);
+    session.client.count_commands(ran);
+    let recorder = &ctx.db.recorder;
+    session.tally.hits += recorder.hits;
+    session.tally.misses += recorder.misses;
 }
 
 /// The command of a request that can take the short way, as things are now.
@@ -142,8 +142,8 @@ fn run_one(
     ctx: &mut Context<'_>,
     request: &Request,
     key: Option<&KeyRef>,
-    clock: &mut Ticks,
-    limits: &Limits,
+    turn: &mut Turn<'_>,
+    more: bool,
 ) -> bool {
     let server = ctx.server;
     // What was pushed before this command comes before its reply.
@@ -186,7 +186,8 @@ fn run_one(
         settle(ctx);
     }
     let written = ctx.reply.len().saturating_sub(mark);
-    account_within(server, ctx.session, request, clock, written, limits);
+    let (clock, limits) = (&mut turn.clock, &turn.limits);
+    account_within(server, ctx.session, request, clock, written, limits, more);
     true
 }
 
