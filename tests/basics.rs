@@ -55,6 +55,29 @@ fn inline_commands_work() {
 }
 
 #[test]
+fn inline_commands_and_arrays_of_one_pipeline_run_in_order_and_are_kept() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.client();
+    let array = encode(&["APPEND", "one", "c"]);
+    let mut lines = b"SET one a\r\n\r\n  APPEND \t one b\n".to_vec();
+    lines.extend([&array[..], b"APPEND one \"d\"\nAPPEND one e\n"].concat());
+    lines.extend(b"GET one\nNOSUCH it\nPING\necho it\nGET\n".iter());
+    let replies = client.pipeline(&lines, 10);
+    assert_eq!(replies[0], Reply::ok());
+    let lengths = [2, 3, 4, 5].map(Reply::Integer);
+    assert_eq!(replies[1..5], lengths);
+    assert_eq!(replies[5], Reply::bulk("abcde"));
+    assert_eq!(replies[6].error_code(), Some("ERR"));
+    assert_eq!(replies[7], Reply::Simple("PONG".into()));
+    assert_eq!(replies[8], Reply::bulk("it"));
+    assert_eq!(replies[9].error_code(), Some("ERR"));
+    server.kill();
+    server.restart();
+    let value = server.client().command(&["GET", "one"]);
+    assert_eq!(value, Reply::bulk("abcde"));
+}
+
+#[test]
 fn hello_3_switches_to_resp3() {
     let server = Server::start(&[]);
     let mut client = server.client();

@@ -57,6 +57,32 @@ fn a_pause_of_all_ends_by_itself() {
 }
 
 #[test]
+fn each_command_of_a_pipeline_counts_and_can_be_a_slow_one() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let pipeline = [
+        encode(&["SET", "key", "value"]).repeat(30),
+        encode(&["GET", "key"]).repeat(20),
+        encode(&["PING"]).repeat(10),
+    ]
+    .concat();
+    client.pipeline(&pipeline, 60);
+    let stats = client.command(&["INFO", "commandstats"]).text().unwrap();
+    for counted in ["set:calls=30,", "get:calls=20,", "ping:calls=10,"] {
+        assert!(stats.contains(&format!("cmdstat_{counted}")), "{stats}");
+    }
+    client.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    client.command(&["SLOWLOG", "RESET"]);
+    client.pipeline(&pipeline, 60);
+    client.command(&["CONFIG", "SET", "slowlog-log-slower-than", "-1"]);
+    // With RESET before them and CONFIG behind, most of it is theirs.
+    let Reply::Integer(kept) = client.command(&["SLOWLOG", "LEN"]) else {
+        panic!("no length");
+    };
+    assert!(kept >= 60, "{kept}");
+}
+
+#[test]
 fn messages_and_replies_come_in_order() {
     let server = Server::start(&[]);
     let mut client = server.client();
