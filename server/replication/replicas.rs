@@ -34,8 +34,6 @@ pub struct Replica {
     pub client: Arc<Client>,
     /// What it told of itself, and how far it is.
     pub peer: Mutex<Peer>,
-    /// The log offset up to which it is to be fed although its link is to end.
-    pub owed: AtomicU64,
 }
 
 impl Replica {
@@ -60,8 +58,6 @@ pub struct Replicas {
     count: AtomicUsize,
     good: AtomicUsize,
     waiters: Mutex<Vec<Arc<Waiter>>>,
-    /// See [`Replicas::owe_until`].
-    owed_until: Mutex<Option<u64>>,
     /// When one of them last acknowledged, in milliseconds of
     /// [`now_ms`](super::Replication::now_ms).
     pub heard_ms: AtomicU64,
@@ -114,21 +110,6 @@ impl Replicas {
     /// Ends all their links: they are to ask anew.
     pub fn disconnect(&self) {
         for replica in self.all() {
-            replica.client.kill();
-        }
-    }
-
-    /// If they are dismissed now they are to get nothing behind a log offset.
-    pub fn owe_until(&self, log_offset: Option<u64>) {
-        *self.owed_until.lock() = log_offset;
-    }
-
-    /// Ends all their links once they have been sent what is below the log
-    /// offset `end`.
-    pub fn dismiss(&self, end: u64) {
-        let owed = self.owed_until.lock().map_or(end, |until| until.min(end));
-        for replica in self.all() {
-            replica.owed.store(owed, Ordering::Relaxed);
             replica.client.kill();
         }
     }

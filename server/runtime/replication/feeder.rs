@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
 use super::image::{Count, Image};
-use super::{Counted, farewell, gathering};
+use super::{Counted, gathering};
 use crate::commands::table::table;
 use crate::connection::client::Client;
 use crate::connection::session::Session;
@@ -30,7 +30,7 @@ use crate::stats::add;
 use crate::storage::LogHold;
 
 /// Bytes of the log that are read and sent at a time.
-pub(super) const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// How often a thread that waits looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
@@ -81,7 +81,6 @@ fn start(
             sent_ms: now_ms,
             ..peer
         }),
-        owed: AtomicU64::new(0),
     });
     let reader = socket.try_clone()?;
     server.replication.replicas.add(replica.clone());
@@ -345,8 +344,7 @@ impl Feeder {
             self.write(&buffer)?;
             hold.move_to(reader.offset().0.min(storage.log.end().0));
         }
-        let owed = self.replica.owed.load(Ordering::Relaxed);
-        farewell::send_rest(self.server, &self.socket, &mut reader, owed)
+        Ok(())
     }
 
     fn is_over(&self) -> bool {

@@ -10,7 +10,6 @@
 
 mod apply;
 pub mod failover;
-mod farewell;
 pub mod feeder;
 mod follower;
 mod gathering;
@@ -151,10 +150,7 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
     replication.set_target(target);
     server.keyspace.own_expiries.take();
     // They are to learn of the new name.
-    let end = server
-        .any_storage()
-        .map_or(0, |storage| storage.log.end().0);
-    replication.replicas.dismiss(end);
+    replication.replicas.disconnect();
     if replication.is_replica() {
         serve::unblock_all(server);
     }
