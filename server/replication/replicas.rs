@@ -34,9 +34,16 @@ pub struct Replica {
     pub client: Arc<Client>,
     /// What it told of itself, and how far it is.
     pub peer: Mutex<Peer>,
+    /// See [`owed`](Replica::owed).
+    pub owed: AtomicU64,
 }
 
 impl Replica {
+    /// The log offset up to which it is to be fed although its link is to end.
+    pub fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Acquire)
+    }
+
     /// The address that it is known by.
     pub fn ip(&self) -> String {
         let announced = self.peer.lock().announced_ip.clone();
@@ -58,6 +65,8 @@ pub struct Replicas {
     count: AtomicUsize,
     good: AtomicUsize,
     waiters: Mutex<Vec<Arc<Waiter>>>,
+    /// One more than [`fence`](Replicas::fence); 0 if there is none.
+    fence: AtomicU64,
     /// When one of them last acknowledged, in milliseconds of
     /// [`now_ms`](super::Replication::now_ms).
     pub heard_ms: AtomicU64,
@@ -110,6 +119,31 @@ impl Replicas {
     /// Ends all their links: they are to ask anew.
     pub fn disconnect(&self) {
         for replica in self.all() {
+            replica.client.kill();
+        }
+    }
+
+    /// The log offset from which on nothing is sent for now: it is not known yet
+    /// whether those who follow us will do so when it has been logged.
+    pub fn fence(&self) -> u64 {
+        match self.fence.load(Ordering::Acquire) {
+            0 => u64::MAX,
+            beyond => beyond - 1,
+        }
+    }
+
+    /// Sets the fence, or lifts it.
+    pub fn set_fence(&self, log_offset: Option<u64>) {
+        let beyond = log_offset.map_or(0, |offset| offset + 1);
+        self.fence.store(beyond, Ordering::Release);
+    }
+
+    /// Ends all their links once they have been sent what is below the log
+    /// offset `end` and the fence.
+    pub fn dismiss(&self, end: u64) {
+        let owed = self.fence().min(end);
+        for replica in self.all() {
+            replica.owed.store(owed, Ordering::Release);
             replica.client.kill();
         }
     }

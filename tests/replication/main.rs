@@ -771,3 +771,30 @@ fn a_sentinel_fails_over_and_brings_the_old_primary_back_as_a_replica() {
     let (partial, full) = partial_and_full(new);
     assert!(partial >= 2 && full == 0, "{partial} partial, {full} full");
 }
+
+#[test]
+fn what_was_written_just_before_a_demotion_reaches_the_replicas() {
+    let (primary, replica) = (Server::start(PEER), Server::start(PEER));
+    follow(&replica, &primary);
+    await_sync(&replica, &primary);
+    // A role that stays as it is holds nothing back.
+    let lines = b"MULTI\r\nSET stays a\r\nREPLICAOF NO ONE\r\nSET stays b\r\nEXEC\r\n";
+    let mut client = primary.client();
+    client.pipeline(lines, 5);
+    await_sync(&replica, &primary);
+    let mut reader = replica.client();
+    assert_eq!(run(&mut reader, "GET stays"), Reply::bulk("b"));
+    // One round of the worker: nothing of it can have been sent before its end.
+    let lines = b"SET before here\r\nMULTI\r\nSET within a\r\nREPLICAOF 127.0.0.1 1\r\nEXEC\r\n";
+    let replies = client.pipeline(lines, 5);
+    let expected = Reply::Array(vec![Reply::ok(), Reply::ok()]);
+    assert_eq!(replies[4], expected);
+    in_time("the last write arrives", || {
+        run(&mut reader, "GET before") == Reply::bulk("here")
+    });
+    // The transaction is the new replica's, and its primary never had it.
+    in_time("the link is down", || {
+        standing(&replica, "master_link_status").as_deref() == Some("down")
+    });
+    assert_eq!(run(&mut reader, "GET within"), Reply::Null);
+}

@@ -124,8 +124,7 @@ fn execute(
             .unwrap_or_else(|| Found::new(command, 0));
         let index = session.db;
         if changes_role(command) {
-            // What was done so far was done in the role of before (I1).
-            std::mem::take(&mut log).append(server);
+            settle_role(server, std::mem::take(&mut log));
         }
         db.select(index);
         let mut ctx = Context {
@@ -141,6 +140,10 @@ fn execute(
         };
         ctx.db.recorder.dirty = 0;
         run_queued(&mut ctx, found, &args, now_ms);
+        if changes_role(command) {
+            server.replication.replicas.set_fence(None);
+            server.replication.log_bell.ring();
+        }
         let expired = &ctx.db.recorder.expired[expired_logged..];
         log.remove(server.settings.expire_word(), expired);
         expired_logged = ctx.db.recorder.expired.len();
@@ -174,6 +177,14 @@ fn append_effect(server: &Server, session: &Session, log: &Effect, expired: &[Ex
         let slot = session.client.whole.slot();
         slot_stats::note_replicated(server, slot, log.streamed_len());
     }
+}
+
+/// What was done so far was done in the role of before (I1); but a replica
+/// that is to lose its primary by it gets nothing of the transaction.
+fn settle_role(server: &Server, log: Effect) {
+    let end = server.any_storage().map(|storage| storage.log.end().0);
+    server.replication.replicas.set_fence(end);
+    log.append(server);
 }
 
 /// Whether a command may make a primary a replica, which logs nothing itself.

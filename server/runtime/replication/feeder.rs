@@ -6,18 +6,19 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redoubt_cluster::replication::history::{Answer, Position, decide};
 use redoubt_cluster::replication::peer::{Peer, Stage};
-use redoubt_persistence::log::{LogReader, Offset, WINDOW_BYTES};
+use redoubt_persistence::log::{Offset, WINDOW_BYTES};
 use redoubt_persistence::rdb;
 use redoubt_persistence::tree::{Meta, Snapshot};
 use socket2::Socket;
 
 use super::image::{Count, Image};
+use super::stream::CHUNK_BYTES;
 use super::{Counted, gathering};
 use crate::commands::table::table;
 use crate::connection::client::Client;
@@ -29,8 +30,6 @@ use crate::state::{Server, Storage, random_id};
 use crate::stats::add;
 use crate::storage::LogHold;
 
-/// Bytes of the log that are read and sent at a time.
-const CHUNK_BYTES: usize = 64 << 10;
 /// How often a thread that waits looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
@@ -81,6 +80,7 @@ fn start(
             sent_ms: now_ms,
             ..peer
         }),
+        owed: AtomicU64::new(0),
     });
     let reader = socket.try_clone()?;
     server.replication.replicas.add(replica.clone());
@@ -97,6 +97,7 @@ fn start(
         replica: feeds,
         socket,
         buffers: Buffers::new(),
+        deadline: None,
     };
     spawn(
         "replica-feed",
@@ -108,23 +109,25 @@ fn start(
     Ok(())
 }
 
-struct Feeder {
-    server: &'static Server,
-    replica: Arc<Replica>,
+pub(super) struct Feeder {
+    pub(super) server: &'static Server,
+    pub(super) replica: Arc<Replica>,
     socket: Socket,
-    buffers: Buffers,
+    pub(super) buffers: Buffers,
+    /// Once it is to end: until when what is owed may be sent.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// What a feeder gathers in. The thread that accepted the replica allocates it: the allocator gives
 /// each thread pages of its own for blocks of a size, and a feeding thread with one such buffer in
 /// them would take 2 MB.
-struct Buffers {
+pub(super) struct Buffers {
     /// For the RDB file.
     file: Vec<u8>,
     /// For what is read of the log.
     window: Vec<u8>,
     /// For what is sent of the log.
-    chunk: Vec<u8>,
+    pub(super) chunk: Vec<u8>,
 }
 
 impl Buffers {
@@ -324,31 +327,25 @@ impl Feeder {
         Ok(())
     }
 
-    fn send_stream(
-        &mut self,
-        storage: &Storage,
-        mut reader: LogReader,
-        hold: &LogHold,
-    ) -> Result<(), End> {
-        let bell = &self.server.replication.log_bell;
-        // The less of it waits for the log's writer, the less a crash loses.
-        let _closely = storage.log.hasten();
-        let mut buffer = std::mem::take(&mut self.buffers.chunk);
-        while !self.is_over() {
-            let seen = bell.rings();
-            buffer.clear();
-            if reader.next(&mut buffer, CHUNK_BYTES)? == 0 {
-                bell.wait(seen, LOOK);
-                continue;
-            }
-            self.write(&buffer)?;
-            hold.move_to(reader.offset().0.min(storage.log.end().0));
-        }
-        Ok(())
+    pub(super) fn is_over(&self) -> bool {
+        self.replica.client.killed.load(Ordering::Acquire)
     }
 
-    fn is_over(&self) -> bool {
-        self.replica.client.killed.load(Ordering::Acquire)
+    /// Writes what the replica takes, and gives the number of bytes: 0 if it
+    /// takes nothing for a while.
+    pub(super) fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (&self.socket).write(bytes) {
+            Err(error) if is_timeout(&error) => Ok(0),
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                let replication = &self.server.replication;
+                self.replica.peer.lock().sent_ms = replication.now_ms();
+                add(&replication.sent_bytes, count as u64);
+                add(&self.replica.client.bytes_out, count as u64);
+                Ok(count)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes all, however long the replica takes, unless it is to end.
@@ -380,17 +377,9 @@ impl Write for Feeder {
             if self.is_over() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            match (&self.socket).write(bytes) {
-                Err(error) if is_timeout(&error) => {}
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    let replication = &self.server.replication;
-                    self.replica.peer.lock().sent_ms = replication.now_ms();
-                    add(&replication.sent_bytes, count as u64);
-                    add(&self.replica.client.bytes_out, count as u64);
-                    return Ok(count);
-                }
-                Err(error) => return Err(error),
+            let count = self.write_some(bytes)?;
+            if count != 0 {
+                return Ok(count);
             }
         }
     }

@@ -17,6 +17,7 @@ mod image;
 mod install;
 mod rewind;
 pub(super) mod scratch;
+mod stream;
 mod transfer;
 
 use std::sync::atomic::Ordering;
@@ -150,7 +151,10 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
     replication.set_target(target);
     server.keyspace.own_expiries.take();
     // They are to learn of the new name.
-    replication.replicas.disconnect();
+    let end = server
+        .any_storage()
+        .map_or(0, |storage| storage.log.end().0);
+    replication.replicas.dismiss(end);
     if replication.is_replica() {
         serve::unblock_all(server);
     }

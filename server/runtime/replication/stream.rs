@@ -1,0 +1,99 @@
+//! The log, to one replica: all of it while it grows, and what is still owed
+//! once its primary is one no more.
+//!
+//! A command that was answered before REPLICAOF has long been sent by a Redis
+//! primary, whose event loop writes to replicas before it goes on. Feeders
+//! have threads of their own; they make up for what they have not sent yet.
+
+use std::time::{Duration, Instant};
+
+use redoubt_persistence::log::LogReader;
+
+use super::feeder::{End, Feeder};
+use crate::state::Storage;
+use crate::storage::LogHold;
+
+/// Bytes of the log that are read and sent at a time.
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
+/// How often a thread that waits looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// A replica that takes longer for what it is owed gets it from whom it
+/// follows next.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How far a replica's stream may go.
+struct Bound {
+    /// The log offset before which it stops.
+    until: u64,
+    /// Whether it never goes on from there.
+    last: bool,
+}
+
+impl Feeder {
+    pub(super) fn send_stream(
+        &mut self,
+        storage: &Storage,
+        mut reader: LogReader,
+        hold: &LogHold,
+    ) -> Result<(), End> {
+        let bell = &self.server.replication.log_bell;
+        // The less of it waits for the log's writer, the less a crash loses.
+        let _closely = storage.log.hasten();
+        let mut chunk = std::mem::take(&mut self.buffers.chunk);
+        loop {
+            let (at, seen) = (reader.offset().0, bell.rings());
+            chunk.clear();
+            if reader.next(&mut chunk, CHUNK_BYTES)? != 0 {
+                self.send_chunk(at, &chunk)?;
+                hold.move_to(reader.offset().0.min(storage.log.end().0));
+                continue;
+            }
+            let bound = self.bound();
+            if bound.last && bound.until <= at {
+                return Ok(());
+            }
+            bell.wait(seen, LOOK);
+        }
+    }
+
+    /// Sends what the log has at the offset `at`, as far as the replica may
+    /// have it, however long it takes it.
+    fn send_chunk(&mut self, mut at: u64, mut chunk: &[u8]) -> Result<(), End> {
+        let bell = &self.server.replication.log_bell;
+        while !chunk.is_empty() {
+            let seen = bell.rings();
+            let bound = self.bound();
+            let most = chunk.len().min(bound.until.saturating_sub(at) as usize);
+            if most != 0 {
+                let sent = self.write_some(&chunk[..most])?;
+                chunk = &chunk[sent..];
+                at += sent as u64;
+            } else if bound.last {
+                return Err(End::Gone);
+            } else {
+                bell.wait(seen, LOOK);
+            }
+        }
+        Ok(())
+    }
+
+    /// To be asked for after the log was read: what is read by then was
+    /// bounded before it was logged.
+    fn bound(&mut self) -> Bound {
+        // A fence is lifted only after links were ended because of it.
+        let fence = self.server.replication.replicas.fence();
+        if !self.is_over() {
+            return Bound {
+                until: fence,
+                last: false,
+            };
+        }
+        let now = Instant::now();
+        let deadline = *self.deadline.get_or_insert(now + PATIENCE);
+        let until = match now < deadline {
+            true => self.replica.owed(),
+            false => 0,
+        };
+        Bound { until, last: true }
+    }
+}
