@@ -1,7 +1,7 @@
 //! PING, PONG and MEET: what this node sends in them, and what it learns of
 //! their sender: its address, its role, its slots.
 
-use super::{Bus, Dirty, Output};
+use super::{Bus, Dirty, Output, Replication};
 use crate::flags::Flags;
 use crate::identity::NodeId;
 use crate::message::{
@@ -345,6 +345,16 @@ impl Bus {
             extensions,
         };
         self.send(link, body);
+    }
+
+    /// Takes in how replication stands. A replica that has just got a whole
+    /// copy says so at once: clients are not sent to it before that is known.
+    pub(super) fn note_replication(&mut self, replication: Replication) {
+        let had_a_copy = self.my_offset() != 0;
+        self.replication = replication;
+        if !had_a_copy && !self.i_am_primary() && self.my_offset() != 0 {
+            self.tell_everyone();
+        }
     }
 
     /// Sends a PONG to all nodes, so that they hear of a change at once.

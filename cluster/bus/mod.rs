@@ -283,7 +283,7 @@ impl Bus {
             Input::Accepted { link, peer, local } => self.accepted(link, peer, local),
             Input::Received(link, packet) => self.received(link, packet),
             Input::Closed { link, refused } => self.closed(link, refused),
-            Input::Replication(replication) => self.replication = replication,
+            Input::Replication(replication) => self.note_replication(replication),
             Input::WritesPaused { offset } => self.writes_paused(offset),
         }
         self.finish();

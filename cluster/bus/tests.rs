@@ -110,6 +110,10 @@ fn is_vote(output: &Output) -> bool {
     matches!(output, Output::Send(_, packet) if packet[12..14] == [0, 6])
 }
 
+fn is_pong(output: &Output) -> bool {
+    matches!(output, Output::Send(_, packet) if packet[12..14] == [0, 1])
+}
+
 #[test]
 fn a_vote_is_on_the_disk_before_it_is_sent() {
     let mut scene = scene();
@@ -316,8 +320,13 @@ fn a_replica_without_a_whole_copy_tells_no_offset_and_does_not_stand() {
         synced: true,
         ..stale
     };
+    drain(&mut scene.bus);
     scene.bus.handle(NOW_MS + 1, Input::Replication(fresh));
     assert_eq!(scene.bus.header(0).offset, 500);
+    let told = |scene: &mut Scene| drain(&mut scene.bus).iter().any(is_pong);
+    assert!(told(&mut scene), "the others don't hear of the copy");
+    scene.bus.handle(NOW_MS + 2, Input::Replication(fresh));
+    assert!(!told(&mut scene), "they heard of it before");
     assert_eq!(scene.bus.holdup(), Some(Holdup::Delay));
 }
 
