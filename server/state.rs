@@ -114,19 +114,6 @@ pub fn unix_ms() -> i64 {
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The same from the system's last tick, some milliseconds ago: cheaper.
-pub fn coarse_unix_ms() -> i64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: it writes into `now` and nothing else.
-    match unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) } {
-        0 => now.tv_sec * 1000 + now.tv_nsec / 1_000_000,
-        _ => unix_ms(),
-    }
-}
-
 /// Forty random hexadecimal digits, as run and replication ids are.
 pub fn random_id() -> String {
     (0..40)

@@ -32,7 +32,7 @@ use crate::keyspace::KeyRef;
 use crate::keyspace::table::same_bytes;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
-use crate::state::{Server, coarse_unix_ms};
+use crate::state::Server;
 
 /// Requests of one batch.
 const BATCH: usize = 64;
@@ -150,8 +150,6 @@ impl Pipeline {
         reply: &mut ReplyBuffer,
     ) -> Stop {
         let stop = self.run_batches(server, session, input, start, reply);
-        let now_ms = coarse_unix_ms();
-        session.client.active_ms.store(now_ms, Ordering::Relaxed);
         session.tally.flush(&server.stats);
         stop
     }
@@ -187,6 +185,10 @@ impl Pipeline {
                 next: 0,
                 consumed_to: *start,
             };
+            session
+                .client
+                .active_ms
+                .store(turn.now_ms, Ordering::Relaxed);
             while turn.next < self.slots.len() {
                 let mut stop = self.step(server, session, reply, &mut turn);
                 if stop.is_none() && reply.len() > REPLY_SOFT_BYTES {
