@@ -280,3 +280,23 @@ fn texts_are_shown_in_the_order_of_c_strings() {
     let expected = ["", "\0\0 ", "a", "a\0z", "b"].map(|text| Reply::Bulk(text.into()));
     assert_eq!(stored, Reply::Array(expected.to_vec()));
 }
+
+#[test]
+fn randomkey_removes_what_has_expired_when_it_finds_nothing_else() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    run(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+    let keys = (0..20).map(|n| format!("SET expired:{n} v PX 1"));
+    keys.for_each(|line| {
+        run(&mut client, &line);
+    });
+    let begin = std::time::Instant::now();
+    while run(&mut client, "TTL expired:19") != Reply::Integer(-2) {
+        assert!(begin.elapsed().as_secs() < 60, "it never expires");
+    }
+    assert_eq!(run(&mut client, "RANDOMKEY"), Reply::Null);
+    assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(0));
+    run(&mut client, "SET lasting v");
+    run(&mut client, "SET expired v PXAT 1");
+    assert_eq!(run(&mut client, "RANDOMKEY"), Reply::bulk("lasting"));
+}

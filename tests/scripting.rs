@@ -301,3 +301,36 @@ fn a_script_that_waits_for_the_time_to_pass_ends() {
         local start = now() while now() < start + 20 do end return now() - start >= 20";
     assert_eq!(eval(&mut client, script, &[], &[]), Reply::Integer(1));
 }
+
+#[test]
+fn a_reload_takes_the_files_libraries_and_they_are_still_there_after_a_crash() {
+    let mut server = Server::start(&["--appendfsync", "always", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let loaded = |client: &mut Client, name: &str| {
+        let code = format!(
+            "#!lua name={name}\nserver.register_function('{name}', function() return '{name}' end)"
+        );
+        assert_eq!(text(client.command(&["FUNCTION", "LOAD", &code])), name);
+    };
+    let run = |client: &mut Client, line: &str| {
+        text(client.command(&line.split(' ').collect::<Vec<_>>()))
+    };
+    loaded(&mut client, "saved");
+    assert_eq!(run(&mut client, "DEBUG RELOAD"), "OK");
+    assert_eq!(run(&mut client, "FCALL saved 0"), "saved");
+    let error = "ERR Error trying to load the RDB dump, check server logs.";
+    assert_eq!(run(&mut client, "DEBUG RELOAD NOFLUSH"), error);
+    loaded(&mut client, "later");
+    assert_eq!(run(&mut client, "DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "OK");
+    assert_eq!(run(&mut client, "FCALL saved 0"), "saved");
+    assert_eq!(run(&mut client, "FCALL later 0"), "later");
+    // The file on disk is of the second RELOAD, before `later` came.
+    assert_eq!(run(&mut client, "DEBUG RELOAD NOSAVE"), "OK");
+    for _ in 0..2 {
+        assert_eq!(run(&mut client, "FCALL saved 0"), "saved");
+        assert_eq!(run(&mut client, "FCALL later 0"), "ERR Function not found");
+        server.kill();
+        server.restart();
+        client = server.client();
+    }
+}

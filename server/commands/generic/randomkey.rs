@@ -32,6 +32,10 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
             }
         }
         if picked.is_none() {
+            // Maybe all that it came upon had expired.
+            for stripe in Context::all_stripes() {
+                walk::remove_due(ctx, stripe, |_| true);
+            }
             picked = any_of_all(ctx)?;
         }
     }

@@ -19,7 +19,7 @@ use super::save::Origin;
 use crate::config::{Config, id};
 use crate::state::Server;
 
-pub use rdb::{decode_file, put_library};
+pub use rdb::{Decoded, decode_file, put_library};
 
 /// How often progress is told.
 const REPORT_EVERY: Duration = Duration::from_secs(5);

@@ -194,13 +194,22 @@ impl Loader {
 /// A key as a file has it: database, key, value, expiry (Unix ms).
 pub type DecodedKey = (u32, Vec<u8>, Value, Option<i64>);
 
-/// All keys of a dump file that have not expired, for DEBUG RELOAD. The file
-/// is validated whole before anything is returned.
-pub fn decode_file(server: &Server, path: &Path) -> Result<Vec<DecodedKey>, String> {
+/// What a dump file holds.
+#[derive(Default)]
+pub struct Decoded {
+    /// All keys that have not expired.
+    pub keys: Vec<DecodedKey>,
+    /// The libraries of functions, as the tree keeps them.
+    pub libraries: Vec<u8>,
+}
+
+/// All of a dump file, for DEBUG RELOAD. The file is validated whole before
+/// anything is returned.
+pub fn decode_file(server: &Server, path: &Path) -> Result<Decoded, String> {
     let options = read_options(server);
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut reader = FileReader::new(file, options).map_err(|e| e.to_string())?;
-    let (mut keys, now_ms) = (Vec::new(), unix_ms());
+    let (mut decoded, now_ms) = (Decoded::default(), unix_ms());
     loop {
         match reader.next_record().map_err(|e| e.to_string())? {
             Record::Key(record) => {
@@ -210,10 +219,13 @@ pub fn decode_file(server: &Server, path: &Path) -> Result<Vec<DecodedKey>, Stri
                 };
                 if record.expire_at_ms.is_none_or(|at| at > now_ms) {
                     let value = codec::value_of(object);
-                    keys.push((record.db, record.key.to_vec(), value, record.expire_at_ms));
+                    let key = record.key.to_vec();
+                    let entry = (record.db, key, value, record.expire_at_ms);
+                    decoded.keys.push(entry);
                 }
             }
-            Record::Eof(_) => return Ok(keys),
+            Record::Function(source) => put_library(&mut decoded.libraries, source),
+            Record::Eof(_) => return Ok(decoded),
             _ => {}
         }
     }

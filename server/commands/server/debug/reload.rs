@@ -15,7 +15,10 @@ use crate::commands::error::{CommandError, CommandResult};
 use crate::keyspace::codec;
 use crate::keyspace::db::Db;
 use crate::keyspace::stripe::StripeSet;
+use crate::runtime::import::Decoded;
 use crate::runtime::{import, save};
+use crate::scripting::engine::Engine;
+use crate::scripting::library::{Libraries, Policy};
 use crate::state::Server;
 
 #[derive(Default)]
@@ -60,10 +63,10 @@ pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
-/// Puts the file's keys in place of all others, or among them. The log gets
+/// Puts the file's keys and libraries in place of all others, or among them. The log gets
 /// all of it: others may have changed something since the file was written.
 fn load(server: &'static Server, options: &Options) -> Result<(), String> {
-    let keys = import::decode_file(server, &save::file_path(server))?;
+    let Decoded { keys, libraries } = import::decode_file(server, &save::file_path(server))?;
     let databases = server.keyspace.databases();
     let now_ms = crate::state::unix_ms();
     let mut db = Db::open(&server.keyspace, StripeSet::ALL, 0, now_ms);
@@ -77,7 +80,13 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
             return Err(format!("key '{}' exists", key.escape_ascii()));
         }
     }
+    let (word, restored) = restore(server, &libraries, options)?;
+    let known = std::mem::replace(&mut *server.scripting.libraries.write(), restored);
     let mut effects = Effects::begin(server);
+    if known.counts().0 != 0 || !libraries.is_empty() {
+        let libraries = dump::wrap(&libraries);
+        effects.add(0, &[b"FUNCTION", b"RESTORE", &libraries, word.as_bytes()]);
+    }
     if !options.noflush {
         for index in 0..databases {
             db.flush(index);
@@ -99,6 +108,25 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
     }
     effects.log();
     Ok(())
+}
+
+/// What becomes of the libraries of functions, and FUNCTION RESTORE's word for
+/// that.
+fn restore(
+    server: &Server,
+    encoded: &[u8],
+    options: &Options,
+) -> Result<(&'static str, Libraries), String> {
+    let (word, policy) = match (options.noflush, options.merge) {
+        (false, _) => ("FLUSH", Policy::Flush),
+        (true, true) => ("REPLACE", Policy::Replace),
+        (true, false) => ("APPEND", Policy::Append),
+    };
+    let mut engine = Engine::take(&server.scripting).map_err(|e| e.to_string())?;
+    let known = server.scripting.libraries.read().clone();
+    let restored = known.restore(&mut engine, encoded, policy, false);
+    engine.give_back(&server.scripting);
+    Ok((word, restored.map_err(|e| e.to_string())?))
 }
 
 /// A transaction for the log: after a crash all of it is there, or nothing.
