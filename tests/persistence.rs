@@ -548,3 +548,41 @@ fn fewer_databases_than_hold_keys_are_refused() {
     run_all(&mut client, &["SELECT 9"]);
     assert_eq!(run(&mut client, "GET a"), Reply::bulk("1"));
 }
+
+#[test]
+fn no_reply_is_lost_and_none_is_false_while_appendfsync_changes() {
+    const WRITERS: usize = 4;
+    const ROUNDS: u64 = 300;
+    let mut server = Server::start(ALWAYS);
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let mut client = server.client();
+            let done = &done;
+            scope.spawn(move || {
+                for round in 1..=ROUNDS {
+                    let key = format!("count:{writer}");
+                    let batch = encode(&["INCR", &key]).repeat(3);
+                    let replies = client.pipeline(&batch, 3);
+                    let end = Reply::Integer(3 * round as i64);
+                    assert_eq!(replies[2], end, "writer {writer}");
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut client = server.client();
+        while done.load(Ordering::Relaxed) < WRITERS as u64 {
+            for policy in ["everysec", "no", "always"] {
+                run_all(&mut client, &[&format!("CONFIG SET appendfsync {policy}")]);
+            }
+        }
+    });
+    // The last policy is `always`, which this reply waits for.
+    let mut client = server.client();
+    run_all(&mut client, &["SET last write"]);
+    let mut client = crash(&mut server);
+    for writer in 0..WRITERS {
+        let count = Reply::bulk((3 * ROUNDS).to_string());
+        assert_eq!(run(&mut client, &format!("GET count:{writer}")), count);
+    }
+}
