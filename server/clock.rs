@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cluster::slot_stats::{self, Cost};
 use crate::commands::command::flag;
@@ -44,38 +44,91 @@ fn nanos_since_start() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-/// Unix time in milliseconds at `now`, up to a tenth of one late: the system is
-/// not asked each time.
+/// When the system was asked for the time, and what it said.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Ticks,
+    /// Until when ticks are counted from there.
+    until: Ticks,
+    unix_nanos: i64,
+}
+
+/// Unix time in milliseconds at `now`, a moment ago at most. The system is
+/// asked ten thousand times a second, and ticks are counted in between: a
+/// client that has just read its own clock must not find ours behind.
 #[inline]
 pub fn unix_ms_at(now: Ticks) -> i64 {
-    const FRESH_NANOS: f64 = 100_000.0;
     thread_local! {
-        /// When the system was asked, until when that holds, and what it said.
-        static ASKED: Cell<(Ticks, Ticks, i64)> = const { Cell::new((Ticks(0), Ticks(0), 0)) };
+        static ASKED: Cell<Asked> = const {
+            Cell::new(Asked {
+                at: Ticks(0),
+                until: Ticks(0),
+                unix_nanos: 0,
+            })
+        };
     }
-    let (asked, until, unix_ms) = ASKED.get();
+    let mut asked = ASKED.get();
     // A counter may have gone back: the machine may be another one.
-    if asked.0 <= now.0 && now.0 < until.0 {
-        return unix_ms;
+    if now.0 < asked.at.0 || now.0 >= asked.until.0 {
+        asked = ask();
+        ASKED.set(asked);
     }
-    let unix_ms = crate::state::unix_ms();
-    let fresh_ticks = (FRESH_NANOS / nanos_per_tick()) as u64;
-    let until = Ticks(now.0.saturating_add(fresh_ticks));
-    ASKED.set((now, until, unix_ms));
-    unix_ms
+    let since = now.0.saturating_sub(asked.at.0) as f64 * nanos_per_tick();
+    (asked.unix_nanos + since as i64) / 1_000_000
+}
+
+fn ask() -> Asked {
+    const FRESH_NANOS: f64 = 100_000.0;
+    /// The thread was interrupted between two readings that are so far apart.
+    const APART_NANOS: f64 = 1000.0;
+    let before = Ticks::now();
+    let unix_nanos = unix_nanos();
+    let at = Ticks::now();
+    let apart = at.0.saturating_sub(before.0) as f64 * nanos_per_tick();
+    let fresh = match apart < APART_NANOS {
+        true => (FRESH_NANOS / nanos_per_tick()) as u64,
+        false => 0,
+    };
+    Asked {
+        at,
+        until: Ticks(at.0.saturating_add(fresh)),
+        unix_nanos,
+    }
+}
+
+fn unix_nanos() -> i64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Measured once, over a millisecond at start.
 fn nanos_per_tick() -> f64 {
     static RATIO: OnceLock<f64> = OnceLock::new();
     *RATIO.get_or_init(|| {
-        let (ticks, begin) = (Ticks::now(), Instant::now());
+        let (begin, first) = both_clocks();
         while begin.elapsed().as_micros() < 1000 {
             std::hint::spin_loop();
         }
-        let spent = Ticks::now().0.saturating_sub(ticks.0).max(1);
-        begin.elapsed().as_nanos() as f64 / spent as f64
+        let (end, last) = both_clocks();
+        let spent = last.0.saturating_sub(first.0).max(1);
+        (end - begin).as_nanos() as f64 / spent as f64
     })
+}
+
+/// Both clocks at one moment: between the readings the thread can be
+/// interrupted, so the closest of some are taken.
+fn both_clocks() -> (Instant, Ticks) {
+    let readings = (0..8).map(|_| {
+        let (begin, ticks) = (Instant::now(), Ticks::now());
+        (begin.elapsed(), begin, ticks)
+    });
+    let closest = readings.min_by_key(|(apart, ..)| *apart);
+    closest.map_or_else(
+        || (Instant::now(), Ticks::now()),
+        |(_, at, ticks)| (at, ticks),
+    )
 }
 
 /// A pipeline of quick commands does not take as long: they are timed together.

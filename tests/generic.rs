@@ -300,3 +300,19 @@ fn randomkey_removes_what_has_expired_when_it_finds_nothing_else() {
     run(&mut client, "SET expired v PXAT 1");
     assert_eq!(run(&mut client, "RANDOMKEY"), Reply::bulk("lasting"));
 }
+
+#[test]
+fn no_key_lives_longer_than_its_client_has_said() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "SET key value");
+    for _ in 0..3000 {
+        // A clock of ours that lags behind the client's would show it.
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH);
+        let at_ms = since.expect("after 1970").as_millis() + 10_000;
+        run(&mut client, &format!("PEXPIREAT key {at_ms}"));
+        let left = integer(run(&mut client, "PTTL key"));
+        assert!(left <= 10_000, "{left}");
+    }
+}

@@ -135,6 +135,10 @@ fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) ->
     let mut set = StripeSet::default();
     set.add(stripe);
     let mut db = open_db(server, session, set, unix_ms());
+    // It may have been turned off since the round began.
+    if !server.settings.active_expire.load(Ordering::Relaxed) {
+        return 0;
+    }
     let (keys, fields) = match importing(server, stripe) {
         None => (
             db.remove_due(stripe, REMOVED_PER_HOLD),
