@@ -126,10 +126,16 @@ impl Recovery<'_> {
         options: &LogOptions,
         stale: Vec<PathBuf>,
     ) -> Result<Recovered, LogError> {
-        for name in stale {
+        for name in &stale {
             let path = self.dir.join(name);
             let removed = self.disk.remove(&path);
             removed.map_err(LogError::io("remove", &path))?;
+        }
+        if !stale.is_empty() {
+            // One of them may have the temporary name: should its removal be
+            // lost and the new file's renaming not, it would become the log.
+            let synced = self.disk.sync_dir(self.dir);
+            synced.map_err(LogError::io("sync", self.dir))?;
         }
         let id = options.first_segment;
         let (temporary, path) = (spare_path(self.dir, id), segment_path(self.dir, id));
