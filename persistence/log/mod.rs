@@ -37,6 +37,7 @@ mod space;
 mod stats;
 mod window;
 mod writer;
+mod zeros;
 
 #[cfg(test)]
 mod tests;

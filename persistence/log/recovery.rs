@@ -13,7 +13,6 @@
 //! and nothing is changed. If none does, the rest had never been synced, and
 //! the log is truncated at the stop.
 
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,10 +23,11 @@ use super::segment::{
     FileName, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name, segment_path, spare_path,
 };
 use super::window::Window;
+use super::zeros::{is_zero, written_ranges, zero};
 use super::{LogError, LogOptions, Offset, RecoveryReport, Term};
 use crate::disk::{Disk, DiskFile};
 
-/// Bytes searched or zeroed at a time.
+/// Bytes searched at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// A log directory after recovery.
@@ -54,6 +54,8 @@ struct Candidate {
     written: Vec<Range<u64>>,
     /// `None` if it was never begun, or its header is bad.
     header: Option<(SegmentHeader, u32)>,
+    /// It has the header of a segment that comes after this one.
+    is_misplaced: bool,
 }
 
 /// Where following the records of one segment stopped.
@@ -186,7 +188,9 @@ impl Recovery<'_> {
             let mut bytes = [0; SEGMENT_HEADER_BYTES];
             let count = file.read_at(&mut bytes, 0);
             let count = count.map_err(LogError::io("read", &path))?;
-            let header = SegmentHeader::decode(&bytes[..count]).filter(|(h, _)| h.id == id);
+            let header = SegmentHeader::decode(&bytes[..count]);
+            let is_misplaced = header.is_some_and(|(header, _)| header.id > id);
+            let header = header.filter(|(header, _)| header.id == id);
             Ok(Candidate {
                 id,
                 path,
@@ -194,6 +198,7 @@ impl Recovery<'_> {
                 len,
                 written,
                 header,
+                is_misplaced,
             })
         };
         ids.iter().map(open).collect()
@@ -307,10 +312,14 @@ impl Recovery<'_> {
             if later.header.is_some() {
                 let at = SEGMENT_HEADER_BYTES as u64;
                 dropped_bytes += self.torn_extent(later, at, found)? - at;
-                // The file may come back under this very id: as a blank one.
-                zero(later, 0, at)
-                    .and_then(|()| later.file.sync_data())
-                    .map_err(LogError::io("write", &later.path))?;
+            }
+            // Used again, it might come back under an id that it has records of,
+            // and these would count as long as it has no header of its own.
+            if later.header.is_some() || later.is_misplaced {
+                let removed = self.disk.remove(&later.path);
+                removed.map_err(LogError::io("remove", &later.path))?;
+                sync_dir(self.disk)?;
+                continue;
             }
             let spare = spare_path(Path::new(""), later.id);
             let renamed = self.disk.rename(&later.path, &self.dir.join(&spare));
@@ -320,7 +329,7 @@ impl Recovery<'_> {
                 spares.push(spare);
             }
         }
-        zero(last, stop.position, torn_to).map_err(LogError::io("write", &last.path))?;
+        zero(&*last.file, stop.position, torn_to).map_err(LogError::io("write", &last.path))?;
         for segment in &segments {
             let synced = segment.file.sync_data();
             synced.map_err(LogError::io("sync", &segment.path))?;
@@ -422,24 +431,6 @@ impl Recovery<'_> {
     }
 }
 
-/// The parts of a file that may have been written, ascending.
-fn written_ranges(file: &dyn DiskFile) -> io::Result<Vec<Range<u64>>> {
-    let (mut ranges, mut at) = (Vec::new(), 0);
-    while let Some(range) = file.next_data(at)? {
-        at = range.end;
-        ranges.push(range);
-    }
-    Ok(ranges)
-}
-
-/// Whether all bytes are zero; as quick as memory, even without optimisation.
-fn is_zero(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(ZEROS.len())
-        .all(|chunk| chunk == &ZEROS[..chunk.len()])
-}
-
 /// What a search found.
 struct Found {
     /// The highest durable offset that a record claims.
@@ -485,16 +476,4 @@ fn lost(candidates: &[Candidate], index: usize, stop: Stop, claimed: u64) -> Log
         }
     }
     corrupt(&candidates[index], stop.position, evidence)
-}
-
-/// Zeroes a torn tail, so that nothing of it can come back.
-fn zero(last: &Candidate, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; CHUNK_BYTES.min(to - from) as usize];
-    let mut at = from;
-    while at < to {
-        let count = (to - at).min(zeros.len() as u64);
-        last.file.write_at(&zeros[..count as usize], at)?;
-        at += count;
-    }
-    Ok(())
 }

@@ -272,6 +272,44 @@ fn a_record_forged_inside_a_torn_payload_proves_nothing() {
     assert_eq!(report.end, Offset(1000));
 }
 
+/// The files of a log of three segments and a payload of 8000 bytes.
+fn three_segments() -> [Vec<u8>; 3] {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, small(SyncPolicy::Always));
+    fill(&log, 40, 200);
+    log.close().unwrap();
+    [1, 2, 3].map(|id| disk.contents(&path(id)).unwrap())
+}
+
+#[test]
+fn what_another_log_has_left_is_not_taken_for_ours_later_on() {
+    let (ours, other) = (three_segments(), three_segments());
+    let header = segment::SEGMENT_HEADER_BYTES;
+    // A header of a third history before records that are not its own, and
+    // a file under another one's name.
+    let mixed = [&three_segments()[2][..header], &other[2][header..]].concat();
+    let misplaced = [(2, mixed), (1, other[2].clone())];
+    for (kept, foreign) in misplaced {
+        let disk = SimulatedDisk::new();
+        let files = ours[..kept].iter().chain([&foreign]);
+        for (id, bytes) in (1..).zip(files) {
+            disk.create(&path(id)).unwrap();
+            disk.tamper(&path(id), 0, bytes);
+        }
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        let (mut log, _) = open(&disk, small(SyncPolicy::Always));
+        let mut all = read_all(&log, Offset(1000));
+        // The second time it goes on in the next segment.
+        for records in [1, 100] {
+            all.extend(fill(&log, records, 10));
+            log.wait_for_preparer();
+            log.close().unwrap();
+            (log, _) = open(&disk, small(SyncPolicy::Always));
+            assert_eq!(read_all(&log, Offset(1000)), all);
+        }
+    }
+}
+
 #[test]
 fn a_missing_segment_is_named_and_foreign_files_are_let_be() {
     let disk = SimulatedDisk::new();
