@@ -82,6 +82,9 @@ pub struct Server {
     pub monitored: AtomicBool,
     /// CLIENT PAUSE: until when (Unix ms), and whether only writes wait.
     pub pause_until_ms: AtomicI64,
+    /// Grows whenever what a command was let pass by does not hold any more: the
+    /// role has changed, or a pause has begun.
+    pub gate_version: AtomicU64,
     /// See `pause_until_ms`.
     pub pause_writes_only: AtomicBool,
     /// Rung when a pause ends early or the server shuts down.
@@ -162,6 +165,7 @@ impl Server {
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
             pause_until_ms: AtomicI64::new(0),
+            gate_version: AtomicU64::new(0),
             pause_writes_only: AtomicBool::new(false),
             unpaused: tokio::sync::Notify::new(),
             run_id: random_id(),

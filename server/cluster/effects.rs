@@ -85,14 +85,11 @@ impl Effect {
     }
 }
 
-/// How long a command may take from the look at the pause to its lock.
-const UNDER_WAY: std::time::Duration = std::time::Duration::from_millis(5);
-
 /// Holds back writes for a manual failover, and tells the bus from which
-/// offset on: once no command is under way any more.
+/// offset on: once all stripes were had, since a write that gets one later looks
+/// at the pause again.
 fn pause_writes(server: &'static Server, until_ms: u64) {
     pause::begin(server, until_ms as i64, true, unix_ms());
-    std::thread::sleep(UNDER_WAY);
     let held = server.keyspace.lock(StripeSet::ALL);
     let offset = super::replicate::status(server).offset;
     drop(held);

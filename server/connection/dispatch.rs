@@ -290,6 +290,10 @@ pub fn call(
     if session.is_outdated(server) {
         return None;
     }
+    if session.passed_long_ago(server) {
+        session.postponed = true;
+        return None;
+    }
     let mut ctx = Context {
         server,
         session,

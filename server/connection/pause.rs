@@ -75,6 +75,8 @@ pub fn begin(server: &Server, until_ms: i64, writes_only: bool, now_ms: i64) {
         .pause_writes_only
         .store(writes_only && !strict, Ordering::Relaxed);
     server.pause_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    // Who locks a stripe from now on looks again.
+    server.gate_version.fetch_add(1, Ordering::Release);
 }
 
 /// Ends the pause.

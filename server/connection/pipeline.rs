@@ -182,6 +182,7 @@ impl Pipeline {
                 now_ms: unix_ms_at(clock),
                 limits: Limits::of(server),
                 clock,
+                gate_version: 0,
                 next: 0,
                 consumed_to: *start,
             };
@@ -221,6 +222,7 @@ impl Pipeline {
         reply: &mut ReplyBuffer,
         turn: &mut Turn<'_>,
     ) -> Option<Stop> {
+        turn.gate_version = server.gate_version.load(Ordering::Acquire);
         // What is open changes with each command that goes the long way.
         let open = match self.slots[turn.next].is_direct() {
             true => direct::open(server, session),
@@ -423,6 +425,8 @@ struct Turn<'i> {
     limits: Limits,
     /// When the request before ended.
     clock: Ticks,
+    /// See [`Server::gate_version`], as of the last look at the gate.
+    gate_version: u64,
     /// The request to run next.
     next: usize,
     /// Where what has run ends in the query buffer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::client::Client;
 use crate::acl::user::User;
@@ -90,6 +90,9 @@ pub struct Session {
     pub in_script: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
+    /// [`Server::gate_version`](crate::state::Server) before the gate was asked
+    /// about a client's request; None in sessions that have no client.
+    pub gate_version: Option<u64>,
 }
 
 impl Session {
@@ -125,6 +128,7 @@ impl Session {
             detached: None,
             in_script: false,
             postponed: false,
+            gate_version: None,
         }
     }
 
@@ -135,6 +139,15 @@ impl Session {
     pub fn is_outdated(&self, server: &crate::state::Server) -> bool {
         let now = || server.replication.generation();
         self.following.is_some_and(|generation| generation != now())
+    }
+
+    /// Whether the gate may answer otherwise by now than it did for the request
+    /// at hand. Asked under the lock of a stripe, a no stays true until it is
+    /// given back.
+    #[inline]
+    pub fn passed_long_ago(&self, server: &crate::state::Server) -> bool {
+        let now = || server.gate_version.load(Acquire);
+        self.gate_version.is_some_and(|version| version != now())
     }
 
     /// The session in which a script of this one runs its commands.

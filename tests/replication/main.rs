@@ -2,6 +2,7 @@
 //! both directions: the same keys at the same offsets, resyncs that stay
 //! partial, and full syncs that either happen or don't.
 
+mod handover;
 mod keeping;
 mod misfits;
 mod retention;

@@ -211,6 +211,9 @@ fn still_allowed(
     queued: &[Queued],
     db: &mut Db<'_>,
 ) -> CommandResult {
+    if session.passed_long_ago(server) {
+        return Err(CommandError::Paused);
+    }
     crate::cluster::route::check_transaction(server, session, queued, Some(db))?;
     if session.replaying || !server.replication.is_replica() {
         return Ok(());

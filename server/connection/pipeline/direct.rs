@@ -136,7 +136,8 @@ fn passing(server: &Server, slot: &Slot, open: gate::Open, now_ms: i64) -> Optio
 
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
 /// unlock, notifications, blocked clients. False if it did not run: its key, if
-/// it has one, is not plainly this node's, or a script's.
+/// it has one, is not plainly this node's, or a script's; or what let it pass may
+/// not hold any more.
 #[inline]
 fn run_one(
     ctx: &mut Context<'_>,
@@ -155,6 +156,10 @@ fn run_one(
     let no_scripts = || server.scripting.active.load(Ordering::Relaxed) == 0;
     if let Some(key) = key {
         if !ctx.db.enter(key, no_scripts) {
+            return false;
+        }
+        if server.gate_version.load(Ordering::Acquire) != turn.gate_version {
+            ctx.db.leave();
             return false;
         }
         if let Some(cluster) = &server.cluster

@@ -35,6 +35,7 @@ impl Pipeline {
             .map(|range| &source[range.clone()])
             .collect();
         let found = slot.found.or_else(|| table().find(&args));
+        session.gate_version = Some(server.gate_version.load(Ordering::Acquire));
         if let Some(stop) = held_back(server, session, found, &args, turn.now_ms) {
             return Some(stop);
         }

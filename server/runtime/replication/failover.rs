@@ -9,8 +9,9 @@
 use parking_lot::Mutex;
 use redoubt_cluster::replication::peer::Stage;
 
-use super::switch;
+use super::{change_role, switch};
 use crate::connection::pause;
+use crate::keyspace::stripe::StripeSet;
 use crate::replication::Target;
 use crate::state::{Server, unix_ms};
 
@@ -96,21 +97,17 @@ pub fn advance(server: &'static Server) {
             let over = request
                 .until_ms
                 .is_some_and(|at| replication.now_ms() >= at);
-            let chosen = ready(server, &request).or_else(|| match over && request.force {
-                true => request.to.clone(),
-                false => None,
-            });
-            match chosen {
-                Some(target) => {
-                    if over {
-                        tracing::info!("Failover time out exceeded, failing over.");
-                    }
-                    hand_over(server, target);
+            let forced = || request.to.clone().filter(|_| over && request.force);
+            match (ready(server, &request), forced()) {
+                (Some((target, end)), _) => hand_over(server, target, Some(end)),
+                (None, Some(target)) => {
+                    tracing::info!("Failover time out exceeded, failing over.");
+                    hand_over(server, target, None);
                 }
-                None if over => {
+                (None, None) if over => {
                     abort(server);
                 }
-                None => {}
+                (None, None) => {}
             }
         }
         State::HandingOver(target) => {
@@ -123,11 +120,10 @@ pub fn advance(server: &'static Server) {
     }
 }
 
-/// A replica that may take over and has everything.
-fn ready(server: &Server, request: &Request) -> Option<Target> {
+/// A replica that may take over and has everything, and the offset of its end.
+fn ready(server: &Server, request: &Request) -> Option<(Target, u64)> {
     let replication = &server.replication;
     let log = server.log()?;
-    // Writes that were under way when the pause began have ended by now.
     let end = replication.stream_offset(log.end().0);
     let found = replication.replicas.all().into_iter().find_map(|replica| {
         let target = Target {
@@ -137,7 +133,7 @@ fn ready(server: &Server, request: &Request) -> Option<Target> {
         let peer = replica.peer.lock();
         let has_all = peer.stage == Stage::Online && peer.acknowledges && peer.applied >= end;
         let wanted = request.to.as_ref().is_none_or(|to| *to == target);
-        (has_all && wanted).then_some(target)
+        (has_all && wanted).then_some((target, end))
     });
     if found.is_none() {
         // A replica tells how far it is each second; that is often enough.
@@ -154,12 +150,23 @@ pub fn refused(server: &'static Server) {
     }
 }
 
-fn hand_over(server: &'static Server, target: Target) {
+/// Lets a replica take over, unless the stream has gone on behind the `end`
+/// that it has: a write may have been under way when the pause began. With all
+/// stripes locked none is.
+fn hand_over(server: &'static Server, target: Target, end: Option<u64>) {
+    let held = server.keyspace.lock(StripeSet::ALL);
+    let now = server
+        .log()
+        .map(|log| server.replication.stream_offset(log.end().0));
+    if end.is_some() && end != now {
+        return;
+    }
     tracing::info!("Failing over to {}:{}", target.host, target.port);
     *server.replication.failover.state.lock() = State::HandingOver(target.clone());
-    if let Err(error) = switch(server, Some(target)) {
+    if let Err(error) = change_role(server, Some(target)) {
         tracing::error!("can't follow: {error}");
     }
+    drop(held);
 }
 
 fn hand_back(server: &'static Server) {

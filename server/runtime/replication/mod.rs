@@ -149,6 +149,7 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         }
     }
     replication.set_target(target);
+    server.gate_version.fetch_add(1, Ordering::Release);
     server.keyspace.own_expiries.take();
     // They are to learn of the new name.
     let end = server
