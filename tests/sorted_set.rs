@@ -117,3 +117,13 @@ fn a_crash_keeps_what_every_kind_of_command_did() {
     server.restart();
     assert_eq!(read_all(&mut server.client()), before);
 }
+
+#[test]
+fn a_set_that_will_not_be_packed_keeps_its_negative_zeros() {
+    let server = Server::start(&["--zset-max-listpack-value", "8"]);
+    let mut client = server.client();
+    run(&mut client, "ZADD zset -0 short 1 longer-than-that");
+    assert_eq!(run(&mut client, "ZSCORE zset short"), Reply::bulk("-0"));
+    run(&mut client, "ZADD packed -0 short");
+    assert_eq!(run(&mut client, "ZSCORE packed short"), Reply::bulk("0"));
+}

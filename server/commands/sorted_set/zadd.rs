@@ -123,8 +123,9 @@ pub fn add_parsed(
     };
     let (mut added, mut updated, mut last) = (0, 0, None);
     if let Some(zset) = zset {
-        zset.prepare(scores.len(), 0);
         let members = pairs.iter().skip(1).step_by(2);
+        let longest = members.clone().map(|member| member.len()).max();
+        zset.prepare(scores.len(), longest.unwrap_or(0));
         for (&score, member) in scores.iter().zip(members) {
             match add_one(zset, member, score, options)? {
                 None => last = None,
