@@ -72,7 +72,11 @@ fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
 
 /// A scan's reply with each second element read as a number.
 fn numbers(reply: &Reply) -> Reply {
-    let number = |text: String| Some(Reply::Double(text.parse().ok()?));
+    // A member may be called nan, which as a number is nobody's equal.
+    let number = |text: String| {
+        let number: f64 = text.parse().ok()?;
+        (!number.is_nan()).then_some(Reply::Double(number))
+    };
     match reply {
         Reply::Array(parts) => Reply::Array(parts.iter().map(numbers).collect::<Vec<_>>()),
         Reply::Bulk(_) => reply.text().and_then(number).unwrap_or(reply.clone()),
