@@ -82,11 +82,11 @@ pub struct Server {
     pub monitored: AtomicBool,
     /// CLIENT PAUSE: until when (Unix ms), and whether only writes wait.
     pub pause_until_ms: AtomicI64,
+    /// See `pause_until_ms`.
+    pub pause_writes_only: AtomicBool,
     /// Grows whenever what a command was let pass by does not hold any more: the
     /// role has changed, or a pause has begun.
     pub gate_version: AtomicU64,
-    /// See `pause_until_ms`.
-    pub pause_writes_only: AtomicBool,
     /// Rung when a pause ends early or the server shuts down.
     pub unpaused: tokio::sync::Notify,
     /// Random name of this run (INFO run_id).

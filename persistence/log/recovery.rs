@@ -136,8 +136,7 @@ impl Recovery<'_> {
         if !stale.is_empty() {
             // One of them may have the temporary name: should its removal be
             // lost and the new file's renaming not, it would become the log.
-            let synced = self.disk.sync_dir(self.dir);
-            synced.map_err(LogError::io("sync", self.dir))?;
+            self.sync_dir()?;
         }
         let id = options.first_segment;
         let (temporary, path) = (spare_path(self.dir, id), segment_path(self.dir, id));
@@ -176,6 +175,11 @@ impl Recovery<'_> {
                 dropped_bytes: 0,
             },
         })
+    }
+
+    fn sync_dir(&self) -> Result<(), LogError> {
+        let synced = self.disk.sync_dir(self.dir);
+        synced.map_err(LogError::io("sync", self.dir))
     }
 
     fn open_all(&self, ids: &[u64]) -> Result<Vec<Candidate>, LogError> {
@@ -304,10 +308,6 @@ impl Recovery<'_> {
         }
         let torn_to = self.torn_extent(last, stop.position, &own)?;
         let mut dropped_bytes = torn_to - stop.position;
-        let sync_dir = |disk: &dyn Disk| {
-            let synced = disk.sync_dir(self.dir);
-            synced.map_err(LogError::io("sync", self.dir))
-        };
         for (later, found) in candidates[index + 1..].iter().zip(&beyond).rev() {
             if later.header.is_some() {
                 let at = SEGMENT_HEADER_BYTES as u64;
@@ -318,23 +318,22 @@ impl Recovery<'_> {
             if later.header.is_some() || later.is_misplaced {
                 let removed = self.disk.remove(&later.path);
                 removed.map_err(LogError::io("remove", &later.path))?;
-                sync_dir(self.disk)?;
-                continue;
+            } else {
+                let spare = spare_path(Path::new(""), later.id);
+                let renamed = self.disk.rename(&later.path, &self.dir.join(&spare));
+                renamed.map_err(LogError::io("rename", &later.path))?;
+                if !spares.contains(&spare) {
+                    spares.push(spare);
+                }
             }
-            let spare = spare_path(Path::new(""), later.id);
-            let renamed = self.disk.rename(&later.path, &self.dir.join(&spare));
-            renamed.map_err(LogError::io("rename", &later.path))?;
-            sync_dir(self.disk)?;
-            if !spares.contains(&spare) {
-                spares.push(spare);
-            }
+            self.sync_dir()?;
         }
         zero(&*last.file, stop.position, torn_to).map_err(LogError::io("write", &last.path))?;
         for segment in &segments {
             let synced = segment.file.sync_data();
             synced.map_err(LogError::io("sync", &segment.path))?;
         }
-        sync_dir(self.disk)?;
+        self.sync_dir()?;
         let report = RecoveryReport {
             oldest: Offset(segments[0].header.start),
             end: Offset(stop.end),

@@ -31,7 +31,7 @@ use crate::stats::add;
 use crate::storage::LogHold;
 
 /// How often a thread that waits looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
 const NEWLINES: Duration = Duration::from_millis(500);
 

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 
 use redoubt_persistence::log::LogReader;
 
-use super::feeder::{End, Feeder};
+use super::feeder::{End, Feeder, LOOK};
 use crate::state::Storage;
 use crate::storage::LogHold;
 
 /// Bytes of the log that are read and sent at a time.
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
-/// How often a thread that waits looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(100);
 /// A replica that takes longer for what it is owed gets it from whom it
 /// follows next.
 const PATIENCE: Duration = Duration::from_millis(500);
