@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::{begin_anew, commit, trim};
-use crate::disk::{Disk, DiskFile, Fault, SimulatedDisk};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Fault, SimulatedDisk};
 use crate::log::{Bug, Log, LogOptions, Offset, SyncPolicy, forget_before};
 
 const LOG_DIR: &str = "/data/log";
@@ -186,6 +186,9 @@ struct Machine {
     disk: SimulatedDisk,
     random: Random,
     policy: SyncPolicy,
+    /// Every other machine has segments of whole blocks, so that `always` goes
+    /// past the page cache, and changes its policy while it works.
+    has_blocks: bool,
     bug: Option<Bug>,
     model: Model,
     /// Keys that changed since the tree took them over.
@@ -216,6 +219,7 @@ impl Machine {
             disk: SimulatedDisk::new(),
             random,
             policy,
+            has_blocks: !seed.is_multiple_of(2),
             bug,
             model: Model::default(),
             changed: BTreeSet::new(),
@@ -257,7 +261,7 @@ impl Machine {
         }
         let dir = Path::new(LOG_DIR);
         let mut options = LogOptions {
-            segment_bytes: 2048,
+            segment_bytes: if self.has_blocks { BLOCK_BYTES } else { 2048 },
             policy: self.policy,
             flush_interval_ms: 1,
             sync_interval_ms: 3,
@@ -327,6 +331,10 @@ impl Machine {
                 34 if self.random.below(3) == 0 => self.disk.inject(Fault::WriteError),
                 35 => self.disk.inject(Fault::NoSpace),
                 36..38 => self.disk.clear_faults(),
+                38 if self.has_blocks => log.set_policy(match log.policy() {
+                    SyncPolicy::Always => SyncPolicy::EverySec,
+                    _ => SyncPolicy::Always,
+                }),
                 _ => log.retry_space(),
             }
             if log.failure().is_some() && !self.disk.is_dead() {

@@ -103,6 +103,11 @@ impl DiskFile for FaultyFile {
         self.file.write_at(bytes, position)
     }
 
+    fn write_blocks(&self, blocks: &[u8], position: u64) -> io::Result<()> {
+        self.switch.check(&self.switch.fail_writes, libc::EIO)?;
+        self.file.write_blocks(blocks, position)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.switch.check(&self.switch.fail_syncs, libc::EIO)?;
         self.file.sync_data()

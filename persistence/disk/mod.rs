@@ -6,6 +6,7 @@
 //! [`Disk::sync_dir`], and a failed sync may have dropped the pages it was
 //! asked to write.
 
+mod blocks;
 mod faulty;
 mod lock;
 mod real;
@@ -16,6 +17,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use blocks::{BLOCK_BYTES, BlockBuffer};
 pub use faulty::{FaultSwitch, FaultyDisk};
 pub use lock::{DirectoryLock, LockError};
 pub use real::RealDisk;
@@ -55,6 +57,13 @@ pub trait DiskFile: Send + Sync {
 
     /// Writes all of `bytes` at `position`, growing the file if need be.
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
+    /// As [`write_at`](DiskFile::write_at), but past the page cache where the
+    /// file system can. Position and length are multiples of [`BLOCK_BYTES`],
+    /// and so is the address: `blocks` lies in a [`BlockBuffer`].
+    fn write_blocks(&self, blocks: &[u8], position: u64) -> io::Result<()> {
+        self.write_at(blocks, position)
+    }
 
     /// Makes the file's contents and length durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Disk, DiskFile};
 
@@ -13,7 +13,19 @@ use super::{Disk, DiskFile};
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealDisk;
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// The same file for writes past the page cache, opened with the first of
+    /// them; `None` where the file system has no such thing.
+    direct: OnceLock<Option<File>>,
+}
+
+impl RealFile {
+    fn wrap(file: File) -> Arc<dyn DiskFile> {
+        let direct = OnceLock::new();
+        Arc::new(RealFile { file, direct })
+    }
+}
 
 impl Disk for RealDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -23,12 +35,12 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(RealFile::wrap(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(RealFile::wrap(file))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -61,10 +73,8 @@ impl DiskFile for RealFile {
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
-            match self
-                .0
-                .read_at(&mut into[filled..], position + filled as u64)
-            {
+            let at = position + filled as u64;
+            match self.file.read_at(&mut into[filled..], at) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -75,11 +85,22 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, position)
+        self.file.write_all_at(bytes, position)
+    }
+
+    fn write_blocks(&self, blocks: &[u8], position: u64) -> io::Result<()> {
+        if let Some(direct) = self.direct.get_or_init(|| open_direct(&self.file)) {
+            match direct.write_all_at(blocks, position) {
+                // Larger blocks are asked for, or a write was cut short.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                result => return result,
+            }
+        }
+        self.write_at(blocks, position)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
@@ -87,19 +108,19 @@ impl DiskFile for RealFile {
         if len >= bytes {
             return Ok(());
         }
-        if reserve(&self.0, bytes)? {
+        if reserve(&self.file, bytes)? {
             return Ok(());
         }
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     #[cfg(target_os = "linux")]
     fn next_data(&self, position: u64) -> io::Result<Option<Range<u64>>> {
         let len = self.len()?;
-        match seek(&self.0, position, libc::SEEK_DATA) {
+        match seek(&self.file, position, libc::SEEK_DATA) {
             Ok(None) => Ok(None),
             Ok(Some(from)) => {
-                let to = seek(&self.0, from, libc::SEEK_HOLE)?;
+                let to = seek(&self.file, from, libc::SEEK_HOLE)?;
                 Ok(Some(from..to.unwrap_or(len)))
             }
             // A file system without such a call.
@@ -108,8 +129,25 @@ impl DiskFile for RealFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
+}
+
+/// Opens `file` once more, for writes past the page cache.
+#[cfg(target_os = "linux")]
+fn open_direct(file: &File) -> Option<File> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    // By the descriptor: the file may have been renamed since it was opened.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).custom_flags(libc::O_DIRECT).open(path);
+    opened.ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_file: &File) -> Option<File> {
+    None
 }
 
 /// Reserves blocks for the first `bytes` bytes; false where the file system
@@ -151,4 +189,27 @@ fn seek(file: &File, position: u64, whence: libc::c_int) -> io::Result<Option<u6
 #[cfg(not(target_os = "linux"))]
 fn reserve(_file: &File, _bytes: u64) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{BLOCK_BYTES, BlockBuffer};
+
+    #[test]
+    fn blocks_arrive_past_the_page_cache_and_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("file")).unwrap();
+        let block = BLOCK_BYTES as usize;
+        let mut buffer = BlockBuffer::new(3 * block);
+        let bytes = buffer.as_mut_slice();
+        bytes[..2 * block].fill(7);
+        bytes[2 * block..].fill(9);
+        // An address that the kernel refuses stands for any block size it may.
+        file.write_blocks(&bytes[1..=block], 0).unwrap();
+        file.write_blocks(&bytes[block..], BLOCK_BYTES).unwrap();
+        let mut read = vec![0; 4 * block];
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), 3 * block);
+        assert_eq!(read[..3 * block], bytes[..]);
+    }
 }

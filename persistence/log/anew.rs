@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::blocks::BlockWriter;
 use super::preparer::Preparer;
 use super::segment::{FileName, parse_name};
 use super::writer::Writer;
@@ -105,6 +106,7 @@ impl Log {
             active,
             position: made.position,
             chain: made.chain,
+            blocks: BlockWriter::default(),
         };
         *self.threads.lock() = Some(start_threads(writer, made.spares)?);
         shared.announce();

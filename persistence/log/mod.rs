@@ -22,6 +22,7 @@
 //! The log knows nothing of commands but how a `SELECT` is written.
 
 mod anew;
+mod blocks;
 mod error;
 mod group;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use stats::LogStats;
 pub use window::WINDOW_BYTES;
 
 use crate::disk::Disk;
+use blocks::BlockWriter;
 use group::Group;
 use preparer::Preparer;
 use shared::Shared;
@@ -201,6 +203,7 @@ impl Log {
             active,
             position: recovered.position,
             chain: recovered.chain,
+            blocks: BlockWriter::default(),
         };
         let threads = start_threads(writer, recovered.spares)?;
         let log = Log {

@@ -19,7 +19,7 @@ use super::segment::{SEGMENT_HEADER_BYTES, Segment, segment_path, spare_path};
 use super::shared::Shared;
 use super::space::Room;
 use super::{LogError, SyncPolicy};
-use crate::disk::DiskFile;
+use crate::disk::{BLOCK_BYTES, BlockBuffer, DiskFile};
 
 const ZERO_CHUNK_BYTES: u64 = 1 << 20;
 /// The most files kept to be used again, however fast the log grows.
@@ -258,13 +258,7 @@ impl Pool<'_> {
         file.allocate(capacity)?;
         if self.shared.policy() == SyncPolicy::Always {
             // Else each sync would have to commit the extents it wrote first.
-            let zeros = vec![0; ZERO_CHUNK_BYTES.min(capacity) as usize];
-            let mut at = 0;
-            while at < capacity {
-                let count = (capacity - at).min(zeros.len() as u64);
-                file.write_at(&zeros[..count as usize], at)?;
-                at += count;
-            }
+            fill_with_zeros(&*file, capacity)?;
         }
         file.sync_data()?;
         disk.sync_dir(dir)?;
@@ -326,4 +320,22 @@ impl Pool<'_> {
             }
         }
     }
+}
+
+/// Writes zeros up to `capacity`, past the page cache: in it the file would only
+/// displace what is of use.
+fn fill_with_zeros(file: &dyn DiskFile, capacity: u64) -> io::Result<()> {
+    let mut zeros = BlockBuffer::new(ZERO_CHUNK_BYTES as usize);
+    let zeros = &*zeros.as_mut_slice();
+    let mut at = 0;
+    while at < capacity {
+        let left = capacity - at;
+        if left < BLOCK_BYTES {
+            return file.write_at(&zeros[..left as usize], at);
+        }
+        let count = ZERO_CHUNK_BYTES.min(left - left % BLOCK_BYTES);
+        file.write_blocks(&zeros[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
 }

@@ -1,17 +1,20 @@
 //! The writer thread: takes the current group, frames it, writes it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::blocks::BlockWriter;
 use super::group::{Batch, empty_buffer};
 use super::preparer::{Prepared, Preparer};
 use super::record::{self, RecordHeader};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader};
 use super::shared::Shared;
 use super::{LogError, SyncPolicy, Term};
+use crate::disk::BLOCK_BYTES;
 
 /// Rounds without data after which the writer sleeps until it is woken.
 const IDLE_ROUNDS: u32 = 20;
@@ -37,6 +40,8 @@ pub struct Writer {
     pub position: u64,
     /// CRC of the last record.
     pub chain: u32,
+    /// For writes past the page cache.
+    pub blocks: BlockWriter,
 }
 
 impl Writer {
@@ -138,11 +143,25 @@ impl Writer {
         };
         self.chain = header.seal(&mut batch.buffer);
         batch.buffer.resize(span as usize, 0);
-        let written = self.active.file.write_at(&batch.buffer, self.position);
+        let written = self.hand_over(&batch.buffer);
         written.map_err(LogError::io("write", &self.active.path))?;
         self.position += span;
         self.active.written_to.store(self.position, Release);
         Ok(())
+    }
+
+    /// Writes bytes at the current position, past the page cache if they are
+    /// synced at once and nobody reads them at once.
+    fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (file, shared) = (&*self.active.file, &self.shared);
+        let is_followed = shared.hastened.load(Acquire) != 0;
+        let blocks_end = (self.position + bytes.len() as u64).next_multiple_of(BLOCK_BYTES);
+        let fits = blocks_end <= self.active.capacity;
+        if shared.policy() == SyncPolicy::Always && !is_followed && fits {
+            return self.blocks.write(file, bytes, self.position);
+        }
+        self.blocks.forget();
+        file.write_at(bytes, self.position)
     }
 
     /// Begins the next segment, large enough for a record of `span` bytes.
@@ -166,6 +185,7 @@ impl Writer {
         });
         self.shared.segments.lock().push_back(segment.clone());
         self.active = segment;
+        self.blocks.forget();
         self.position = SEGMENT_HEADER_BYTES as u64;
         self.chain = seed;
         self.preparer.prepare(id + 1);
