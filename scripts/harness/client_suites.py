@@ -318,6 +318,65 @@ class RedisRs:
         return run
 
 
+class Fred:
+    """fred's integration tests, which go to a server and to a cluster in RESP2 and RESP3."""
+
+    FEATURES = (
+        "network-logs custom-reconnect-errors serde-json blocking-encoding dynamic-pool monitor "
+        "metrics subscriber-client dns debug-ids replicas sha-1 transactions i-all credential-provider"
+    )
+    # Waits for a name server's answer, for ever where there is none.
+    WANTS_DNS = "bad_host"
+    # The user that the tests log in as.
+    USER = {"REDIS_USERNAME": "foo", "REDIS_PASSWORD": "bar"}
+    LINE = re.compile(rb"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)$", re.M)
+    RESULTS = {b"ok": PASSED, b"FAILED": FAILED, b"ignored": SKIPPED}
+
+    def __init__(self, checkout, out):
+        self.checkout = checkout
+        self.out = out
+
+    def prepare(self):
+        subprocess.run(self._cargo("--no-run"), cwd=self.checkout, check=True, env=self._env())
+
+    def runs(self):
+        yield Run("centralized", lambda command: Standalone(command, 6379), self._tests("centralized::"))
+        yield Run("cluster", lambda command: Cluster(command, 30001), self._tests("clustered::"))
+
+    def _cargo(self, *more):
+        return ["cargo", "test", "--test", "lib", "--features", self.FEATURES, *more]
+
+    def _env(self):
+        return dict(
+            os.environ,
+            CARGO_TARGET_DIR=os.environ.get("FRED_TARGET", TARGET + "/clients/fred"),
+            CARGO_PROFILE_DEV_DEBUG="0",
+            FRED_REDIS_CENTRALIZED_HOST="127.0.0.1",
+            FRED_REDIS_CENTRALIZED_PORT="6379",
+            FRED_REDIS_CLUSTER_HOST="127.0.0.1",
+            FRED_REDIS_CLUSTER_PORT="30001",
+            REDIS_VERSION="7.4.0",
+            REDIS_SENTINEL_PASSWORD="",
+            **self.USER,
+        )
+
+    def _tests(self, kind):
+        def run(servers, label, only=None):
+            for server in getattr(servers, "nodes", [servers]):
+                everything = ("on", "allkeys", "allchannels", "allcommands")
+                password = ">" + self.USER["REDIS_PASSWORD"]
+                server.ask("ACL", "SETUSER", self.USER["REDIS_USERNAME"], password, *everything)
+            log = os.path.join(self.out, label + ".log")
+            names = ["--exact", *only] if only else [kind]
+            command = self._cargo("--", "--test-threads=1", "--skip", self.WANTS_DNS, *names)
+            run_tool(command, self.checkout, log, self._env())
+            with open(log, "rb") as file:
+                found = self.LINE.findall(file.read())
+            return {name.decode(): self.RESULTS[result] for name, result in found}
+
+        return run
+
+
 class Hiredis:
     """hiredis's test program; its tests are numbered and have no way to choose among them."""
 
@@ -351,4 +410,10 @@ class Hiredis:
         }
 
 
-SUITES = {"redis-py": RedisPy, "ioredis": IoRedis, "redis-rs": RedisRs, "hiredis": Hiredis}
+SUITES = {
+    "redis-py": RedisPy,
+    "ioredis": IoRedis,
+    "redis-rs": RedisRs,
+    "fred": Fred,
+    "hiredis": Hiredis,
+}
