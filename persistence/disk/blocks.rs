@@ -1,30 +1,53 @@
 //! Memory and arithmetic for [`DiskFile::write_blocks`](super::DiskFile::write_blocks).
 
+use std::ptr::NonNull;
+
 /// What a write past the page cache is aligned to: position, length, address.
 pub const BLOCK_BYTES: u64 = 4096;
 
-/// Zeroed bytes at an address that is a multiple of [`BLOCK_BYTES`].
+/// Bytes at an address that is a multiple of [`BLOCK_BYTES`], zero at first.
+///
+/// They come from the system rather than the allocator, whose count of what is
+/// in use is held against `maxmemory`; pages never touched take no memory.
 pub struct BlockBuffer {
-    bytes: Vec<u8>,
-    /// Where the aligned part begins.
-    from: usize,
+    bytes: NonNull<u8>,
     len: usize,
 }
 
+// SAFETY: the memory is this buffer's alone and is reached through it only.
+unsafe impl Send for BlockBuffer {}
+
 impl BlockBuffer {
-    /// A buffer of `len` bytes. Pages that are never touched take no memory.
+    /// A buffer of `len` bytes, at least one.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no memory left.
     pub fn new(len: usize) -> BlockBuffer {
-        let bytes = vec![0; len + BLOCK_BYTES as usize];
-        let past = bytes.as_ptr().addr() % BLOCK_BYTES as usize;
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: a new mapping touches no other memory.
+        let bytes = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        assert!(bytes != libc::MAP_FAILED, "no memory for {len} bytes");
         BlockBuffer {
-            bytes,
-            from: BLOCK_BYTES as usize - past,
+            bytes: NonNull::new(bytes.cast()).expect("a mapping is not at zero"),
             len,
         }
     }
 
     /// All of it.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.from..self.from + self.len]
+        // SAFETY: the mapping has `len` initialised bytes and lives as long as
+        // `self`, which is borrowed as a whole.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for BlockBuffer {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and nobody has a slice of it.
+        unsafe { libc::munmap(self.bytes.as_ptr().cast(), self.len) };
     }
 }
