@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::cluster::slot_stats::{self, Cost};
 use crate::commands::command::flag;
@@ -82,7 +82,7 @@ fn ask() -> Asked {
     /// The thread was interrupted between two readings that are so far apart.
     const APART_NANOS: f64 = 1000.0;
     let before = Ticks::now();
-    let unix_nanos = unix_nanos();
+    let unix_nanos = crate::state::unix_nanos();
     let at = Ticks::now();
     let apart = at.0.saturating_sub(before.0) as f64 * nanos_per_tick();
     let fresh = match apart < APART_NANOS {
@@ -94,13 +94,6 @@ fn ask() -> Asked {
         until: Ticks(at.0.saturating_add(fresh)),
         unix_nanos,
     }
-}
-
-fn unix_nanos() -> i64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Measured once, over a millisecond at start.

@@ -111,10 +111,15 @@ pub struct Server {
 
 /// Unix time in milliseconds.
 pub fn unix_ms() -> i64 {
+    unix_nanos() / 1_000_000
+}
+
+/// Unix time in nanoseconds.
+pub fn unix_nanos() -> i64 {
     let elapsed = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Forty random hexadecimal digits, as run and replication ids are.

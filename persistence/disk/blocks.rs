@@ -1,4 +1,4 @@
-//! Memory and arithmetic for [`DiskFile::write_blocks`](super::DiskFile::write_blocks).
+//! Memory for [`DiskFile::write_blocks`](super::DiskFile::write_blocks).
 
 use std::ptr::NonNull;
 

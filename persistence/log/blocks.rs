@@ -66,6 +66,7 @@ impl BlockWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crash_tests::Random;
     use crate::disk::{Disk, RealDisk};
 
     /// Records of all sizes, the ways to write them mixed as a change of policy
@@ -76,7 +77,7 @@ mod tests {
         let file = RealDisk.create(&dir.path().join("file")).unwrap();
         let capacity = 8 << 20;
         file.allocate(capacity).unwrap();
-        let mut random = numbers(7);
+        let mut random = Random(7);
         let mut writer = BlockWriter::default();
         let mut expected = b"header".to_vec();
         file.write_at(&expected, 0).unwrap();
@@ -92,10 +93,10 @@ mod tests {
             STAGED_BYTES + 9,
         ];
         while expected.len() < 5 << 20 {
-            let size = sizes[random(sizes.len() as u64) as usize];
-            let record: Vec<u8> = (0..size).map(|_| random(255) as u8 + 1).collect();
+            let size = sizes[random.below(sizes.len() as u64) as usize];
+            let record: Vec<u8> = (0..size).map(|_| random.below(255) as u8 + 1).collect();
             let position = expected.len() as u64;
-            match random(4) {
+            match random.below(4) {
                 0 => {
                     writer.forget();
                     file.write_at(&record, position).unwrap();
@@ -103,7 +104,7 @@ mod tests {
                 _ => writer.write(&*file, &record, position).unwrap(),
             }
             expected.extend(record);
-            if random(3) == 0 {
+            if random.below(3) == 0 {
                 file.sync_data().unwrap();
             }
             let mut tail = vec![1; 5000];
@@ -117,16 +118,5 @@ mod tests {
         let mut all = vec![0; expected.len()];
         file.read_at(&mut all, 0).unwrap();
         assert!(all == expected);
-    }
-
-    /// Numbers below the one asked for.
-    fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
-        let mut state = seed;
-        move |below| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % below
-        }
     }
 }

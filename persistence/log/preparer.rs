@@ -18,10 +18,10 @@ use parking_lot::{Condvar, Mutex};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, segment_path, spare_path};
 use super::shared::Shared;
 use super::space::Room;
+use super::zeros;
 use super::{LogError, SyncPolicy};
-use crate::disk::{BLOCK_BYTES, BlockBuffer, DiskFile};
+use crate::disk::DiskFile;
 
-const ZERO_CHUNK_BYTES: u64 = 1 << 20;
 /// The most files kept to be used again, however fast the log grows.
 const MOST_SPARES: usize = 64;
 /// Files that were not needed for so long are given up.
@@ -258,7 +258,7 @@ impl Pool<'_> {
         file.allocate(capacity)?;
         if self.shared.policy() == SyncPolicy::Always {
             // Else each sync would have to commit the extents it wrote first.
-            fill_with_zeros(&*file, capacity)?;
+            zeros::fill(&*file, capacity)?;
         }
         file.sync_data()?;
         disk.sync_dir(dir)?;
@@ -320,22 +320,4 @@ impl Pool<'_> {
             }
         }
     }
-}
-
-/// Writes zeros up to `capacity`, past the page cache: in it the file would only
-/// displace what is of use.
-fn fill_with_zeros(file: &dyn DiskFile, capacity: u64) -> io::Result<()> {
-    let mut zeros = BlockBuffer::new(ZERO_CHUNK_BYTES as usize);
-    let zeros = &*zeros.as_mut_slice();
-    let mut at = 0;
-    while at < capacity {
-        let left = capacity - at;
-        if left < BLOCK_BYTES {
-            return file.write_at(&zeros[..left as usize], at);
-        }
-        let count = ZERO_CHUNK_BYTES.min(left - left % BLOCK_BYTES);
-        file.write_blocks(&zeros[..count as usize], at)?;
-        at += count;
-    }
-    Ok(())
 }

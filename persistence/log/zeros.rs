@@ -1,9 +1,9 @@
-//! Files as recovery sees them: what of them was written, and what is blank.
+//! Zeros in files: which parts of them are blank, and making them so.
 
 use std::io;
 use std::ops::Range;
 
-use crate::disk::DiskFile;
+use crate::disk::{BLOCK_BYTES, BlockBuffer, DiskFile};
 
 /// Bytes zeroed at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -24,6 +24,21 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     bytes
         .chunks(ZEROS.len())
         .all(|chunk| chunk == &ZEROS[..chunk.len()])
+}
+
+/// Writes zeros to a new file of `capacity` bytes, past the page cache: in it
+/// they would only displace what is of use.
+pub fn fill(file: &dyn DiskFile, capacity: u64) -> io::Result<()> {
+    let mut zeros = BlockBuffer::new(CHUNK_BYTES as usize);
+    let zeros = &*zeros.as_mut_slice();
+    let whole = capacity - capacity % BLOCK_BYTES;
+    let mut at = 0;
+    while at < whole {
+        let count = (whole - at).min(CHUNK_BYTES);
+        file.write_blocks(&zeros[..count as usize], at)?;
+        at += count;
+    }
+    zero(file, whole, capacity)
 }
 
 /// Zeroes a torn tail, so that nothing of it can come back.

@@ -329,6 +329,7 @@ class Fred:
     WANTS_DNS = "bad_host"
     # The user that the tests log in as.
     USER = {"REDIS_USERNAME": "foo", "REDIS_PASSWORD": "bar"}
+    RULES = ("on", ">bar", "allkeys", "allchannels", "allcommands")
     LINE = re.compile(rb"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)$", re.M)
     RESULTS = {b"ok": PASSED, b"FAILED": FAILED, b"ignored": SKIPPED}
 
@@ -363,9 +364,7 @@ class Fred:
     def _tests(self, kind):
         def run(servers, label, only=None):
             for server in getattr(servers, "nodes", [servers]):
-                everything = ("on", "allkeys", "allchannels", "allcommands")
-                password = ">" + self.USER["REDIS_PASSWORD"]
-                server.ask("ACL", "SETUSER", self.USER["REDIS_USERNAME"], password, *everything)
+                server.ask("ACL", "SETUSER", self.USER["REDIS_USERNAME"], *self.RULES)
             log = os.path.join(self.out, label + ".log")
             names = ["--exact", *only] if only else [kind]
             command = self._cargo("--", "--test-threads=1", "--skip", self.WANTS_DNS, *names)
