@@ -189,6 +189,8 @@ struct Machine {
     /// Every other machine has segments of whole blocks, so that `always` goes
     /// past the page cache, and changes its policy while it works.
     has_blocks: bool,
+    /// Some machines write larger effects in several records.
+    record_bytes: usize,
     bug: Option<Bug>,
     model: Model,
     /// Keys that changed since the tree took them over.
@@ -220,6 +222,7 @@ impl Machine {
             random,
             policy,
             has_blocks: !seed.is_multiple_of(2),
+            record_bytes: if seed.is_multiple_of(3) { 90 } else { 1 << 30 },
             bug,
             model: Model::default(),
             changed: BTreeSet::new(),
@@ -262,6 +265,7 @@ impl Machine {
         let dir = Path::new(LOG_DIR);
         let mut options = LogOptions {
             segment_bytes: if self.has_blocks { BLOCK_BYTES } else { 2048 },
+            record_bytes: self.record_bytes,
             policy: self.policy,
             flush_interval_ms: 1,
             sync_interval_ms: 3,

@@ -44,6 +44,14 @@ fn nanos_since_start() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// What [`Ticks`] are, for INFO.
+pub fn describe() -> String {
+    match cfg!(target_arch = "x86_64") {
+        true => format!("X86 TSC @ {:.2} ticks/us", 1000.0 / nanos_per_tick()),
+        false => "POSIX clock_gettime".to_owned(),
+    }
+}
+
 /// When the system was asked for the time, and what it said.
 #[derive(Clone, Copy)]
 struct Asked {

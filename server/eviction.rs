@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::commands::effects::encode;
 use crate::connection::client::Client;
 use crate::connection::conclusion::{after, break_watches};
-use crate::connection::dispatch::open_db;
+use crate::connection::dispatch::{lock_unless_busy, open_unless_busy};
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
@@ -196,7 +196,10 @@ pub fn make_room(server: &'static Server) -> Room {
 pub fn make_room_for_returned(server: &'static Server, db: u32, stripe: usize) {
     make_room_within(server, None);
     if excess(server) != 0 {
-        let mut db = Db::open(&server.keyspace, StripeSet::one(stripe), db, unix_ms());
+        let Some(held) = lock_unless_busy(server, StripeSet::one(stripe), false) else {
+            return;
+        };
+        let mut db = Db::holding(&server.keyspace, held, db, unix_ms());
         // Two: what is too much becomes less.
         for _ in 0..2 {
             db.spill_returned(stripe);
@@ -379,7 +382,8 @@ fn look(server: &'static Server, session: &mut Session, policy: Policy, pool: &m
         let mut found = 0;
         for step in 0..STRIPES {
             let stripe = (start + step) % STRIPES;
-            let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
+            let opened = open_unless_busy(server, session, StripeSet::one(stripe), unix_ms());
+            let Some(mut db) = opened else { continue };
             let now_ms = db.now_ms;
             let volatile = policy.volatile_only;
             db.sample(stripe, samples - found, volatile, &mut |entry| {
@@ -420,7 +424,7 @@ fn remove(
 ) -> Option<usize> {
     session.db = candidate.db;
     let stripe = KeyRef::new(&candidate.key).stripe();
-    let mut db = open_db(server, session, StripeSet::one(stripe), unix_ms());
+    let mut db = open_unless_busy(server, session, StripeSet::one(stripe), unix_ms())?;
     db.expiry_mode = ExpiryMode::Ignore;
     if policy.to_tree {
         server.storage()?;

@@ -26,6 +26,7 @@ pub mod runtime;
 pub mod saves;
 pub mod scripting;
 pub mod settings;
+pub mod shutdown;
 pub mod state;
 pub mod stats;
 pub mod storage;

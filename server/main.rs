@@ -1,5 +1,6 @@
 //! The `redoubt-server` program: options, configuration, logging, start.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -60,10 +61,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let log = match open_logfile(&config) {
+        Ok(log) => log,
+        Err(report) => {
+            let _ = writeln!(std::io::stderr(), "{report}");
+            return ExitCode::FAILURE;
+        }
+    };
     if config.bool(id("daemonize")) {
         daemonize();
     }
-    start_logging(&config);
+    start_logging(&config, log);
     tracing::info!(
         "Redoubt {} is starting, PID: {}",
         env!("CARGO_PKG_VERSION"),
@@ -122,30 +130,33 @@ fn configure(arguments: &[Vec<u8>]) -> Result<(Config, Option<PathBuf>), String>
     Ok((config, path))
 }
 
-/// Sends events to `logfile` or standard output, one line each.
-fn start_logging(config: &Config) {
+/// `logfile`, if there is one.
+fn open_logfile(config: &Config) -> Result<Option<File>, file::FileError> {
+    let path = config.string(id("logfile"));
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let file = File::options().create(true).append(true).open(&*path);
+    file.map(Some).map_err(|error| file::FileError {
+        path: Some(PathBuf::from(&*path)),
+        line: None,
+        reason: format!("Can't open the log file: {error}"),
+    })
+}
+
+/// Sends events to the log file or standard output, one line each.
+fn start_logging(config: &Config, file: Option<File>) {
     let level = match &*config.string(id("loglevel")) {
         "debug" => tracing::Level::DEBUG,
         "warning" | "nothing" => tracing::Level::WARN,
         _ => tracing::Level::INFO,
     };
-    let logfile = config.string(id("logfile")).into_owned();
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
         .with_ansi(false);
-    let file = (!logfile.is_empty()).then(|| {
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&logfile)
-    });
     match file {
-        Some(Ok(file)) => builder.with_writer(std::sync::Mutex::new(file)).init(),
-        Some(Err(error)) => {
-            builder.init();
-            tracing::error!("can't open logfile {logfile}: {error}");
-        }
+        Some(file) => builder.with_writer(std::sync::Mutex::new(file)).init(),
         None => builder.init(),
     }
 }

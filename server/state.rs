@@ -1,10 +1,10 @@
 //! The state that all workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use redoubt_persistence::log::Log;
 
 use crate::config::Config;
@@ -21,14 +21,8 @@ pub use crate::storage::Storage;
 /// The version of the protocol that clients are promised.
 pub const REDIS_VERSION: &str = "7.2.4";
 
-/// What SHUTDOWN asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shutdown {
-    /// Everything is made durable first.
-    Clean,
-    /// As little as possible is done.
-    Now,
-}
+/// The version of Valkey whose commands and answers these are.
+pub const VALKEY_VERSION: &str = "9.1.2";
 
 /// The server.
 pub struct Server {
@@ -80,10 +74,8 @@ pub struct Server {
     pub monitors: RwLock<Vec<Arc<crate::connection::client::Client>>>,
     /// Whether there is any.
     pub monitored: AtomicBool,
-    /// CLIENT PAUSE: until when (Unix ms), and whether only writes wait.
-    pub pause_until_ms: AtomicI64,
-    /// See `pause_until_ms`.
-    pub pause_writes_only: AtomicBool,
+    /// What waits, and until when.
+    pub pauses: crate::connection::pause::Pauses,
     /// Grows whenever what a command was let pass by does not hold any more: the
     /// role has changed, or a pause has begun.
     pub gate_version: AtomicU64,
@@ -97,14 +89,14 @@ pub struct Server {
     pub started_ms: i64,
     /// The configuration file's absolute path, if there is one.
     pub config_file: Option<std::path::PathBuf>,
-    /// Set once a shutdown was asked for.
-    pub shutdown: Mutex<Option<Shutdown>>,
-    /// Rung with it.
-    pub shutdown_bell: tokio::sync::Notify,
+    /// The shutdown that was asked for, if any.
+    pub shutdown: crate::shutdown::Shutdown,
     /// The log offset that the tree has applied (for INFO).
     pub applied: AtomicU64,
     /// The log is being replayed.
     pub loading: AtomicBool,
+    /// Set before the log refuses what comes: no reply leaves any more.
+    pub closing: AtomicBool,
     /// Where connections wait for a sync of the log.
     pub durable: Durable,
 }
@@ -169,18 +161,17 @@ impl Server {
             saves: crate::saves::Saves::default(),
             monitors: RwLock::new(Vec::new()),
             monitored: AtomicBool::new(false),
-            pause_until_ms: AtomicI64::new(0),
+            pauses: Default::default(),
             gate_version: AtomicU64::new(0),
-            pause_writes_only: AtomicBool::new(false),
             unpaused: tokio::sync::Notify::new(),
             run_id: random_id(),
             started: Instant::now(),
             started_ms: unix_ms(),
             config_file,
-            shutdown: Mutex::new(None),
-            shutdown_bell: tokio::sync::Notify::new(),
+            shutdown: Default::default(),
             applied: AtomicU64::new(0),
             loading: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             durable: Durable::new(workers),
         }
     }
@@ -263,11 +254,5 @@ impl Server {
             .integer(crate::config::id("acllog-max-len"));
         let most = usize::try_from(most).unwrap_or(0);
         self.acl.log.add(what, user, object, line, most);
-    }
-
-    /// Asks for a shutdown.
-    pub fn request_shutdown(&self, how: Shutdown) {
-        *self.shutdown.lock() = Some(how);
-        self.shutdown_bell.notify_one();
     }
 }

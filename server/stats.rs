@@ -151,7 +151,7 @@ pub struct Stats {
     pub bytes_out: AtomicU64,
     /// Clients closed for `client-query-buffer-limit`.
     pub query_limit_closes: AtomicU64,
-    /// Error replies by their first word.
+    /// Error replies by their first word; see [`Stats::count_error`].
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// Slow commands.
     pub slow: CommandLog,
@@ -185,6 +185,29 @@ impl Stats {
     #[inline]
     pub fn commands_of(&self, number: usize) -> &CommandStats {
         &self.commands[number]
+    }
+
+    /// Counts an error reply by its first word. Scripts may answer with any, so
+    /// a text that begins with no word of the usual length counts as `ERR`, and
+    /// beyond some number of words all further ones count as one.
+    pub fn count_error(&self, text: &str) {
+        const LONGEST_WORD: usize = 30;
+        const MOST_WORDS: usize = 128;
+        const FURTHER: &str = "ERRORSTATS_OVERFLOW";
+        let word = text.split_once(' ').map_or("ERR", |(word, _)| word);
+        let word = if word.len() > LONGEST_WORD {
+            "ERR"
+        } else {
+            word
+        };
+        let mut errors = self.errors.lock();
+        let room = errors.len() < MOST_WORDS;
+        if let Some(count) = errors.get_mut(word) {
+            *count += 1;
+        } else {
+            let word = if room { word } else { FURTHER };
+            *errors.entry(word.to_owned()).or_default() += 1;
+        }
     }
 
     /// The most memory seen in use, with `used` bytes now.

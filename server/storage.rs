@@ -24,8 +24,10 @@ pub struct Storage {
     /// this one, and while slots change hands: their writes wait, and syncs are
     /// slow beside a checkpoint's.
     pub tree_turn: Mutex<()>,
-    /// How many wait for that turn, for whom a checkpoint gives up waiting.
+    /// How many wait for that turn since the tree's next state is to be another.
     turn_wanted: AtomicUsize,
+    /// How many would like it soon.
+    turn_wished: AtomicUsize,
     /// How the thread that makes checkpoints is told what to do.
     pub checkpoints: Control,
     holds: Mutex<Vec<Arc<AtomicU64>>>,
@@ -52,6 +54,7 @@ impl Storage {
             faults,
             tree_turn: Mutex::new(()),
             turn_wanted: AtomicUsize::new(0),
+            turn_wished: AtomicUsize::new(0),
             checkpoints: Control::default(),
             holds: Mutex::new(Vec::new()),
             kept: AtomicBool::new(false),
@@ -81,23 +84,27 @@ impl Storage {
         self.whole.store(true, Ordering::Release);
     }
 
-    /// Waits for the turn to change the tree as a whole; a checkpoint that waits
-    /// for replicas gives way.
+    /// Waits for the turn to change the tree as a whole; a checkpoint that has
+    /// not been committed comes to nothing.
     pub fn take_turn(&self) -> MutexGuard<'_, ()> {
-        let _wish = self.wish_for_turn();
+        let _wish = TurnWish::new(&self.turn_wanted);
         self.tree_turn.lock()
     }
 
     /// Has a checkpoint that waits for replicas give way, as long as the wish
-    /// lives.
+    /// lives; one that need not wait is committed.
     pub fn wish_for_turn(&self) -> TurnWish<'_> {
-        self.turn_wanted.fetch_add(1, Ordering::AcqRel);
-        TurnWish(self)
+        TurnWish::new(&self.turn_wished)
     }
 
-    /// Whether somebody waits for the turn.
+    /// Whether somebody waits for the turn, whose state is to be the next.
     pub fn is_turn_wanted(&self) -> bool {
         self.turn_wanted.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether somebody would like the turn soon.
+    pub fn is_turn_wished(&self) -> bool {
+        self.turn_wished.load(Ordering::Acquire) != 0
     }
 
     /// Keeps the log from being trimmed above an offset, for as long as the
@@ -118,11 +125,18 @@ impl Storage {
 }
 
 /// See [`Storage::wish_for_turn`].
-pub struct TurnWish<'s>(&'s Storage);
+pub struct TurnWish<'s>(&'s AtomicUsize);
+
+impl<'s> TurnWish<'s> {
+    fn new(count: &'s AtomicUsize) -> TurnWish<'s> {
+        count.fetch_add(1, Ordering::AcqRel);
+        TurnWish(count)
+    }
+}
 
 impl Drop for TurnWish<'_> {
     fn drop(&mut self) {
-        self.0.turn_wanted.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

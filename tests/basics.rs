@@ -55,6 +55,28 @@ fn inline_commands_work() {
 }
 
 #[test]
+fn what_a_browser_was_made_to_send_runs_nothing_and_gets_no_answer() {
+    let server = Server::start(&[]);
+    for head in [
+        b"POST / HTTP/1.1\r\n".to_vec(),
+        b"host: localhost\r\n".to_vec(),
+        b"Post \"quoted\"\r\n".to_vec(),
+        encode(&["post", "/"]),
+    ] {
+        let mut client = server.client();
+        client.send(&[&head[..], b"SET key value\r\n"].concat());
+        let answer = client.read_to_close().map_err(|error| error.kind());
+        assert_eq!(answer, Ok(vec![]), "{}", String::from_utf8_lossy(&head));
+    }
+    let mut client = server.client();
+    client.send(b"MULTI\r\nSET key value\r\nHost: localhost\r\nEXEC\r\n");
+    let answer = client.read_to_close().unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&answer), "+OK\r\n+QUEUED\r\n");
+    let left = server.client().command(&["EXISTS", "key"]);
+    assert_eq!(left, Reply::Integer(0));
+}
+
+#[test]
 fn inline_commands_and_arrays_of_one_pipeline_run_in_order_and_are_kept() {
     let mut server = Server::start(&["--appendfsync", "always"]);
     let mut client = server.client();
@@ -179,6 +201,7 @@ fn bytes_that_are_no_frame_get_a_protocol_error_and_a_closed_connection() {
         b"*x\r\n",
         b"*2147483648\r\n",
         b"*1\r\n$99999999999999999999\r\n",
+        b"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n",
         b"SET \"unbalanced\r\n",
     ] {
         let mut client = server.client();

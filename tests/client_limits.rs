@@ -150,3 +150,212 @@ fn commands_inside_a_script_count_as_the_clients_own() {
     let first = commands();
     assert_eq!(commands() - first, 4, "CLIENT INFO, EVAL, PING and INCR");
 }
+
+/// More than a megabyte of requests.
+fn many_requests() -> Vec<u8> {
+    encode(&["PING", &"x".repeat(3000)]).repeat(1000)
+}
+
+#[test]
+fn a_blocked_client_that_goes_behind_much_input_takes_no_element_along() {
+    let server = Server::start(&[]);
+    let (mut admin, mut client) = (server.client(), server.client());
+    client.send(&encode(&["BLPOP", "queue", "0"]));
+    client.send(&many_requests());
+    eventually("it waits", || {
+        text(&mut admin, "INFO clients").contains("blocked_clients:1\r\n")
+    });
+    drop(client);
+    eventually("it is gone", || {
+        text(&mut admin, "INFO clients").contains("blocked_clients:0\r\n")
+    });
+    assert_eq!(run(&mut admin, "RPUSH queue a"), Reply::Integer(1));
+    assert_eq!(run(&mut admin, "LLEN queue"), Reply::Integer(1));
+}
+
+#[test]
+fn a_paused_client_that_goes_behind_much_input_writes_nothing() {
+    let server = Server::start(&[]);
+    let (mut admin, mut client) = (server.client(), server.client());
+    assert_eq!(run(&mut admin, "CLIENT PAUSE 600000 WRITE"), Reply::ok());
+    client.send(&encode(&["SET", "key", "value"]));
+    client.send(&many_requests());
+    eventually("it waits", || {
+        text(&mut admin, "INFO clients").contains("blocked_clients:1\r\n")
+    });
+    drop(client);
+    eventually("it is gone", || {
+        text(&mut admin, "CLIENT LIST").lines().count() == 1
+    });
+    assert_eq!(run(&mut admin, "CLIENT UNPAUSE"), Reply::ok());
+    assert_eq!(run(&mut admin, "EXISTS key"), Reply::Integer(0));
+}
+
+#[test]
+fn what_a_blocked_client_sends_meanwhile_is_bounded_and_runs_afterwards() {
+    let server = Server::start(&["--client-query-buffer-limit", "8mb"]);
+    let (mut admin, mut client) = (server.client(), server.client());
+    client.send(&encode(&["BLPOP", "queue", "0"]));
+    client.send(&many_requests());
+    eventually("it is all read", || {
+        text(&mut admin, "CLIENT LIST").contains("qbuf=3023000 ")
+    });
+    assert_eq!(run(&mut admin, "RPUSH queue a"), Reply::Integer(1));
+    client.read();
+    for _ in 0..1000 {
+        assert_eq!(client.read(), Reply::bulk("x".repeat(3000)));
+    }
+    client.send(&encode(&["BLPOP", "queue", "0"]));
+    while client.try_send(&many_requests()).is_ok() {}
+    client.read_to_close().expect("it is closed");
+    let stats = text(&mut admin, "INFO stats");
+    assert!(
+        stats.contains("client_query_buffer_limit_disconnections:1\r\n"),
+        "{stats}"
+    );
+}
+
+/// A transaction with these commands, without its EXEC.
+fn queue(client: &mut Client, commands: &[&[&str]]) {
+    assert_eq!(run(client, "MULTI"), Reply::ok());
+    for command in commands {
+        assert_eq!(client.command(command), Reply::Simple("QUEUED".into()));
+    }
+}
+
+#[test]
+fn what_a_transaction_queues_counts_for_the_query_buffer_limit() {
+    let server = Server::start(&["--client-query-buffer-limit", "2mb"]);
+    let (mut admin, mut client) = (server.client(), server.client());
+    assert_eq!(run(&mut client, "MULTI"), Reply::ok());
+    let set = encode(&["SET", "key", &"v".repeat(500_000)]);
+    let queued = (0..20).take_while(|_| client.try_send(&set).is_ok() && client.try_read().is_ok());
+    let queued = queued.count();
+    assert!((2..5).contains(&queued), "{queued} were queued");
+    let stats = text(&mut admin, "INFO stats");
+    assert!(
+        stats.contains("client_query_buffer_limit_disconnections:1\r\n"),
+        "{stats}"
+    );
+    // Once it has run, nothing of it counts any more.
+    let mut other = server.client();
+    for _ in 0..5 {
+        queue(&mut other, &[&["SET", "key", &"v".repeat(1_000_000)]]);
+        assert_eq!(run(&mut other, "EXEC"), Reply::Array(vec![Reply::ok()]));
+    }
+}
+
+#[test]
+fn a_reply_is_not_built_beyond_what_its_client_may_leave_unread() {
+    let limit = ["--client-output-buffer-limit", "normal 20mb 0 0"];
+    let server = Server::start(&limit);
+    let mut admin = server.client();
+    let value = "v".repeat(10_000_000);
+    assert_eq!(admin.command(&["SET", "large", &value]), Reply::ok());
+    let many = "local t = {} for i = 1, 200 do t[i] = redis.call('GET', 'large') end redis.call('INCR', 'ends') return t";
+    let eval: &[&str] = &["EVAL", many, "0"];
+    let mut transaction: Vec<&[&str]> = vec![&["GET", "large"]; 100];
+    transaction.push(&["INCR", "ends"]);
+    let mut client = server.client();
+    queue(&mut client, &transaction);
+    client.send(&encode(&["EXEC"]));
+    assert_eq!(client.read_to_close().expect("it is closed"), b"");
+    let mut client = server.client();
+    client.send(&encode(eval));
+    assert_eq!(client.read_to_close().expect("it is closed"), b"");
+    let mut client = server.client();
+    queue(&mut client, &[eval, &["INCR", "ends"]]);
+    client.send(&encode(&["EXEC"]));
+    assert_eq!(client.read_to_close().expect("it is closed"), b"");
+    // All ran to the end.
+    assert_eq!(admin.command(&["GET", "ends"]), Reply::bulk("4"));
+    let stats = text(&mut admin, "INFO stats");
+    let closed = "client_output_buffer_limit_disconnections:3\r\n";
+    assert!(stats.contains(closed), "{stats}");
+    let most = server.most_resident_bytes();
+    assert!(most < 500_000_000, "{most} bytes");
+    // Nobody is closed for replies that he doesn't want, or that fit.
+    let mut client = server.client();
+    client.send(&encode(&["CLIENT", "REPLY", "OFF"]));
+    client.send(&encode(eval));
+    client.send(&encode(&["CLIENT", "REPLY", "ON"]));
+    assert_eq!(client.read(), Reply::ok());
+    assert_eq!(client.command(&["GET", "large"]), Reply::bulk(&value));
+}
+
+#[test]
+fn a_script_cannot_ask_for_a_reply_that_no_memory_holds() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let much = "local t = string.rep('x', 150000000) for i = 1, 20 do t = {t, t} end redis.call('SET', 'key', 'value') return t";
+    client.send(&encode(&["EVAL", much, "0"]));
+    let reply = (0..4).find_map(|_| client.try_read().ok());
+    let reply = reply.expect("a reply comes, on a busy machine later");
+    assert_eq!(reply.error_code(), Some("OOM"), "{reply:?}");
+    assert_eq!(client.command(&["GET", "key"]), Reply::bulk("value"));
+    let nothing = "local t = {} for i = 1, 40 do t = {t, t} end return t";
+    client.send(&encode(&["EVAL", nothing, "0"]));
+    let mut admin = server.client();
+    eventually("it is killed", || {
+        run(&mut admin, "SCRIPT KILL") == Reply::ok()
+    });
+    let killed = client.read().text().expect("a text");
+    assert!(killed.contains("killed by user"), "{killed}");
+}
+
+#[test]
+fn errors_of_very_many_kinds_count_as_one_kind() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let fail = |client: &mut Client, word: &str| {
+        let script = "return redis.error_reply(ARGV[1] .. ' it is')";
+        let reply = client.command(&["EVAL", script, "0", word]);
+        assert_eq!(reply.error_code(), Some(word));
+    };
+    fail(&mut client, &"L".repeat(200));
+    for number in 0..200 {
+        fail(&mut client, &format!("W{number}"));
+    }
+    fail(&mut client, "W0");
+    run(&mut client, "GET");
+    let shown = text(&mut client, "INFO errorstats");
+    let kinds = shown.lines().filter(|line| line.starts_with("errorstat_"));
+    assert_eq!(kinds.count(), 129, "{shown}");
+    for line in [
+        "errorstat_ERR:count=2\r\n",
+        "errorstat_W0:count=2\r\n",
+        "errorstat_W126:count=1\r\n",
+        "errorstat_ERRORSTATS_OVERFLOW:count=73\r\n",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+    assert!(text(&mut client, "INFO stats").contains("total_error_replies:203\r\n"));
+}
+
+#[test]
+fn very_many_keys_can_be_watched() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let (mut client, mut other) = (server.client(), server.client());
+    let mut words = vec!["WATCH".to_owned()];
+    words.extend((0..500_000).map(|n| format!("key{n}")));
+    words.push("key7".into());
+    assert_eq!(client.command(&words), Reply::ok());
+    assert!(text(&mut client, "CLIENT INFO").contains(" watch=500000 "));
+    assert_eq!(run(&mut other, "SET key499999 x"), Reply::ok());
+    queue(&mut client, &[&["PING"]]);
+    assert_eq!(run(&mut client, "EXEC"), Reply::Null);
+    assert!(text(&mut client, "CLIENT INFO").contains(" watch=0 "));
+}
+
+#[test]
+fn arguments_that_have_arrived_do_not_count_as_unread() {
+    let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
+    let mut client = server.client();
+    let part = "x".repeat(300_000);
+    let words = ["RPUSH", "list", &part, &part, &part, &part, &part];
+    assert_eq!(client.command(&words), Reply::Integer(5));
+    // One that is larger than the limit does.
+    let large = encode(&["RPUSH", "list", &part.repeat(5)]);
+    let sent = client.try_send(&large);
+    assert!(sent.is_err() || client.try_read().is_err());
+}

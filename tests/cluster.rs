@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::cluster::{Node, join};
-use support::{Client, Peer, Reply, Server, eventually};
+use support::{Client, Peer, Reply, Server, encode, eventually};
 
 fn error_of(reply: Reply) -> String {
     match reply {
@@ -148,6 +150,8 @@ fn a_dead_node_is_missed_and_comes_back_as_itself() {
     let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
     join(&nodes);
     assert_eq!(nodes[2].ask(&["SET", "foo", "kept"]), Reply::ok());
+    let on_disk = Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]);
+    assert_eq!(nodes[2].ask(&["WAITAOF", "1", "0", "0"]), on_disk);
     let id = nodes[2].id();
     nodes[2].server.kill();
     eventually("the others find the cluster down", || {
@@ -306,17 +310,8 @@ fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
 fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
     let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
     join(&nodes);
-    let replica = Node::start(None, &[]);
-    let (port, bus) = (
-        replica.server.port().to_string(),
-        replica.bus_port.to_string(),
-    );
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-    assert_eq!(nodes[0].ask(&meet), Reply::ok());
     let old = nodes[2].id();
-    eventually("the new node knows the one it is to follow", || {
-        replica.ask(&["CLUSTER", "REPLICATE", &old]) == Reply::ok()
-    });
+    let replica = replica_of(&nodes, 2, &[]);
     assert_eq!(nodes[2].ask(&["SET", "foo", "kept"]), Reply::ok());
     let copied = |node: &Node| {
         let mut client = node.server.client();
@@ -329,11 +324,6 @@ fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
         redirection(replica.ask(&["GET", "foo"])).2,
         nodes[2].place()
     );
-    eventually("everyone knows the replica", || {
-        nodes
-            .iter()
-            .all(|node| node.text(&["CLUSTER", "NODES"]).contains("slave"))
-    });
     nodes[2].server.kill();
     eventually("the replica serves the slots", || {
         replica.ask(&["GET", "foo"]) == Reply::bulk("kept")
@@ -365,4 +355,183 @@ fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
     eventually("all agree", || {
         redirection(nodes[0].ask(&["GET", "foo"])).2 == nodes[2].place()
     });
+}
+
+/// Has a node meet another one.
+fn introduce(node: &Node, other: &Node) {
+    let (port, bus) = (other.server.port().to_string(), other.bus_port.to_string());
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+    assert_eq!(node.ask(&meet), Reply::ok());
+}
+
+/// A replica of the node at `at`, with its first copy.
+fn replica_of(nodes: &[Node], at: usize, directives: &[&str]) -> Node {
+    let replica = Node::start(None, directives);
+    introduce(&nodes[0], &replica);
+    let primary = nodes[at].id();
+    eventually("the new node knows the one it is to follow", || {
+        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
+    });
+    eventually("the replica has a copy", || {
+        let text = replica.text(&["INFO", "replication"]);
+        text.contains("master_link_status:up")
+    });
+    eventually("everyone knows the replica, which is linked to all", || {
+        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains("slave");
+        let known = replica.text(&["CLUSTER", "NODES"]);
+        let linked = known.matches(" connected").count() == nodes.len() + 1;
+        linked && nodes.iter().all(knows)
+    });
+    replica
+}
+
+/// Counts up a key until the node refuses; the last count acknowledged.
+fn count_up(mut client: Client, key: &str, until: Instant) -> i64 {
+    let mut acknowledged = 0;
+    while let Reply::Integer(count) = client.command(&["INCR", key]) {
+        assert!(Instant::now() < until, "the node goes on taking writes");
+        acknowledged = count;
+    }
+    acknowledged
+}
+
+#[test]
+fn a_manual_failover_loses_nothing_to_a_client_that_unpauses() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = replica_of(&nodes, 2, &[]);
+    let old = &nodes[2].server;
+    let until = Instant::now() + Duration::from_secs(60);
+    let acknowledged: Vec<i64> = std::thread::scope(|scope| {
+        let (mut admin, clients) = (old.client(), [0; 3].map(|_| old.client()));
+        scope.spawn(move || {
+            let batch = encode(&["CLIENT", "UNPAUSE"]).repeat(100);
+            let leads = |role| match role {
+                Reply::Array(words) => words[0] == Reply::bulk("master"),
+                other => panic!("{other:?}"),
+            };
+            while Instant::now() < until && leads(admin.command(&["ROLE"])) {
+                let replies = admin.pipeline(&batch, 100);
+                assert!(replies.iter().all(|reply| *reply == Reply::ok()));
+            }
+        });
+        let count =
+            |(n, client)| scope.spawn(move || count_up(client, &format!("{{foo}}{n}"), until));
+        let writers: Vec<_> = clients.into_iter().enumerate().map(count).collect();
+        eventually("all write", || {
+            (0..3).all(|n| nodes[2].ask(&["GET", &format!("{{foo}}{n}")]) != Reply::Null)
+        });
+        eventually("the primary hears of the failover", || {
+            let is_begun = || {
+                let text = nodes[2].text(&["INFO"]);
+                !text.contains("paused_reason:none") || text.contains("role:slave")
+            };
+            is_begun() || (replica.ask(&["CLUSTER", "FAILOVER"]) == Reply::ok() && is_begun())
+        });
+        let ended = writers.into_iter().map(|writer| writer.join());
+        ended.map(|count| count.expect("the writer ends")).collect()
+    });
+    for (n, acknowledged) in acknowledged.into_iter().enumerate() {
+        let count = replica.ask(&["GET", &format!("{{foo}}{n}")]).text();
+        let count: Option<i64> = count.and_then(|text| text.parse().ok());
+        assert!(count >= Some(acknowledged), "{count:?}, {acknowledged}");
+    }
+}
+
+#[test]
+fn nobody_but_the_cluster_says_whom_a_node_follows() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = replica_of(&nodes, 2, &[]);
+    let refusal = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";
+    for words in [&["FAILOVER"][..], &["FAILOVER", "ABORT"]] {
+        assert_eq!(error_of(nodes[2].ask(words)), refusal);
+    }
+    let text = replica.text(&["INFO", "replication"]);
+    let mut id = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("master_replid:"));
+    let id = id.next().expect("a replication id");
+    let refused = error_of(replica.ask(&["PSYNC", id, "1", "FAILOVER"]));
+    assert!(refused.contains("not allowed in cluster mode"), "{refused}");
+    assert!(
+        replica
+            .text(&["INFO", "replication"])
+            .contains("role:slave")
+    );
+    nodes[0].server.kill();
+    let follow = ["--replicaof", "127.0.0.1 1"];
+    let refused = nodes[0].server.restart_refused_with(&follow);
+    let why = "replicaof directive not allowed in cluster mode";
+    assert!(refused.contains(why), "{refused}");
+}
+
+/// A shard's replica and primary end, the replica with what it has.
+fn restart_without_its_primary(nodes: &mut [Node], replica: &mut Node) {
+    replica.server.terminate();
+    nodes[2].server.kill();
+    replica.server.restart();
+}
+
+#[test]
+fn a_replica_that_starts_while_its_primary_is_dead_takes_over_with_a_whole_copy() {
+    let ever = ["--cluster-replica-validity-factor", "0"];
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let mut replica = replica_of(&nodes, 2, &ever);
+    assert_eq!(nodes[2].ask(&["SET", "foo", "kept"]), Reply::ok());
+    assert_eq!(nodes[2].ask(&["WAIT", "1", "30000"]), Reply::Integer(1));
+    restart_without_its_primary(&mut nodes, &mut replica);
+    eventually("the replica serves the slots", || {
+        replica.ask(&["GET", "foo"]) == Reply::bulk("kept")
+    });
+}
+
+/// Gives a replica that has started without its primary the time of several
+/// elections, by its own clock; whether it has followed all along.
+fn keeps_following(replica: &Node, other: &Node) -> bool {
+    eventually("its primary is known to have failed", || {
+        replica.text(&["CLUSTER", "NODES"]).contains("fail ")
+    });
+    let other = other.id();
+    let heard_ms = || -> u64 {
+        let known = replica.text(&["CLUSTER", "NODES"]);
+        let mut line = known.lines().filter(|line| line.starts_with(&other));
+        let field = line.next().and_then(|line| line.split(' ').nth(5));
+        field.expect("a time").parse().expect("a number")
+    };
+    let before_ms = heard_ms();
+    eventually("time goes by", || heard_ms() >= before_ms + 6000);
+    let text = replica.text(&["INFO", "replication"]);
+    text.contains("role:slave")
+}
+
+#[test]
+fn a_replica_that_starts_with_an_old_copy_does_not_take_over() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let limited = ["--cluster-replica-validity-factor", "10"];
+    let mut replica = replica_of(&nodes, 2, &limited);
+    restart_without_its_primary(&mut nodes, &mut replica);
+    assert!(keeps_following(&replica, &nodes[0]));
+}
+
+#[test]
+fn a_replica_that_starts_without_a_whole_copy_does_not_take_over() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let mut replica = Node::start(None, &["--cluster-replica-validity-factor", "0"]);
+    introduce(&nodes[0], &replica);
+    let primary = nodes[2].id();
+    let linked = |line: &str| line.starts_with(&primary) && line.contains(" connected");
+    eventually("the new node is linked to the one it is to follow", || {
+        let known = replica.text(&["CLUSTER", "NODES"]);
+        known.lines().any(linked)
+    });
+    // Its full sync does not come.
+    nodes[2].server.signal(libc::SIGSTOP);
+    let replicate = ["CLUSTER", "REPLICATE", &primary];
+    assert_eq!(replica.ask(&replicate), Reply::ok());
+    restart_without_its_primary(&mut nodes, &mut replica);
+    assert!(keeps_following(&replica, &nodes[0]));
 }

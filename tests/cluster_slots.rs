@@ -275,3 +275,162 @@ fn a_transaction_and_a_script_may_ask_what_their_own_slots_hold() {
         assert_eq!(client.command(&["GET", "foo"]), Reply::bulk("1"));
     }
 }
+
+/// Two nodes; the slot of `foo`, which is the first one's, is on the move.
+fn with_a_slot_on_the_move() -> (Server, Server) {
+    let (source, target) = (start(), start());
+    ask_ok(&source, &["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    ask_ok(&target, &["CLUSTER", "ADDSLOTSRANGE", "0", HALF]);
+    ask_ok(&source, &["CLUSTER", "SET-CONFIG-EPOCH", "1"]);
+    ask_ok(&target, &["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
+    meet(&source, &target);
+    for node in [&source, &target] {
+        eventually("the cluster is up", || {
+            let info = text(node, &["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+        });
+    }
+    let (from, to) = (
+        text(&source, &["CLUSTER", "MYID"]),
+        text(&target, &["CLUSTER", "MYID"]),
+    );
+    ask_ok(&target, &["CLUSTER", "SETSLOT", FOO, "IMPORTING", &from]);
+    ask_ok(&source, &["CLUSTER", "SETSLOT", FOO, "MIGRATING", &to]);
+    (source, target)
+}
+
+const INCR: &str = "return redis.call('INCR', KEYS[1])";
+
+#[test]
+fn scripts_and_transactions_are_sent_after_keys_that_have_moved() {
+    let (source, target) = with_a_slot_on_the_move();
+    let mut client = source.client();
+    let set = ["SET", "{foo}here", "1"];
+    // Only the target makes new keys of the slot.
+    assert_eq!(client.command(&set).error_code(), Some("ASK"));
+    let key = "{foo}n";
+    let code = |reply: Reply| reply.error_code().map(str::to_owned);
+    let declared = client.command(&["EVAL", INCR, "1", key]);
+    assert_eq!(code(declared).as_deref(), Some("ASK"));
+    let script = "return redis.pcall('INCR', ARGV[1])";
+    let undeclared = client.command(&["EVAL", script, "0", key]).text();
+    assert!(
+        undeclared
+            .as_deref()
+            .is_some_and(|text| text.contains("non local key")),
+        "{undeclared:?}"
+    );
+    for other in [&["PING"][..], &["SELECT", "0"], &["INCR", key]] {
+        client.command(&["MULTI"]);
+        client.command(other);
+        client.command(&["INCR", key]);
+        assert_eq!(code(client.command(&["EXEC"])).as_deref(), Some("ASK"));
+    }
+    // The target runs them for whoever asks, as a whole.
+    let mut client = target.client();
+    ask_for(&mut client, &["EVAL", INCR, "1", key], &Reply::Integer(1));
+    assert_eq!(client.command(&["ASKING"]), Reply::ok());
+    assert_eq!(client.command(&["MULTI"]), Reply::ok());
+    for _ in 0..2 {
+        assert_eq!(
+            client.command(&["INCR", key]).text().as_deref(),
+            Some("QUEUED")
+        );
+    }
+    let both = Reply::Array(vec![Reply::Integer(2), Reply::Integer(3)]);
+    assert_eq!(client.command(&["EXEC"]), both);
+    let moved = client.command(&["INCR", key]);
+    assert_eq!(code(moved).as_deref(), Some("MOVED"));
+    client.command(&["ASKING"]);
+    let several = client.command(&["EVAL", INCR, "2", "{foo}x", "{foo}y"]);
+    assert_eq!(code(several).as_deref(), Some("TRYAGAIN"));
+}
+
+/// Sends a command behind ASKING.
+fn ask_for(client: &mut Client, words: &[&str], wanted: &Reply) {
+    assert_eq!(client.command(&["ASKING"]), Reply::ok());
+    assert_eq!(&client.command(words), wanted, "{words:?}");
+}
+
+#[test]
+fn a_slot_does_not_move_to_where_it_is_and_databases_stay_in_place() {
+    let server = start();
+    ask_ok(&server, &["CLUSTER", "ADDSLOTS", "6"]);
+    let me = text(&server, &["CLUSTER", "MYID"]);
+    for words in [["5", "IMPORTING", &me], ["6", "MIGRATING", &me]] {
+        let refused = ask(&server, &[&["CLUSTER", "SETSLOT"], &words[..]].concat());
+        assert_eq!(refused.text().as_deref(), Some("ERR Target node is myself"));
+    }
+    let refused = ask(&server, &["SWAPDB", "0", "1"]).text();
+    assert_eq!(
+        refused.as_deref(),
+        Some("ERR SWAPDB is not allowed in cluster mode")
+    );
+}
+
+#[test]
+fn keys_that_come_back_wait_until_those_that_went_are_deleted() {
+    let (source, target) = with_a_slot_on_the_move();
+    for (node, words) in [(&source, "STABLE"), (&target, "STABLE")] {
+        ask_ok(node, &["CLUSTER", "SETSLOT", FOO, words]);
+    }
+    let mut client = source.client();
+    let many = "for i = 1, 50000 do redis.call('SET', '{foo}' .. i, i) end";
+    for _ in 0..4 {
+        client.command(&["EVAL", many, "1", "foo"]);
+    }
+    let (from, to) = (
+        text(&source, &["CLUSTER", "MYID"]),
+        text(&target, &["CLUSTER", "MYID"]),
+    );
+    ask_ok(
+        &source,
+        &[
+            "CLUSTER",
+            "MIGRATESLOTS",
+            "SLOTSRANGE",
+            FOO,
+            FOO,
+            "NODE",
+            &to,
+        ],
+    );
+    eventually("the slot has gone", || {
+        let nodes = text(&source, &["CLUSTER", "NODES"]);
+        let theirs = nodes.lines().find(|line| line.contains(&to));
+        theirs.is_some_and(|line| line.contains(FOO))
+    });
+    // At once, while the source still deletes what it had.
+    ask_ok(&source, &["CLUSTER", "SETSLOT", FOO, "IMPORTING", &to]);
+    ask_ok(&target, &["CLUSTER", "SETSLOT", FOO, "MIGRATING", &from]);
+    let keys: Vec<String> = (1..=100).map(|n| format!("{{foo}}{n}")).collect();
+    let port = source.port().to_string();
+    let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    words.extend(keys.iter().map(String::as_str));
+    assert_eq!(target.client().command(&words), Reply::ok());
+    let mut client = source.client();
+    for key in &keys {
+        let number = key.trim_start_matches("{foo}");
+        ask_for(&mut client, &["GET", key], &Reply::bulk(number));
+    }
+}
+
+#[test]
+fn who_waits_at_a_slot_that_is_imported_stays_while_others_change() {
+    let (source, target) = with_a_slot_on_the_move();
+    let mut waiting = target.client();
+    assert_eq!(waiting.command(&["ASKING"]), Reply::ok());
+    waiting.send(&encode(&["BLPOP", "foo{foo}", "0"]));
+    eventually("it waits", || {
+        text(&target, &["INFO", "clients"]).contains("blocked_clients:1\r")
+    });
+    // Something else changes, which is on the disk when the order is answered.
+    let id = text(&source, &["CLUSTER", "MYID"]);
+    ask_ok(&target, &["CLUSTER", "SETSLOT", "9000", "IMPORTING", &id]);
+    let mut pushing = target.client();
+    assert_eq!(pushing.command(&["ASKING"]), Reply::ok());
+    let pushed = pushing.command(&["RPUSH", "foo{foo}", "x"]);
+    assert_eq!(pushed, Reply::Integer(1));
+    let expected = ["foo{foo}", "x"].map(Reply::bulk).to_vec();
+    assert_eq!(waiting.read(), Reply::Array(expected));
+}

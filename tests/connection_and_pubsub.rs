@@ -187,3 +187,102 @@ fn the_port_can_be_changed_while_connections_stay() {
     assert!(Client::connect(other).is_err());
     assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
 }
+
+#[test]
+fn who_waits_in_a_blocking_command_is_sent_messages() {
+    let limit = "pubsub 2mb 0 0";
+    let server = Server::start(&["--client-output-buffer-limit", limit]);
+    let (mut waiter, mut sender) = (server.client(), server.client());
+    waiter.command(&["HELLO", "3"]);
+    waiter.command(&["SUBSCRIBE", "a"]);
+    waiter.send(&encode(&["BLPOP", "list", "0"]));
+    // More than the limit, were it kept.
+    let message = "x".repeat(200_000);
+    for _ in 0..20 {
+        let received = sender.command(&["PUBLISH", "a", &message]);
+        assert_eq!(received, Reply::Integer(1));
+        assert_eq!(waiter.read(), push(&["message", "a", &message]));
+    }
+    sender.command(&["RPUSH", "list", "one"]);
+    let popped = vec![Reply::bulk("list"), Reply::bulk("one")];
+    assert_eq!(waiter.read(), Reply::Array(popped));
+}
+
+#[test]
+fn a_message_keeps_its_place_among_the_events_of_a_transaction_or_script() {
+    let server = Server::start(&["--notify-keyspace-events", "Eg$"]);
+    let (mut listener, mut client) = (server.client(), server.client());
+    listener.command(&["HELLO", "3"]);
+    listener.command(&["PSUBSCRIBE", "*"]);
+    let mut expect = |what: &str| {
+        for (channel, message) in [
+            ("__keyevent@0__:set", "a"),
+            ("news", "rain"),
+            ("__keyevent@0__:set", "b"),
+        ] {
+            let expected = push(&["pmessage", "*", channel, message]);
+            assert_eq!(listener.read(), expected, "{what}");
+        }
+    };
+    client.command(&["MULTI"]);
+    for command in [
+        &["SET", "a", "1"][..],
+        &["PUBLISH", "news", "rain"],
+        &["SET", "b", "1"],
+    ] {
+        client.command(command);
+    }
+    let done = vec![Reply::ok(), Reply::Integer(1), Reply::ok()];
+    assert_eq!(client.command(&["EXEC"]), Reply::Array(done));
+    expect("of EXEC");
+    let script = "redis.call('set', 'a', 1) local n = redis.call('publish', 'news', 'rain') \
+                  redis.call('set', 'b', 1) return n";
+    let received = client.command(&["EVAL", script, "2", "a", "b"]);
+    assert_eq!(received, Reply::Integer(1));
+    expect("of a script");
+}
+
+#[test]
+fn ids_of_a_filter_add_up_and_of_others_the_last_counts() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    let named = |name: &str| {
+        let mut client = server.client();
+        client.command(&["CLIENT", "SETNAME", name]);
+        match client.command(&["CLIENT", "ID"]) {
+            Reply::Integer(id) => (client, id.to_string()),
+            reply => panic!("{reply:?}"),
+        }
+    };
+    let ((_one, one), (mut two, second)) = (named("one"), named("two"));
+    let filter = ["CLIENT", "LIST", "ID", &one, "ID", &second];
+    let list = admin.command(&filter).text().unwrap_or_default();
+    assert_eq!(list.lines().count(), 2, "{list}");
+    let filter = ["CLIENT", "LIST", "NOT-ID", &one, "NOT-ID", &second];
+    let list = admin.command(&filter).text().unwrap_or_default();
+    assert!(
+        !list.contains("name=one") && !list.contains("name=two"),
+        "{list}"
+    );
+    let filter = ["CLIENT", "KILL", "NAME", "one", "NAME", "two"];
+    assert_eq!(admin.command(&filter), Reply::Integer(1));
+    two.read_to_close().expect("the second is closed");
+}
+
+#[test]
+fn a_monitor_reads_no_keys() {
+    let server = Server::start(&[]);
+    let mut monitor = server.client();
+    assert_eq!(monitor.command(&["MONITOR"]), Reply::ok());
+    let refusal = Reply::Error("ERR Replica can't interact with the keyspace".into());
+    for command in [
+        &["GET", "key"][..],
+        &["SET", "key", "1"],
+        &["DBSIZE"],
+        &["EVAL", "return 1", "0"],
+    ] {
+        assert_eq!(monitor.command(command), refusal);
+    }
+    assert_eq!(monitor.command(&["RESET"]), Reply::Simple("RESET".into()));
+    assert_eq!(monitor.command(&["GET", "key"]), Reply::Null);
+}

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Client, Reply, Server, encode, eventually};
+use support::{Client, Mount, Reply, Server, encode, eventually};
 
 const ALWAYS: &[&str] = &[
     "--appendfsync",
@@ -194,45 +194,12 @@ fn foreign_files_are_left_alone() {
     }
 }
 
-/// A file system of its own on `at`, read-only later; unmounted when dropped.
-struct Mount<'a>(&'a Path);
-
-impl Mount<'_> {
-    fn new(at: &Path) -> Option<Mount<'_>> {
-        fs::create_dir_all(at).expect("a directory can be made");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "none"])
-            .arg(at)
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Mount(at));
-        }
-        eprintln!("SKIPPED: nothing can be mounted here");
-        None
-    }
-
-    fn make(&self, how: &str) {
-        let options = format!("remount,{how}");
-        let mounted = Command::new("mount")
-            .args(["-o", &options])
-            .arg(self.0)
-            .status();
-        assert!(mounted.expect("mount can be run").success(), "{options}");
-    }
-}
-
-impl Drop for Mount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_read_only_directory_is_refused_by_name() {
     let mut server = Server::start(ALWAYS);
     assert!(server.terminate().success());
     let data = server.dir().join("data");
-    let Some(mount) = Mount::new(&data) else {
+    let Some(mount) = Mount::new(&data, "rw") else {
         return;
     };
     let text = data.to_str().expect("UTF-8");

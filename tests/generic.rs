@@ -316,3 +316,91 @@ fn no_key_lives_longer_than_its_client_has_said() {
         assert!(left <= 10_000, "{left}");
     }
 }
+
+/// Sends keys to `target`, `options` behind the timeout.
+fn migrate(from: &mut Client, target: &Server, key: &str, db: &str, options: &str) -> Reply {
+    let port = target.port().to_string();
+    let mut words = vec!["MIGRATE", "127.0.0.1", &port, key, db, "5000"];
+    words.extend(options.split_ascii_whitespace());
+    from.command(&words)
+}
+
+#[test]
+fn a_key_that_its_target_refuses_stays() {
+    let source = Server::start(&[]);
+    let target = Server::start(&["--databases", "4", "--requirepass", "secret"]);
+    let mut here = source.client();
+    let mut there = target.client();
+    assert_eq!(run(&mut there, "AUTH secret"), Reply::ok());
+    for line in [
+        "SET a here",
+        "SET b here",
+        "SET c here EX 1000",
+        "SET d here",
+    ] {
+        assert_eq!(run(&mut here, line), Reply::ok());
+    }
+    assert_eq!(run(&mut there, "SET b there"), Reply::ok());
+    // (key, database, options, in the error)
+    let refused = [
+        ("a", "9", "AUTH secret", "DB index is out of range"),
+        ("a", "0", "", "NOAUTH"),
+        ("a", "0", "AUTH wrong", "WRONGPASS"),
+        ("b", "0", "AUTH secret", "BUSYKEY"),
+        (
+            "",
+            "9",
+            "AUTH secret KEYS a b c",
+            "DB index is out of range",
+        ),
+    ];
+    for (key, db, options, text) in refused {
+        let reply = migrate(&mut here, &target, key, db, options);
+        assert!(format!("{reply:?}").contains(text), "{reply:?}");
+        assert_eq!(run(&mut here, "EXISTS a b c d"), Reply::Integer(4));
+        assert_eq!(run(&mut there, "GET b"), Reply::bulk("there"));
+        // As with Valkey, copies may lie in the target's first database.
+        run(&mut there, "DEL a c");
+    }
+    // Of several those go that are welcome.
+    let reply = migrate(&mut here, &target, "", "0", "AUTH secret KEYS a b c none");
+    assert!(format!("{reply:?}").contains("BUSYKEY"), "{reply:?}");
+    assert_eq!(run(&mut here, "EXISTS a c"), Reply::Integer(0));
+    assert_eq!(run(&mut here, "GET b"), Reply::bulk("here"));
+    assert_eq!(
+        run(&mut there, "MGET a b c"),
+        Reply::Array(["here", "there", "here"].map(Reply::bulk).to_vec())
+    );
+    assert!((900..=1000).contains(&integer(run(&mut there, "TTL c"))));
+    let reply = migrate(&mut here, &target, "d", "3", "COPY AUTH secret");
+    assert_eq!(reply, Reply::ok());
+    assert_eq!(run(&mut here, "GET d"), Reply::bulk("here"));
+    let reply = migrate(&mut here, &target, "b", "0", "REPLACE AUTH secret");
+    assert_eq!(reply, Reply::ok());
+    assert_eq!(run(&mut here, "GET b"), Reply::Null);
+    assert_eq!(run(&mut there, "GET b"), Reply::bulk("here"));
+    let none = migrate(&mut here, &target, "b", "0", "AUTH secret");
+    assert_eq!(none, Reply::Simple("NOKEY".into()));
+}
+
+#[test]
+fn a_key_that_moves_is_in_one_place_whoever_is_killed() {
+    for kills_target in [true, false] {
+        let [mut source, mut target] = [Server::start(&[]), Server::start(&[])];
+        let mut here = source.client();
+        assert_eq!(run(&mut here, "SET key old"), Reply::ok());
+        run(&mut here, "WAITAOF 1 0 0");
+        assert_eq!(migrate(&mut here, &target, "key", "0", ""), Reply::ok());
+        let killed = match kills_target {
+            true => &mut target,
+            false => &mut source,
+        };
+        // At once, though under everysec other writes of the last moment may be lost.
+        killed.kill();
+        killed.restart();
+        let there = run(&mut target.client(), "GET key");
+        assert_eq!(there, Reply::bulk("old"), "{kills_target}");
+        let here = run(&mut source.client(), "EXISTS key");
+        assert_eq!(here, Reply::Integer(0), "{kills_target}");
+    }
+}

@@ -371,3 +371,36 @@ fn in_a_transaction_expiry_comes_before_the_command_that_found_it() {
     let mut client = server.client();
     assert_eq!(run(&mut client, "HMGET h a b"), bulks(&["2", "6"]));
 }
+
+#[test]
+fn a_hash_that_is_gone_takes_its_expiries_along() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut client = server.client();
+    let used = |client: &mut Client| {
+        let text = run(client, "INFO memory").text().expect("a text");
+        let line = text.lines().find_map(|l| l.strip_prefix("used_memory:"));
+        let bytes = line.and_then(|bytes| bytes.parse::<i64>().ok());
+        bytes.expect("a number")
+    };
+    for step in [
+        "redis.call('HSETEX', 'h', 'PXAT', at, 'FIELDS', 1, 'f', 'v') redis.call('DEL', 'h')",
+        "redis.call('HSETEX', 'h', 'PXAT', at, 'FIELDS', 1, 'f', 'v') redis.call('SET', 'h', 1)
+         redis.call('DEL', 'h')",
+        "redis.call('HSETEX', 'h', 'PXAT', at, 'FIELDS', 1, 'f', 'v') redis.call('HDEL', 'h', 'f')",
+        "redis.call('HSETEX', 'h', 'PXAT', at, 'FIELDS', 1, 'f', 'v')",
+    ] {
+        // Each moment comes once, later ones first.
+        let script =
+            format!("for at = tonumber(ARGV[1]) + 50000, tonumber(ARGV[1]), -1 do {step} end");
+        let mut round = |number: i64| {
+            let first = (4_000_000_000_000_i64 - number * 50_001).to_string();
+            let reply = client.command(&["EVAL", &script, "1", "h", &first]);
+            assert_eq!(reply, Reply::Null);
+            used(&mut client)
+        };
+        let before = round(1);
+        let after = round(2);
+        assert!(after - before < 500_000, "{step}: {before}, {after}");
+        run(&mut client, "DEL h");
+    }
+}

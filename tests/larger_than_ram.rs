@@ -224,3 +224,26 @@ fn noeviction_that_somebody_has_set_stays() {
     let wanted = ["maxmemory-policy", "noeviction"].map(Reply::bulk);
     assert_eq!(policy, Reply::Array(wanted.to_vec()));
 }
+
+#[test]
+fn fields_expire_by_themselves_after_a_restart() {
+    const HASHES: usize = 300;
+    let mut server = Server::start(LIMIT);
+    let mut client = server.client();
+    set(&mut client, 0, 8000, 0);
+    let script = "for i = 1, 300 do
+        redis.call('HSETEX', 'h' .. i, 'PX', 3000, 'FIELDS', 1, 'f', string.rep('v', 100))
+    end";
+    assert_eq!(client.command(&["EVAL", script, "0"]), Reply::Null);
+    assert_eq!(
+        run(&mut client, "DBSIZE"),
+        Reply::Integer(8000 + HASHES as i64)
+    );
+    server.terminate();
+    server.restart();
+    client = server.client();
+    // Nobody asks for any of them.
+    eventually("all fields are gone", || {
+        run(&mut client, "DBSIZE") == Reply::Integer(8000)
+    });
+}

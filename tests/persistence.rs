@@ -586,3 +586,106 @@ fn no_reply_is_lost_and_none_is_false_while_appendfsync_changes() {
         assert_eq!(run(&mut client, &format!("GET count:{writer}")), count);
     }
 }
+
+/// Counts up a key until the server is gone; the last count acknowledged.
+fn count_up_to_the_end(mut client: Client) -> i64 {
+    let mut acknowledged = 0;
+    while client.try_send(&encode(&["INCR", "count"])).is_ok() {
+        match client.try_read() {
+            Ok(Reply::Integer(count)) => acknowledged = count,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => break,
+        }
+    }
+    acknowledged
+}
+
+fn stop_while_a_script_runs(policy: &str) {
+    let directives = ["--appendfsync", policy, "--lua-time-limit", "0"];
+    let mut server = Server::start(&directives);
+    let mut script = server.client();
+    let endless = "redis.call('SET', KEYS[1], 1) while true do end";
+    script.send(&encode(&["EVAL", endless, "1", "{script}"]));
+    eventually("the script runs", || {
+        let clients = run(&mut server.client(), "INFO clients").text();
+        clients.is_some_and(|text| text.contains("blocked_clients:1\r"))
+    });
+    let writers = [0; 4].map(|_| server.client());
+    let writers = writers.map(|client| std::thread::spawn(|| count_up_to_the_end(client)));
+    eventually("somebody has written", || {
+        run(&mut server.client(), "GET count") != Reply::Null
+    });
+    server.terminate();
+    let ended = writers.map(|writer| writer.join().expect("the writer ends"));
+    server.restart();
+    let count = run(&mut server.client(), "GET count").text();
+    let count: Option<i64> = count.and_then(|text| text.parse().ok());
+    assert!(
+        count >= ended.into_iter().max(),
+        "{policy}: {count:?} {ended:?}"
+    );
+}
+
+#[test]
+fn a_checkpoint_that_waits_for_an_endless_script_does_not_hold_up_the_end() {
+    let directives = ["--enable-debug-command", "yes", "--lua-time-limit", "500"];
+    let mut server = Server::start(&[ALWAYS, &directives].concat());
+    let mut client = server.client();
+    let counter = |name: &str| info_number(&mut server.client(), name);
+    loop {
+        run_all(&mut client, &["FLUSHALL", "DEBUG POPULATE 300000 key 50"]);
+        let before = counter("checkpoints");
+        run(&mut client, "BGREWRITEAOF");
+        eventually("a checkpoint has begun", || {
+            counter("aof_rewrite_in_progress") == 1 || counter("checkpoints") > before
+        });
+        // Its key is in the last stripe that is collected.
+        let mut script = server.client();
+        script.send(&encode(&["EVAL", "while true do end", "1", "430"]));
+        eventually("the script is busy", || {
+            run(&mut server.client(), "GET 430").error_code() == Some("BUSY")
+        });
+        if counter("checkpoints") == before {
+            break;
+        }
+        run_all(&mut server.client(), &["SCRIPT KILL"]);
+    }
+    server.terminate();
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(300_000));
+}
+
+#[test]
+fn nothing_is_acknowledged_that_comes_too_late_for_the_log() {
+    // A script that does not end holds up the shutdown, and runs beyond it.
+    let servers = ["everysec", "always"]
+        .map(|policy| std::thread::spawn(move || stop_while_a_script_runs(policy)));
+    let ended = servers.map(|server| server.join());
+    assert!(ended.iter().all(Result::is_ok));
+}
+
+#[test]
+fn any_number_of_flushes_lies_between_two_checkpoints() {
+    let durable: &[&str] = &["--appendfsync", "always", "--enable-debug-command", "yes"];
+    let cache: &[&str] = &["--appendonly", "no", "--save", ""];
+    for directives in [durable, cache] {
+        let mut server = Server::start(directives);
+        let mut client = server.client();
+        run_all(&mut client, &["SELECT 3", "SET other x", "SELECT 0"]);
+        if directives == durable {
+            // All of them are to be replayed.
+            run_all(&mut client, &["DEBUG STORAGE PAUSE-TREE"]);
+        }
+        let many = "for _ = 1, 66000 do redis.call('SET', 'a', 1) redis.call('FLUSHDB') end";
+        assert_eq!(client.command(&["EVAL", many, "1", "a"]), Reply::Null);
+        run_all(&mut client, &["SET a last"]);
+        let wanted = content(&mut client);
+        assert_eq!(wanted.len(), 2);
+        if directives == durable {
+            client = crash(&mut server);
+        }
+        run_all(&mut client, &["SAVE", "SET b 1", "DEL b"]);
+        client = crash(&mut server);
+        assert_eq!(content(&mut client), wanted);
+    }
+}

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{Client, Reply, Server, encode};
 
@@ -332,5 +335,309 @@ fn a_reload_takes_the_files_libraries_and_they_are_still_there_after_a_crash() {
         server.kill();
         server.restart();
         client = server.client();
+    }
+}
+
+/// Ends endless scripts until nobody runs any; their callers' replies.
+fn end_scripts(client: &mut Client, callers: &mut [Client]) -> Vec<String> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = &over;
+        scope.spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                client.command(&["SCRIPT", "KILL"]);
+            }
+        });
+        let replies = callers.iter_mut().map(|caller| text(caller.read()));
+        let replies = replies.collect();
+        over.store(true, Ordering::Relaxed);
+        replies
+    })
+}
+
+#[test]
+fn a_command_that_is_tried_again_counts_and_shows_once() {
+    // No command is told that a script is busy: they wait.
+    let server = Server::start(&["--busy-reply-threshold", "0"]);
+    let mut monitor = server.client();
+    assert_eq!(monitor.command(&["MONITOR"]), Reply::ok());
+    let mut caller = server.client();
+    caller.send(&encode(&["EVAL", "while true do end", "1", "key"]));
+    let mut client = server.client();
+    until("the script runs", || {
+        let info = text(client.command(&["INFO", "clients"]));
+        info.contains("blocked_clients:1\r")
+    });
+    let mut silent = server.client();
+    silent.send(&encode(&["CLIENT", "REPLY", "SKIP"]));
+    silent.send(&encode(&["SET", "key", "x"]));
+    let line = |client: &mut Client| {
+        let list = text(client.command(&["CLIENT", "LIST"]));
+        let line = list.lines().find(|line| line.contains(" cmd=set "));
+        line.unwrap_or_default().to_owned()
+    };
+    until("it waits", || line(&mut client).contains(" flags=b "));
+    end_scripts(&mut client, std::slice::from_mut(&mut caller));
+    silent.send(&encode(&["PING"]));
+    assert_eq!(silent.read(), Reply::Simple("PONG".into()));
+    assert_eq!(text(client.command(&["GET", "key"])), "x");
+    let list = text(client.command(&["CLIENT", "LIST"]));
+    let ours = list.lines().find(|line| line.contains(" cmd=ping "));
+    assert!(ours.expect("it is there").contains(" tot-cmds=3"), "{list}");
+    client.command(&["ECHO", "end"]);
+    let mut shown = 0;
+    loop {
+        let line = text(monitor.read());
+        shown += usize::from(line.contains("\"SET\" \"key\""));
+        if line.contains("\"ECHO\"") {
+            break;
+        }
+    }
+    assert_eq!(shown, 1);
+}
+
+#[test]
+fn nobody_who_comes_across_the_key_of_an_endless_script_holds_up_the_others() {
+    let server = Server::start(&["--busy-reply-threshold", "50", "--io-threads", "2"]);
+    let mut others: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    let mut waiter = server.client();
+    waiter.send(&encode(&["BLMOVE", "src", "dst", "LEFT", "RIGHT", "0"]));
+    until("it waits", || {
+        let info = text(others[0].command(&["INFO", "clients"]));
+        info.contains("blocked_clients:1\r")
+    });
+    for client in &mut others[..4] {
+        client.command(&["WATCH", "dst"]);
+        client.command(&["MULTI"]);
+        client.command(&["SET", "other", "1"]);
+    }
+    // At once, from all workers.
+    let mut callers: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    let endless = encode(&["EVAL", "while true do end", "1", "dst"]);
+    callers.iter_mut().for_each(|caller| caller.send(&endless));
+    until("the script is busy", || {
+        others[4].command(&["GET", "dst"]).error_code() == Some("BUSY")
+    });
+    for client in &mut others[4..] {
+        assert_eq!(client.command(&["RPUSH", "src2", "x"]).error_code(), None);
+        assert_eq!(client.command(&["RPUSH", "src", "x"]).error_code(), None);
+    }
+    for client in &mut others[..4] {
+        let refused = text(client.command(&["EXEC"]));
+        assert!(refused.contains("BUSY"), "{refused}");
+    }
+    for client in &mut others {
+        assert_eq!(client.command(&["PING"]), Reply::Simple("PONG".into()));
+    }
+    for reply in end_scripts(&mut others[0], &mut callers) {
+        assert!(
+            reply.contains("killed") || reply.starts_with("BUSY"),
+            "{reply}"
+        );
+    }
+    // Now the one who waited is served.
+    assert_eq!(text(waiter.read()), "x");
+    assert_eq!(others[0].command(&["LLEN", "src"]), Reply::Integer(3));
+}
+
+#[test]
+fn keys_of_an_endless_script_are_not_in_the_way_of_eviction() {
+    let directives = ["--busy-reply-threshold", "50", "--io-threads", "2"];
+    let server = Server::start(&directives);
+    let mut client = server.client();
+    let fill = "for i = 1, 20000 do redis.call('SET', KEYS[1] .. i, string.rep('x', 400)) end";
+    assert_eq!(eval(&mut client, fill, &["key"], &[]), Reply::Null);
+    client.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let field = |client: &mut Client, name: &str| -> u64 {
+        let info = text(client.command(&["INFO", "everything"]));
+        let value = info.lines().find_map(|line| line.strip_prefix(name));
+        value.expect(name).trim().parse().expect("a number")
+    };
+    let limit = (field(&mut client, "used_memory:") - (4 << 20)).to_string();
+    let set = ["CONFIG", "SET", "maxmemory", &limit];
+    assert_eq!(text(client.command(&set)), "OK");
+    let mut callers = [server.client()];
+    callers[0].send(&encode(&["EVAL", "while true do end", "1", "dst"]));
+    until("the script is busy", || {
+        client.command(&["GET", "dst"]).error_code() == Some("BUSY")
+    });
+    let before = field(&mut client, "evicted_keys:");
+    let mut writers: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    let mut round = 0;
+    while field(&mut client, "evicted_keys:") < before + 3000 {
+        round += 1;
+        assert!(round < 1000, "too little was evicted");
+        for (number, writer) in writers.iter_mut().enumerate() {
+            let key = format!("new{round}:{number}");
+            let set = writer.command(&["SET", &key, &"y".repeat(20_000)]);
+            let told = text(set);
+            assert!(told == "OK" || told.starts_with("BUSY"), "{told}");
+        }
+    }
+    end_scripts(&mut client, &mut callers);
+}
+
+/// The server's id of a connection.
+fn id_of(client: &mut Client) -> String {
+    match client.command(&["CLIENT", "ID"]) {
+        Reply::Integer(id) => id.to_string(),
+        other => panic!("{other:?} is no id"),
+    }
+}
+
+#[test]
+fn who_waits_for_his_own_script_cannot_be_unblocked() {
+    let server = Server::start(&["--busy-reply-threshold", "60000"]);
+    let (mut admin, mut caller) = (server.client(), server.client());
+    let id = id_of(&mut caller);
+    caller.send(&encode(&["EVAL", "while true do end", "0"]));
+    until("the script is set aside", || {
+        text(admin.command(&["INFO", "clients"])).contains("blocked_clients:1\r\n")
+    });
+    for how in ["TIMEOUT", "ERROR"] {
+        let unblock = ["CLIENT", "UNBLOCK", &id, how];
+        assert_eq!(admin.command(&unblock), Reply::Integer(0));
+    }
+    // Who becomes a replica ends all waits.
+    let primary = ["REPLICAOF", "127.0.0.1", "1"];
+    assert_eq!(admin.command(&primary), Reply::ok());
+    assert_eq!(admin.command(&["REPLICAOF", "NO", "ONE"]), Reply::ok());
+    assert_eq!(admin.command(&["SCRIPT", "KILL"]), Reply::ok());
+    let killed = text(caller.read());
+    assert!(killed.contains("killed by user"), "{killed}");
+    // One that is gone waits no more, though its script goes on.
+    let mut caller = server.client();
+    caller.send(&encode(&["EVAL", "while true do end", "0"]));
+    until("the script is set aside", || {
+        text(admin.command(&["INFO", "clients"])).contains("blocked_clients:1\r\n")
+    });
+    drop(caller);
+    until("it waits no more", || {
+        text(admin.command(&["INFO", "clients"])).contains("blocked_clients:0\r\n")
+    });
+    assert_eq!(admin.command(&["SCRIPT", "KILL"]), Reply::ok());
+}
+
+/// A bound on the threads of a server, in a control group of its own.
+struct ThreadLimit<'a> {
+    group: PathBuf,
+    server: &'a Server,
+}
+
+impl ThreadLimit<'_> {
+    /// Allows a server no thread more than it has. None, said aloud, where there
+    /// are no such groups.
+    fn new(server: &Server) -> Option<ThreadLimit<'_>> {
+        let pid = server.pid().to_string();
+        let groups = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+        for group in groups.map(|root| Path::new(root).join(format!("redoubt-{pid}"))) {
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let limit = ThreadLimit { group, server };
+            let moved = limit.write("cgroup.procs", &pid);
+            let count = fs::read_to_string(limit.group.join("pids.current"));
+            if let (true, Ok(count)) = (moved, count)
+                && limit.write("pids.max", count.trim())
+            {
+                return Some(limit);
+            }
+        }
+        eprintln!("SKIPPED: no control group can be made here");
+        None
+    }
+
+    fn write(&self, file: &str, text: &str) -> bool {
+        fs::write(self.group.join(file), text).is_ok()
+    }
+}
+
+impl Drop for ThreadLimit<'_> {
+    fn drop(&mut self) {
+        // Back to where this process is, or the group could not be removed.
+        let above = self.group.parent().expect("a group is in another");
+        let _ = fs::write(above.join("cgroup.procs"), self.server.pid().to_string());
+        let _ = fs::remove_dir(&self.group);
+    }
+}
+
+#[test]
+fn a_long_script_runs_to_its_end_where_no_thread_can_be_had() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..6).map(|_| server.client()).collect();
+    let slow = "for i = 1, 3000000 do end redis.call('INCR', KEYS[1]) for i = 1, 3000000 do end return redis.call('INCR', KEYS[1])";
+    let limit = ThreadLimit::new(&server);
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&encode(&["EVAL", slow, "1", &format!("key{number}")]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.read(), Reply::Integer(2));
+    }
+    // Any key may be touched by one that begins again with all of them.
+    let roams = "for i = 1, 3000000 do end return redis.call('INCR', 'key1')";
+    assert_eq!(eval(&mut clients[0], roams, &[], &[]), Reply::Integer(3));
+    drop(limit);
+    assert_eq!(
+        eval(&mut clients[0], slow, &["key0"], &[]),
+        Reply::Integer(4)
+    );
+}
+
+#[test]
+fn what_libraries_build_is_within_a_scripts_memory() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let shared = "local t = {} for i = 1, 100 do t[i] = string.rep('x', 1000000) end local u = {} for i = 1, 60 do u[i] = t end";
+    for build in [
+        "cjson.encode(u)",
+        "cmsgpack.pack(u)",
+        "struct.pack(string.rep('s', 2000), unpack(w))",
+        "cjson.encode(string.rep('\\1', 300000000))",
+    ] {
+        let script = format!(
+            "{shared} local w = {{}} for i = 1, 2000 do w[i] = t[1] end w = {{pcall(function() return #{build} end)}} table.insert(w, 1, 'more') return tostring(w[3])"
+        );
+        let said = text(eval(&mut client, &script, &[], &[]));
+        assert!(said.ends_with("not enough memory"), "{build}: {said}");
+    }
+    let most = server.most_resident_bytes();
+    // What one build has freed may still be there when the next one begins.
+    assert!(most < 5 << 30, "{most} bytes");
+}
+
+#[test]
+fn a_native_loop_without_end_can_be_killed() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    let shared = "local t = {} for i = 1, 40 do t = {t, t} end";
+    for endless in [
+        "table.insert({}, -2147483648, 1)".to_owned(),
+        format!("{shared} cjson.encode(t)"),
+    ] {
+        let mut caller = server.client();
+        caller.send(&encode(&["EVAL", &endless, "1", "key"]));
+        until("the script is killed", || {
+            admin.command(&["SCRIPT", "KILL"]) == Reply::ok()
+        });
+        let killed = text(caller.read());
+        assert!(killed.contains("killed by user"), "{endless}: {killed}");
+    }
+}
+
+#[test]
+fn commands_of_functions_know_a_busy_script_that_has_written() {
+    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    let script = "redis.call('set', 'a', 1) while true do end";
+    client.send(&encode(&["EVAL", script, "0"]));
+    support::eventually("it is busy", || {
+        other.command(&["GET", "b"]).error_code() == Some("BUSY")
+    });
+    for (command, code) in [
+        (["FUNCTION", "STATS"], "BUSY"),
+        (["FUNCTION", "KILL"], "UNKILLABLE"),
+        (["SCRIPT", "KILL"], "UNKILLABLE"),
+    ] {
+        assert_eq!(other.command(&command).error_code(), Some(code));
     }
 }

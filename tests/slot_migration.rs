@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use support::cluster::{Node, join};
 use support::{Client, Peer, Reply, encode, eventually};
@@ -95,6 +97,13 @@ fn count_up(key: String, mut port: u16, over: &AtomicBool) -> Result<i64, String
     Ok(count)
 }
 
+fn last_word(message: Reply) -> Reply {
+    match message {
+        Reply::Array(mut words) => words.pop().expect("it has words"),
+        other => panic!("no message: {other:?}"),
+    }
+}
+
 #[test]
 fn a_slot_moves_under_writes_and_back_and_nobody_sees_more_than_moved() {
     let nodes = pair();
@@ -114,6 +123,12 @@ fn a_slot_moves_under_writes_and_back_and_nobody_sees_more_than_moved() {
         .collect();
     let mut blocked = nodes[0].server.client();
     blocked.send(&encode(&["BLPOP", &format!("later{TAG}"), "0"]));
+    // Nobody is told that keys which have moved were deleted.
+    let mut deletions = nodes[0].server.client();
+    let events = ["CONFIG", "SET", "notify-keyspace-events", "Eg"];
+    assert_eq!(deletions.command(&events), Reply::ok());
+    deletions.command(&["SUBSCRIBE", "__keyevent@0__:del", "end"]);
+    deletions.read();
     for round in 0..4 {
         let (from, to) = (&nodes[round % 2], &nodes[(round + 1) % 2]);
         from.migrate(SLOT, to);
@@ -127,6 +142,8 @@ fn a_slot_moves_under_writes_and_back_and_nobody_sees_more_than_moved() {
     }
     over.store(true, Ordering::Relaxed);
     let owner = &nodes[0];
+    owner.ask(&["PUBLISH", "end", "of it"]);
+    assert_eq!(text(&last_word(deletions.read())), "of it");
     for (n, writer) in writers.into_iter().enumerate() {
         let count = writer.join().expect("it ends").expect("only MOVED is met");
         let value = owner.ask(&["GET", &format!("count{n}{TAG}")]);
@@ -262,6 +279,105 @@ fn a_grant_that_was_not_asked_for_gives_nothing() {
             nodes[1].ask(&["CLUSTER", "COUNTKEYSINSLOT", SLOT]) == Reply::Integer(0)
         });
     }
+}
+
+/// Stands between a source and its target, and holds back one message of the source.
+struct Between {
+    port: u16,
+    target: Arc<AtomicU16>,
+    /// The message has come.
+    held: Arc<AtomicBool>,
+    /// It may pass.
+    free: Arc<AtomicBool>,
+}
+
+impl Between {
+    fn start(message: &'static str) -> Between {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be bound");
+        let between = Between {
+            port: listener.local_addr().expect("it is bound").port(),
+            target: Arc::default(),
+            held: Arc::default(),
+            free: Arc::default(),
+        };
+        let (held, free) = (between.held.clone(), between.free.clone());
+        let target = between.target.clone();
+        std::thread::spawn(move || {
+            for source in listener.incoming().map_while(Result::ok) {
+                let target = ("127.0.0.1", target.load(Ordering::Relaxed));
+                let target = TcpStream::connect(target).expect("the target listens");
+                let back = (target.try_clone(), source.try_clone());
+                let (Ok(from), Ok(to)) = back else { return };
+                std::thread::spawn(move || pass(from, to, |_| {}));
+                let (held, free) = (held.clone(), free.clone());
+                let hold = move |bytes: &[u8]| {
+                    if String::from_utf8_lossy(bytes).contains(message) {
+                        held.store(true, Ordering::Relaxed);
+                        eventually("it may pass", || free.load(Ordering::Relaxed));
+                    }
+                };
+                std::thread::spawn(move || pass(source, target, hold));
+            }
+        });
+        between
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
+    let mut bytes = [0; 4096];
+    while let Ok(count) = from.read(&mut bytes) {
+        before(&bytes[..count]);
+        if count == 0 || to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
+    // Time for the test between the source's grant and the target's claim.
+    let patient = ["--cluster-manual-failover-timeout", "60000"];
+    let between = Between::start("FAILOVER-GRANTED");
+    let announced = between.port.to_string();
+    let told = [&patient[..], &["--cluster-announce-port", &announced]].concat();
+    let nodes = [Node::start(None, &patient), Node::start(None, &told)];
+    let port = nodes[1].server.port();
+    between.target.store(port, Ordering::Relaxed);
+    join(&nodes);
+    let key = format!("key{TAG}");
+    assert_eq!(nodes[0].ask(&["SET", &key, "x"]), Reply::ok());
+    assert_eq!(nodes[0].ask(&["SET", "other{c}", "x"]), Reply::ok());
+    let mut exec = nodes[0].server.client();
+    assert_eq!(exec.command(&["MULTI"]), Reply::ok());
+    let queued = exec.command(&["SET", &key, "z"]);
+    assert_eq!(queued, Reply::Simple("QUEUED".into()));
+    nodes[0].migrate(SLOT, &nodes[1]);
+    eventually("the slot is granted", || {
+        between.held.load(Ordering::Relaxed)
+    });
+    let mut flush = nodes[0].server.client();
+    flush.send(&encode(&["FLUSHALL"]));
+    let mut set = nodes[0].server.client();
+    set.send(&encode(&["SET", &key, "y"]));
+    exec.send(&encode(&["EXEC"]));
+    eventually("all three wait", || {
+        let clients = nodes[0].text(&["CLIENT", "LIST"]);
+        eprintln!("{clients}");
+        let flags = clients
+            .split(' ')
+            .filter(|field| field.starts_with("flags="));
+        flags.filter(|flags| flags.contains('b')).count() == 3
+    });
+    assert_eq!(nodes[0].ask(&["GET", &key]), Reply::bulk("x"));
+    between.free.store(true, Ordering::Relaxed);
+    let moved = format!("MOVED 3300 127.0.0.1:{announced}");
+    assert_eq!(error_of(set.read()), moved);
+    assert!(error_of(exec.read()).starts_with("MOVED 3300 "));
+    assert_eq!(flush.read(), Reply::ok());
+    // It came after the slot had gone.
+    assert_eq!(nodes[1].ask(&["GET", &key]), Reply::bulk("x"));
+    assert_eq!(nodes[0].ask(&["DBSIZE"]), Reply::Integer(0));
 }
 
 #[test]

@@ -314,3 +314,70 @@ fn a_stream_is_a_key_like_others() {
         "it outlives its entries"
     );
 }
+
+#[test]
+fn what_readers_and_groups_do_breaks_no_watch() {
+    let server = Server::start(&[]);
+    let (mut watcher, mut client) = (server.client(), server.client());
+    let mut breaks = |line: &str| {
+        for line in [
+            "DEL s",
+            "XADD s 1-1 a b",
+            "XADD s 2-1 a b",
+            "XGROUP CREATE s g 0",
+        ] {
+            run(&mut client, line);
+        }
+        run(&mut client, "XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        run(&mut watcher, "WATCH s");
+        let reply = run(&mut client, line);
+        assert!(!matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
+        run(&mut watcher, "MULTI");
+        run(&mut watcher, "EXEC") == Reply::Null
+    };
+    for line in [
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XREADGROUP GROUP g new STREAMS s >",
+        "XREADGROUP GROUP g new NOACK STREAMS s >",
+        "XACK s g 1-1",
+        "XCLAIM s g new 0 1-1",
+        "XAUTOCLAIM s g new 0 0",
+        "XSETID s 5-5",
+        "XGROUP CREATE s other 0",
+        "XGROUP SETID s g 0",
+        "XGROUP CREATECONSUMER s g new",
+        "XGROUP DELCONSUMER s g c",
+        "XGROUP DESTROY s g",
+    ] {
+        assert!(!breaks(line), "{line}");
+    }
+    for line in ["XADD s * a b", "XDEL s 1-1", "XTRIM s MAXLEN 1", "DEL s"] {
+        assert!(breaks(line), "{line}");
+    }
+}
+
+#[test]
+fn a_group_that_goes_is_told_to_who_waits_for_it() {
+    let server = Server::start(&[]);
+    let (mut waiter, mut client) = (server.client(), server.client());
+    run(&mut client, "XGROUP CREATE s g 0 MKSTREAM");
+    waiter.send(&support::encode(&[
+        "XREADGROUP",
+        "GROUP",
+        "g",
+        "c",
+        "BLOCK",
+        "0",
+        "STREAMS",
+        "s",
+        ">",
+    ]));
+    support::eventually("it waits", || {
+        run(&mut client, "CLIENT LIST")
+            .text()
+            .unwrap_or_default()
+            .contains("cmd=xreadgroup")
+    });
+    assert_eq!(run(&mut client, "XGROUP DESTROY s g"), Reply::Integer(1));
+    assert_eq!(waiter.read().error_code(), Some("NOGROUP"));
+}

@@ -170,3 +170,50 @@ fn the_table_is_bounded_and_its_readers_hear_of_it() {
     }
     assert_eq!(run(&mut cache, "PING"), pong());
 }
+
+#[test]
+fn caching_is_for_one_command_whatever_becomes_of_it() {
+    let server = Server::start(&[]);
+    let (mut cache, mut other) = (resp3(&server), server.client());
+    run(&mut cache, "CLIENT TRACKING ON OPTOUT");
+    for line in [
+        "NOSUCH",
+        "GET",
+        "CONFIG NOPE",
+        "CLIENT NOPE",
+        "SUBSCRIBE",
+        "EXEC",
+    ] {
+        assert_eq!(run(&mut cache, "CLIENT CACHING NO"), Reply::ok());
+        let refused = run(&mut cache, line);
+        assert!(matches!(refused, Reply::Error(_)), "{line}: {refused:?}");
+        run(&mut cache, "GET key");
+        run(&mut other, "SET key 1");
+        assert_eq!(run(&mut cache, "PING"), invalidate(&["key"]), "{line}");
+        assert_eq!(cache.read(), pong());
+    }
+    // A transaction that is queued, and a question about it, are not the end.
+    for line in [
+        "CLIENT CACHING NO",
+        "CLIENT TRACKINGINFO",
+        "MULTI",
+        "GET key",
+        "EXEC",
+    ] {
+        run(&mut cache, line);
+    }
+    run(&mut other, "SET key 2");
+    assert_eq!(run(&mut cache, "PING"), pong());
+}
+
+#[test]
+fn what_a_script_reads_after_its_own_write_is_tracked() {
+    let server = Server::start(&[]);
+    let (mut cache, mut other) = (resp3(&server), server.client());
+    run(&mut cache, "CLIENT TRACKING ON NOLOOP");
+    let script = "redis.call('set', KEYS[1], 1) return redis.call('get', KEYS[1])";
+    let read = cache.command(&["EVAL", script, "1", "key"]);
+    assert_eq!(read, Reply::bulk("1"));
+    run(&mut other, "SET key 2");
+    assert_eq!(cache.read(), invalidate(&["key"]));
+}

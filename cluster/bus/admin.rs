@@ -25,6 +25,8 @@ pub enum Refusal {
     SlotTwice(u16),
     NotOwner(u16),
     AlreadyOwner(u16),
+    /// A slot moves from one node to another.
+    TargetIsMyself,
     KeysRemain(u16),
     TargetNotPrimary,
     SetSlotOnReplica,
@@ -52,6 +54,7 @@ impl fmt::Display for Refusal {
             Refusal::SlotUnassigned(slot) => write!(f, "Slot {slot} is already unassigned"),
             Refusal::SlotTwice(slot) => write!(f, "Slot {slot} specified multiple times"),
             Refusal::NotOwner(slot) => write!(f, "I'm not the owner of hash slot {slot}"),
+            Refusal::TargetIsMyself => f.write_str("Target node is myself"),
             Refusal::AlreadyOwner(slot) => write!(f, "I'm already the owner of hash slot {slot}"),
             Refusal::KeysRemain(slot) => write!(
                 f,

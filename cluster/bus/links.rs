@@ -119,6 +119,15 @@ impl Bus {
         Some(link)
     }
 
+    /// Whether what comes over a connection, and begins so, is from a node of
+    /// this cluster.
+    pub fn knows_sender(&self, id: LinkId, packet: &[u8]) -> bool {
+        let bound = self.links.get(&id).and_then(|link| link.node);
+        let named = || crate::message::sender(packet).and_then(|id| self.table.find(&id));
+        let key = bound.or_else(named);
+        key.is_some_and(|key| !self.node_is(key, Flags::HANDSHAKE))
+    }
+
     /// Says that this connection comes from this node; one before it is closed.
     pub(super) fn bind_inbound(&mut self, id: LinkId, key: NodeKey) {
         let before = self.node(key).and_then(|node| node.inbound);

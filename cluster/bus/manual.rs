@@ -9,6 +9,10 @@ use crate::table::NodeKey;
 /// The primary holds back writes for this many times the failover's limit.
 const PAUSE_LIMITS: u64 = 2;
 
+/// A primary that does not know its new replica yet passes over its request:
+/// after so long without an answer it is sent again.
+const ASK_AGAIN_MS: u64 = 500;
+
 /// A manual failover that is under way, on either side.
 #[derive(Debug, Default)]
 pub(super) struct Manual {
@@ -18,6 +22,8 @@ pub(super) struct Manual {
     pub(super) replica: Option<NodeKey>,
     /// At the replica: the offset at which the primary held back writes.
     target: Option<u64>,
+    /// At the replica: when the primary was asked last.
+    asked_ms: Option<u64>,
     /// At the primary: whether writes are held back.
     held: bool,
     /// At the replica: whether the election may begin.
@@ -49,7 +55,10 @@ impl Bus {
         if !mine || !self.i_am_primary() {
             return;
         }
-        self.reset_manual();
+        // Asked again it goes on holding back writes, without a gap.
+        if self.manual.replica != Some(sender) {
+            self.reset_manual();
+        }
         let limit_ms = self.options.manual_failover_timeout_ms;
         self.manual.end_ms = Some(self.now_ms + limit_ms);
         self.manual.replica = Some(sender);
@@ -84,7 +93,14 @@ impl Bus {
         let limit_ms = self.options.manual_failover_timeout_ms;
         self.manual.end_ms = Some(self.now_ms + limit_ms);
         self.manual.ready = forced;
-        if !forced && let Some(primary) = self.me().primary {
+        if !forced {
+            self.ask_primary_to_pause();
+        }
+    }
+
+    fn ask_primary_to_pause(&mut self) {
+        if let Some(primary) = self.me().primary {
+            self.manual.asked_ms = Some(self.now_ms);
             self.send_to(primary, Body::ManualStart);
         }
     }
@@ -104,6 +120,11 @@ impl Bus {
         if self.manual.end_ms.is_some_and(over) {
             self.note("The manual failover took too long and was given up");
             self.reset_manual();
+        }
+        let unanswered = self.manual.target.is_none() && !self.manual.ready;
+        let long_ago = |asked_ms: u64| self.now_ms >= asked_ms + ASK_AGAIN_MS;
+        if unanswered && self.manual.asked_ms.is_some_and(long_ago) {
+            self.ask_primary_to_pause();
         }
         let offset = self.replication.offset;
         let reached = self.manual.target.is_some_and(|target| offset >= target);

@@ -47,6 +47,9 @@ impl Bus {
         if self.node_is(key, Flags::REPLICA) {
             return Err(Refusal::TargetNotPrimary);
         }
+        if state != SlotState::Node && key == self.myself {
+            return Err(Refusal::TargetIsMyself);
+        }
         if state == SlotState::Node && mine && key != self.myself && has_keys {
             return Err(Refusal::KeysRemain(slot.number()));
         }

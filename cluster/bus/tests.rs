@@ -353,3 +353,58 @@ fn replicas_with_more_data_go_first_and_names_break_ties() {
     assert_eq!(rank_beside(100, b'0'), 1);
     assert_eq!(rank_beside(100, b'z'), 0);
 }
+
+fn is_request_to_pause(output: &Output) -> bool {
+    matches!(output, Output::Send(_, packet) if packet[12..14] == [0, 8])
+}
+
+#[test]
+fn a_primary_that_does_not_answer_is_asked_again_to_hold_back_writes() {
+    let mut scene = scene();
+    scene.bus.table.release_all(scene.bus.myself);
+    // The one that there is a connection to.
+    let primary = scene.candidate;
+    let node = scene.bus.node_mut(primary).expect("known");
+    (node.flags, node.primary) = (Flags::PRIMARY, None);
+    scene.bus.become_replica_of(primary, true, false);
+    scene.bus.fail_over(Failover::Default).expect("it is up");
+    let asked_at = |bus: &mut Bus, after_ms| {
+        bus.handle(NOW_MS + after_ms, Input::Tick);
+        drain(bus).iter().any(is_request_to_pause)
+    };
+    let bus = &mut scene.bus;
+    assert!(asked_at(bus, 1), "it is not asked");
+    assert!(!asked_at(bus, 400), "it has not had the time to answer");
+    assert!(asked_at(bus, 600), "it is not asked again");
+    bus.primary_paused_at(7);
+    assert!(!asked_at(bus, 1200), "it has answered");
+}
+
+#[test]
+fn a_primary_that_is_asked_again_lets_no_write_in_between() {
+    let mut scene = scene();
+    let myself = scene.bus.myself;
+    let replica = scene.candidate;
+    scene.bus.node_mut(replica).expect("known").primary = Some(myself);
+    for offset in [100, 200] {
+        let ask = Header {
+            primary: Some(scene.bus.me().id),
+            ..scene.request()
+        };
+        let packet = encode(&Message::Full(Box::new(ask), Body::ManualStart));
+        let input = Input::Received(scene.link, &packet);
+        scene.bus.handle(NOW_MS + offset, input);
+        let pauses: Vec<bool> = drain(&mut scene.bus)
+            .iter()
+            .filter_map(|output| match output {
+                Output::PauseWrites(until) => Some(until.is_some()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(pauses, [true], "at {offset} ms");
+        scene
+            .bus
+            .handle(NOW_MS + offset, Input::WritesPaused { offset });
+        assert!(scene.bus.manual.holds_writes());
+    }
+}

@@ -40,6 +40,10 @@ impl fmt::Display for Invalid {
     }
 }
 
+/// What no packet is longer than unless it brings somebody's message: gossip
+/// about more nodes than any cluster has.
+pub const LARGEST_PLAIN: usize = 4 << 20;
+
 /// The length of the packet that begins the buffer, once that is known.
 pub fn packet_len(buffer: &[u8]) -> Result<Option<usize>, Invalid> {
     let known = buffer.len().min(4);
@@ -50,9 +54,27 @@ pub fn packet_len(buffer: &[u8]) -> Result<Option<usize>, Invalid> {
         return Ok(None);
     };
     let len = u32::from_be_bytes(len.try_into().map_err(|_| Invalid::Length)?) as usize;
-    match len < LIGHT_HEADER_LEN {
+    let is_plain = buffer.get(12..14).is_some_and(|kind| {
+        let number = u16::from_be_bytes([kind[0], kind[1]]);
+        let kind = Kind::ALL.get(usize::from(number & !LIGHT));
+        !matches!(
+            kind,
+            Some(Kind::Publish | Kind::PublishShard | Kind::Module)
+        )
+    });
+    match len < LIGHT_HEADER_LEN || (is_plain && len > LARGEST_PLAIN) {
         true => Err(Invalid::Length),
         false => Ok(Some(len)),
+    }
+}
+
+/// Who says to have sent the packet that begins the buffer, if that is there yet.
+/// A short header doesn't say.
+pub fn sender(buffer: &[u8]) -> Option<NodeId> {
+    let number = buffer.get(12..14)?;
+    match u16::from_be_bytes([number[0], number[1]]) & LIGHT {
+        0 => NodeId::parse(buffer.get(40..40 + ID_LEN)?),
+        _ => None,
     }
 }
 

@@ -26,7 +26,7 @@ mod extension;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Invalid, decode, packet_len};
+pub use decode::{Invalid, LARGEST_PLAIN, decode, packet_len, sender};
 pub use encode::encode;
 pub use extension::Extension;
 

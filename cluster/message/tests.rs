@@ -172,6 +172,25 @@ fn a_packet_that_is_cut_or_too_long_is_refused() {
 }
 
 #[test]
+fn only_messages_of_clients_are_very_long() {
+    let head = |number: u16, len: usize| {
+        let mut packet = b"RCmb".to_vec();
+        packet.extend((len as u32).to_be_bytes());
+        packet.extend([0, 1, 0, 0]);
+        packet.extend(number.to_be_bytes());
+        packet
+    };
+    for number in 0..20 {
+        let is_message = matches!(number, 4 | 9 | 10);
+        let known = packet_len(&head(number, LARGEST_PLAIN));
+        assert_eq!(known, Ok(Some(LARGEST_PLAIN)));
+        let longer = packet_len(&head(number, LARGEST_PLAIN + 1));
+        assert_eq!(longer.is_ok(), is_message, "{number}");
+    }
+    assert!(packet_len(&head(4 | LIGHT, 1 << 30)).is_ok());
+}
+
+#[test]
 fn damaged_packets_never_panic() {
     let mut random = Random::new(6);
     let packets: Vec<Vec<u8>> = samples(&mut random).iter().map(encode).collect();

@@ -48,10 +48,25 @@ impl History {
 }
 
 impl History {
+    /// As [`History::position`], under a name that another one knows as well.
+    pub fn position_in(&self, end: u64, other: &Names) -> Position {
+        let known = |id: &ReplicationId| other.0.iter().any(|(name, to)| name == id && *to >= end);
+        let mut shared = self.names(end).filter(|(id, to)| *to == end && known(id));
+        match shared.next() {
+            Some((id, offset)) => Position { id, offset },
+            None => self.position(end),
+        }
+    }
+
     /// Its names with the offsets at which they end, if it has come to `end`.
     fn names(&self, end: u64) -> impl Iterator<Item = (ReplicationId, u64)> {
         let former = self.before.iter().copied();
         former.chain(std::iter::once((self.id, end)))
+    }
+
+    /// Whether it is, or was once, called so.
+    pub fn knows(&self, id: ReplicationId) -> bool {
+        self.names(0).any(|(name, _)| name == id)
     }
 
     /// Up to where this history, having come to `end`, is the same as another
@@ -255,6 +270,18 @@ mod tests {
         );
         assert_eq!(history.position(150).id, id(b'b'));
         assert_eq!(history.position(151).id, id(b'c'));
+        // Another one may never have heard of names that were hardly in use.
+        history.rename(id(b'd'), 150);
+        let shared = |name, end| {
+            let names = Names(vec![(id(name), end), (id(b'x'), 190)]);
+            history.position_in(150, &names).id
+        };
+        assert_eq!(shared(b'b', 150), id(b'b'));
+        assert_eq!(shared(b'c', 160), id(b'c'));
+        assert_eq!(shared(b'b', 149), history.position(150).id);
+        assert_eq!(shared(b'a', 150), history.position(150).id);
+        assert!(history.knows(id(b'a')) && history.knows(id(b'd')));
+        assert!(!history.knows(id(b'x')));
     }
 
     #[test]

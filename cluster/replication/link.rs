@@ -5,7 +5,7 @@
 //! | `Waiting` | the time to try again | `Connecting` |
 //! | `Connecting` | the connection | `Asked`, the first request of the hand-shake |
 //! | `Asked` | a line in answer | the next request; behind PSYNC `Announced` or `Streaming` |
-//! | `Hearing` | which history the primary has | `Told` |
+//! | `Hearing` | which history the primary has, if it tells | `Told` |
 //! | `Told` | [`Link::go_on`] | `Asked`, with PSYNC |
 //! | `Announced` | `$…`, newlines meanwhile | `Loading` |
 //! | `Loading` | the payload's end, then [`Link::loaded`] | `Streaming` |
@@ -47,7 +47,8 @@ pub enum Output {
     Connect,
     /// Send this.
     Send(Vec<u8>),
-    /// What the primary's history is called. [`Link::go_on`] is to follow.
+    /// What the primary's history is called, as far as it tells.
+    /// [`Link::go_on`] is to follow.
     Told(Names),
     /// The primary goes on from our offset; its history is called so now.
     Continued(Option<ReplicationId>),
@@ -281,8 +282,7 @@ impl Link {
                     bytes = &bytes[taken..];
                     if *left == 0 {
                         let names = Names::parse(&String::from_utf8_lossy(text));
-                        self.state = State::Told;
-                        self.outputs.push_back(Output::Told(names));
+                        self.tell(names);
                     }
                 }
                 State::Asked(_) | State::Announced => {
@@ -360,9 +360,8 @@ impl Link {
             Step::Address => self.send(&[b"REPLCONF", b"ip-address", &identity.announced_ip]),
             Step::Capabilities => self.send(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]),
             Step::Version => self.send(&[b"REPLCONF", b"version", identity.version.as_bytes()]),
-            Step::History if self.position.is_none() || identity.failover => {
-                self.ask(now_ms, Step::Psync);
-            }
+            Step::History if self.position.is_none() => self.ask(now_ms, Step::Psync),
+            Step::History if identity.failover => self.tell(Names::default()),
             Step::History => self.send(&[b"INFO", b"replication"]),
             Step::Psync => {
                 let (id, first) = match &self.position {
@@ -377,6 +376,13 @@ impl Link {
                 self.send(&words);
             }
         }
+    }
+
+    /// Whoever knows what we have is asked before it is told to the primary: it
+    /// may be another history than at the last attempt.
+    fn tell(&mut self, names: Names) {
+        self.state = State::Told;
+        self.outputs.push_back(Output::Told(names));
     }
 
     fn answered(&mut self, now_ms: u64, line: &[u8]) {
@@ -416,7 +422,7 @@ impl Link {
                     }
                     Some(length) => self.state = State::Hearing(length + 2, Vec::new()),
                     // It may not want to tell.
-                    None => self.ask(now_ms, Step::Psync),
+                    None => self.tell(Names::default()),
                 }
             }
             Step::Psync => self.psync_answered(now_ms, line),

@@ -141,6 +141,16 @@ impl Peer {
         self.stage == Stage::Online && self.acknowledges && self.lag_s(now_ms) <= max_lag_s
     }
 
+    /// A newline came: it is busy with the snapshot, which it may have taken
+    /// whole. That is no acknowledgement of it.
+    pub fn note_newline(&mut self, now_ms: u64) {
+        match self.stage {
+            Stage::TakesSnapshot => self.sent_ms = now_ms,
+            Stage::Online => self.heard_ms = now_ms,
+            Stage::HandShake | Stage::WaitsForSnapshot => {}
+        }
+    }
+
     /// Whether it has been silent for too long. One that takes a snapshot need
     /// not speak, but has to take it; one that never acknowledges is trusted.
     pub fn is_timed_out(&self, now_ms: u64, timeout_ms: u64) -> bool {

@@ -286,7 +286,7 @@ fn obey(
         Output::Send(bytes) => node.up.extend(bytes),
         Output::Told(names) => {
             node.rewind(&names);
-            link.go_on(now_ms, Some(node.history.position(node.end())));
+            link.go_on(now_ms, Some(node.history.position_in(node.end(), &names)));
         }
         Output::Continued(id) => {
             if let Some(id) = id.filter(|id| *id != node.history.id) {

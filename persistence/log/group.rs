@@ -7,8 +7,9 @@ use super::record::RECORD_HEADER_BYTES;
 
 /// No database is known to be selected at this point of the stream.
 pub const UNKNOWN_DB: u32 = u32::MAX;
-/// Payload bytes after which a group is closed and another begun.
-const MAX_RECORD_BYTES: usize = 1 << 30;
+/// Most bytes of the commands that come around what is appended: SELECT, MULTI
+/// and EXEC.
+const AROUND_BYTES: usize = 128;
 /// Buffered bytes beyond which append wakes the writer at once.
 const KICK_BYTES: usize = 64 << 20;
 /// A buffer that grew beyond this is given back to the allocator.
@@ -22,6 +23,8 @@ pub struct Batch {
     pub start: u64,
     /// Term of the record.
     pub term: Term,
+    /// What was appended at once goes on in the next one.
+    pub continues: bool,
 }
 
 impl Batch {
@@ -36,6 +39,13 @@ pub struct Group {
     batch: Batch,
     /// Groups closed before, oldest first.
     closed: VecDeque<Batch>,
+    /// Payload bytes of a group at most.
+    most_bytes: usize,
+    /// A group of so many bytes is looked at more closely.
+    large_bytes: usize,
+    /// When the writer took a group, the next one was begun already: it is due
+    /// as that one was.
+    pub is_behind: bool,
     /// Size of the buffer that the writer has.
     taken_bytes: usize,
     /// End of what was appended.
@@ -60,16 +70,21 @@ pub fn empty_buffer(mut buffer: Vec<u8>) -> Vec<u8> {
 }
 
 impl Group {
-    /// An empty group at the end of a recovered log.
-    pub fn new(end: u64, term: Term) -> Group {
+    /// An empty group at the end of a recovered log; groups are of `most_bytes`
+    /// of payload at most.
+    pub fn new(end: u64, term: Term, most_bytes: usize) -> Group {
         let buffer = Vec::with_capacity(KEPT_BUFFER_BYTES / 4);
         Group {
             batch: Batch {
                 buffer: empty_buffer(buffer),
                 start: end,
                 term,
+                continues: false,
             },
             closed: VecDeque::new(),
+            most_bytes,
+            large_bytes: most_bytes.min(KICK_BYTES),
+            is_behind: false,
             taken_bytes: 0,
             end,
             selected_db: UNKNOWN_DB,
@@ -79,10 +94,27 @@ impl Group {
         }
     }
 
+    /// So many bytes are going to be appended at once, and what comes around
+    /// them: that is not cut in two if it fits into one group.
+    #[inline]
+    pub fn begin(&mut self, bytes: usize) {
+        if self.batch.buffer.len() + bytes + AROUND_BYTES > self.large_bytes {
+            self.begin_large(bytes);
+        }
+    }
+
+    #[cold]
+    fn begin_large(&mut self, bytes: usize) {
+        let used = self.batch.payload_bytes() as usize;
+        if used > 0 && used + bytes + AROUND_BYTES > self.most_bytes {
+            self.close_batch(false);
+        }
+    }
+
     /// Appends payload bytes. Returns whether the writer has to be woken.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> bool {
-        if self.batch.buffer.len() + bytes.len() > KICK_BYTES {
+        if self.batch.buffer.len() + bytes.len() > self.large_bytes {
             return self.push_large(bytes);
         }
         self.batch.buffer.extend_from_slice(bytes);
@@ -94,11 +126,11 @@ impl Group {
     fn push_large(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let used = self.batch.payload_bytes() as usize;
-            if used == MAX_RECORD_BYTES {
-                self.close_batch();
+            if used >= self.most_bytes {
+                self.close_batch(true);
                 continue;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(MAX_RECORD_BYTES - used));
+            let (now, later) = bytes.split_at(bytes.len().min(self.most_bytes - used));
             self.batch.buffer.extend_from_slice(now);
             self.end += now.len() as u64;
             bytes = later;
@@ -120,7 +152,7 @@ impl Group {
     /// The term of records from here on.
     pub fn set_term(&mut self, term: Term) {
         if self.batch.payload_bytes() > 0 {
-            self.close_batch();
+            self.close_batch(false);
         }
         self.batch.term = term;
     }
@@ -130,12 +162,14 @@ impl Group {
         self.batch.term
     }
 
-    fn close_batch(&mut self) {
+    fn close_batch(&mut self, continues: bool) {
         let next = Batch {
             buffer: empty_buffer(Vec::new()),
             start: self.end,
             term: self.batch.term,
+            continues: false,
         };
+        self.batch.continues = continues;
         self.closed
             .push_back(std::mem::replace(&mut self.batch, next));
     }
@@ -145,7 +179,9 @@ impl Group {
     pub fn take(&mut self, spare: Vec<u8>) -> Result<Batch, Vec<u8>> {
         self.writer_parked = false;
         self.kicked = false;
-        if let Some(batch) = self.closed.pop_front() {
+        let closed = self.closed.pop_front();
+        self.is_behind = closed.is_some();
+        if let Some(batch) = closed {
             self.taken_bytes = batch.buffer.capacity();
             return Ok(batch);
         }
@@ -158,6 +194,7 @@ impl Group {
             buffer: spare,
             start: self.end,
             term: self.batch.term,
+            continues: false,
         };
         Ok(std::mem::replace(&mut self.batch, next))
     }

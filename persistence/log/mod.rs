@@ -107,6 +107,9 @@ pub enum SyncPolicy {
 pub struct LogOptions {
     /// Size of a segment file; one huge record may make one larger.
     pub segment_bytes: u64,
+    /// Most payload bytes of a record. What is appended at once and has more
+    /// goes on in further records.
+    pub record_bytes: usize,
     /// When written data is made durable.
     pub policy: SyncPolicy,
     /// How long a group gathers, other than under `always`.
@@ -131,6 +134,7 @@ impl Default for LogOptions {
     fn default() -> LogOptions {
         LogOptions {
             segment_bytes: 64 << 20,
+            record_bytes: 1 << 30,
             policy: SyncPolicy::EverySec,
             flush_interval_ms: 5,
             sync_interval_ms: 1000,
@@ -192,7 +196,7 @@ impl Log {
         let report = recovered.report;
         let segments = VecDeque::from(recovered.segments);
         let active = segments.back().expect("a log has a segment").clone();
-        let group = Group::new(report.end.0, report.term);
+        let group = Group::new(report.end.0, report.term, options.record_bytes);
         let dir = dir.to_path_buf();
         let shared = Arc::new(Shared::new(disk, dir, options, group, segments));
         let preparer = Arc::new(Preparer::default());
@@ -225,6 +229,7 @@ impl Log {
         if group.refused {
             return Offset(group.end);
         }
+        group.begin(effects.len());
         if group.selected_db != db {
             group.select(db);
         }
@@ -244,6 +249,7 @@ impl Log {
         if group.refused {
             return Offset(group.end);
         }
+        group.begin(effects.len());
         let mut wake = group.push(b"*1\r\n$5\r\nMULTI\r\n");
         if group.selected_db != db {
             group.select(db);
@@ -272,6 +278,7 @@ impl Log {
         if group.refused {
             return Offset(group.end);
         }
+        group.begin(bytes.len());
         let wake = group.push(bytes);
         group.selected_db = selected_db;
         let end = group.end;
@@ -288,6 +295,7 @@ impl Log {
         if group.refused {
             return Offset(group.end);
         }
+        group.begin(bytes.len());
         let wake = group.push(bytes);
         let end = group.end;
         self.shared.end.store(end, Release);

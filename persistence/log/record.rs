@@ -13,7 +13,7 @@
 //! | 32 | synced u64 | everything below this offset was durable when the record was written |
 //! | 40 | nonce u32 | the segment's random number, so that a payload can't forge a record |
 //! | 44 | previous u32 | `crc` of the record before, or of the segment header |
-//! | 48 | reserved u32 | 0 |
+//! | 48 | flags u32 | 1: what was appended at once goes on in the next record |
 //! | 52 | crc u32 | CRC32C of bytes 0–51 and the payload, continued from `previous` |
 //! | 56 | payload | |
 //!
@@ -22,6 +22,10 @@
 //! the `synced` of a genuine later one was durable once, so it must have rotted;
 //! a bad record above it may simply never have reached the disk, though later
 //! sectors did.
+//!
+//! A run of records of which each goes on in the next holds one append, and
+//! nothing of it counts before all of it is there: it is a command, or a whole
+//! transaction.
 
 /// First bytes of every record.
 pub const MAGIC: u32 = 0x4352_4452; // "RDRC"
@@ -31,6 +35,7 @@ pub const RECORD_HEADER_BYTES: usize = 56;
 pub const ALIGNMENT: u64 = 8;
 
 const CRC_AT: usize = 52;
+const CONTINUES: u32 = 1;
 
 /// A decoded record header; its CRC has not been checked by decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub struct RecordHeader {
     pub nonce: u32,
     /// CRC of the record before.
     pub previous: u32,
+    /// What was appended at once goes on in the next record.
+    pub continues: bool,
     /// CRC of this record, chained.
     pub crc: u32,
 }
@@ -67,7 +74,8 @@ impl RecordHeader {
         header[32..40].copy_from_slice(&self.synced.to_le_bytes());
         header[40..44].copy_from_slice(&self.nonce.to_le_bytes());
         header[44..48].copy_from_slice(&self.previous.to_le_bytes());
-        header[48..52].fill(0);
+        let flags = if self.continues { CONTINUES } else { 0 };
+        header[48..52].copy_from_slice(&flags.to_le_bytes());
         let crc = crc32c::crc32c_append(self.previous, &header[..CRC_AT]);
         let crc = crc32c::crc32c_append(crc, payload);
         header[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
@@ -87,6 +95,7 @@ impl RecordHeader {
             synced: read_u64(bytes, 32),
             nonce: read_u32(bytes, 40),
             previous: read_u32(bytes, 44),
+            continues: read_u32(bytes, 48) & CONTINUES != 0,
             crc: read_u32(bytes, CRC_AT),
         })
     }
@@ -135,6 +144,7 @@ mod tests {
             synced: 99,
             nonce: 0xABCD,
             previous: 0x1234,
+            continues: true,
             crc: 0,
         }
     }

@@ -11,12 +11,13 @@
 //! headers. Each states up to where the log was durable when it was written.
 //! If one claims an offset beyond the stop, durable data is gone: corruption,
 //! and nothing is changed. If none does, the rest had never been synced, and
-//! the log is truncated at the stop.
+//! the log is truncated at the stop: or before it, where the records that were
+//! read last are the beginning of an append whose end is missing.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Release};
 
 use super::record::{ALIGNMENT, MAGIC, RecordHeader};
 use super::segment::{
@@ -61,10 +62,21 @@ struct Candidate {
 /// Where following the records of one segment stopped.
 #[derive(Clone, Copy)]
 struct Stop {
+    /// Of which candidate.
+    index: usize,
     position: u64,
     chain: u32,
     end: u64,
     term: u64,
+    /// Nothing that was appended at once goes on behind it.
+    is_whole: bool,
+}
+
+impl Candidate {
+    fn own_header(&self) -> Result<(SegmentHeader, u32), LogError> {
+        let damaged = || corrupt(self, 0, "the segment header is damaged");
+        self.header.ok_or_else(damaged)
+    }
 }
 
 struct Recovery<'a> {
@@ -217,12 +229,10 @@ impl Recovery<'_> {
     ) -> Result<Recovered, LogError> {
         let mut segments = Vec::new();
         let mut index = 0;
-        let mut inherited = None;
+        let (mut read, mut kept) = (None, None);
         loop {
             let candidate = &candidates[index];
-            let Some((header, seed)) = candidate.header else {
-                return Err(corrupt(candidate, 0, "the segment header is damaged"));
-            };
+            let (header, seed) = candidate.own_header()?;
             let next = candidates.get(index + 1).and_then(|c| c.header);
             if let Some((next, _)) = next
                 && next.start >= header.start
@@ -232,8 +242,8 @@ impl Recovery<'_> {
                 index += 1;
                 continue;
             }
-            let stop = self.scan(candidate, header, seed, inherited)?;
-            inherited = Some(stop.term);
+            let (stop, whole) = self.scan(candidate, index, read)?;
+            (read, kept) = (Some(stop), whole.or(kept));
             segments.push(segment(candidate, header, seed, stop.position));
             if let Some((next, _)) = next
                 && next.start == stop.end
@@ -242,26 +252,32 @@ impl Recovery<'_> {
                 index += 1;
                 continue;
             }
-            return self.settle(&candidates, index, stop, segments, spares);
+            let kept = kept.expect("the first segment that is read begins with one");
+            return self.settle(&candidates, stop, kept, segments, spares);
         }
     }
 
-    /// Follows the records of one segment.
+    /// Follows the records of one segment; the one before ends at `before`. Gives
+    /// where they stop, and the last place up to there at which an append ends.
     fn scan(
         &mut self,
         candidate: &Candidate,
-        header: SegmentHeader,
-        seed: u32,
-        term: Option<u64>,
-    ) -> Result<Stop, LogError> {
+        index: usize,
+        before: Option<Stop>,
+    ) -> Result<(Stop, Option<Stop>), LogError> {
+        let (header, seed) = candidate.own_header()?;
         let mut stop = Stop {
+            index,
             position: SEGMENT_HEADER_BYTES as u64,
             chain: seed,
             end: header.start,
-            term: term.unwrap_or(0).max(header.term),
+            term: before.map_or(0, |stop| stop.term).max(header.term),
+            is_whole: before.is_none_or(|stop| stop.is_whole),
         };
+        let mut kept = None;
         self.window.clear();
         loop {
+            kept = if stop.is_whole { Some(stop) } else { kept };
             let record = self.record(candidate, stop.position)?;
             let genuine = |r: &RecordHeader| {
                 r.segment == header.id
@@ -270,12 +286,13 @@ impl Recovery<'_> {
                     && r.previous == stop.chain
             };
             let Some(record) = record.filter(genuine) else {
-                return Ok(stop);
+                return Ok((stop, kept));
             };
             stop.position += record.span();
             stop.chain = record.crc;
             stop.end += u64::from(record.length);
             stop.term = record.term;
+            stop.is_whole = !record.continues;
         }
     }
 
@@ -284,31 +301,33 @@ impl Recovery<'_> {
         record.map_err(LogError::io("read", &from.path))
     }
 
-    /// Decides between a torn tail and corruption, and truncates.
+    /// Decides between a torn tail and corruption, and truncates to what is `kept`
+    /// of what was read up to `stop`.
     fn settle(
         &mut self,
         candidates: &[Candidate],
-        index: usize,
         stop: Stop,
-        segments: Vec<Arc<Segment>>,
+        kept: Stop,
+        mut segments: Vec<Arc<Segment>>,
         mut spares: Vec<PathBuf>,
     ) -> Result<Recovered, LogError> {
-        let last = &candidates[index];
-        let own = self.search(last, stop.position)?;
-        let mut claimed = own.synced;
-        let mut beyond = Vec::new();
-        for later in &candidates[index + 1..] {
+        let (last, later) = (&candidates[kept.index], &candidates[kept.index + 1..]);
+        let own = self.search(last, kept.position)?;
+        let (mut claimed, mut beyond) = (own.synced, Vec::new());
+        for later in later {
             claimed = claimed.max(later.header.map_or(0, |(h, _)| h.synced));
             let found = self.search(later, SEGMENT_HEADER_BYTES as u64)?;
             claimed = claimed.max(found.synced);
             beyond.push(found);
         }
-        if claimed > stop.end {
-            return Err(lost(candidates, index, stop, claimed));
+        if claimed > kept.end {
+            return Err(lost(candidates, stop, claimed));
         }
-        let torn_to = self.torn_extent(last, stop.position, &own)?;
-        let mut dropped_bytes = torn_to - stop.position;
-        for (later, found) in candidates[index + 1..].iter().zip(&beyond).rev() {
+        // What is read of a segment that is not the last one goes up to its end.
+        let torn_from = if stop.index == kept.index { stop } else { kept };
+        let torn_to = self.torn_extent(last, torn_from.position, &own)?;
+        let mut dropped_bytes = torn_to - kept.position;
+        for (later, found) in later.iter().zip(&beyond).rev() {
             if later.header.is_some() {
                 let at = SEGMENT_HEADER_BYTES as u64;
                 dropped_bytes += self.torn_extent(later, at, found)? - at;
@@ -328,7 +347,9 @@ impl Recovery<'_> {
             }
             self.sync_dir()?;
         }
-        zero(&*last.file, stop.position, torn_to).map_err(LogError::io("write", &last.path))?;
+        zero(&*last.file, kept.position, torn_to).map_err(LogError::io("write", &last.path))?;
+        segments.truncate(kept.index + 1);
+        (segments[kept.index].written_to).store(kept.position, Release);
         for segment in &segments {
             let synced = segment.file.sync_data();
             synced.map_err(LogError::io("sync", &segment.path))?;
@@ -336,16 +357,16 @@ impl Recovery<'_> {
         self.sync_dir()?;
         let report = RecoveryReport {
             oldest: Offset(segments[0].header.start),
-            end: Offset(stop.end),
-            term: Term(stop.term),
+            end: Offset(kept.end),
+            term: Term(kept.term),
             segments: segments.len() as u64,
             created: false,
             dropped_bytes,
         };
         Ok(Recovered {
             segments,
-            position: stop.position,
-            chain: stop.chain,
+            position: kept.position,
+            chain: kept.chain,
             spares,
             report,
         })
@@ -460,19 +481,20 @@ fn corrupt(candidate: &Candidate, position: u64, reason: impl Into<String>) -> L
 }
 
 /// Durable data is gone at `stop`: says where to look.
-fn lost(candidates: &[Candidate], index: usize, stop: Stop, claimed: u64) -> LogError {
+fn lost(candidates: &[Candidate], stop: Stop, claimed: u64) -> LogError {
     let evidence = format!(
         "offset {} can't be read, though later records show that the log was durable up to {claimed}",
         stop.end
     );
-    let next = candidates.get(index + 1);
+    let here = &candidates[stop.index];
+    let next = candidates.get(stop.index + 1);
     if let Some(next) = next.filter(|next| next.header.is_none()) {
         let mut bytes = [0; 4];
-        let here = candidates[index].file.read_at(&mut bytes, stop.position);
-        if here.is_ok() && bytes != MAGIC.to_le_bytes() {
+        let read = here.file.read_at(&mut bytes, stop.position);
+        if read.is_ok() && bytes != MAGIC.to_le_bytes() {
             let reason = format!("the segment header is damaged: {evidence}");
             return corrupt(next, 0, reason);
         }
     }
-    corrupt(&candidates[index], stop.position, evidence)
+    corrupt(here, stop.position, evidence)
 }

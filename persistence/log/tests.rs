@@ -258,6 +258,7 @@ fn a_record_forged_inside_a_torn_payload_proves_nothing() {
         synced: 1_000_000,
         nonce: 0,
         previous: 0,
+        continues: false,
         crc: 0,
     };
     header.seal(&mut forged);
@@ -712,24 +713,172 @@ fn policy() -> impl Strategy<Value = SyncPolicy> {
     ]
 }
 
+/// Writes the log's next effects in records of 300 bytes at most.
+fn cut_up(policy: SyncPolicy) -> LogOptions {
+    LogOptions {
+        record_bytes: 300,
+        ..small(policy)
+    }
+}
+
+/// Where records begin in a segment file, and whether they go on in the next.
+fn records_of(file: &[u8]) -> Vec<(usize, bool)> {
+    let mut at = segment::SEGMENT_HEADER_BYTES;
+    let mut found = Vec::new();
+    while let Some(header) = record::RecordHeader::decode(&file[at..]) {
+        found.push((at, header.continues));
+        at += header.span() as usize;
+    }
+    found
+}
+
+#[test]
+fn what_fits_into_one_record_is_not_cut_in_two() {
+    let disk = SimulatedDisk::new();
+    let options = LogOptions {
+        // All are there before the writer takes any.
+        flush_interval_ms: 1000,
+        segment_bytes: 1 << 20,
+        ..cut_up(SyncPolicy::No)
+    };
+    let (log, _) = open(&disk, options.clone());
+    let mut all = Vec::new();
+    for seed in 0..200 {
+        let part = pattern(seed, 20 + seed * 37 % 140);
+        match seed % 3 {
+            0 => log.append_transaction(seed as u32 % 2, &part, 1),
+            1 => log.append(seed as u32 % 2, &part, 1),
+            _ => log.append_aside(&part),
+        };
+        all.push(log.end().0);
+    }
+    log.close().unwrap();
+    let file = disk.contents(&path(1)).unwrap();
+    let records = records_of(&file);
+    assert!(records.len() > 50);
+    for (at, continues) in records {
+        let header = record::RecordHeader::decode(&file[at..]).unwrap();
+        assert!(!continues && header.length <= 300);
+        assert!(all.contains(&header.end().unwrap()));
+    }
+    let (_, report) = open(&disk, options);
+    assert_eq!(report.end.0, all[199]);
+}
+
+/// Of an append of several records, which lie in several segments, all counts or
+/// nothing, wherever its end is missing; and then the log goes on.
+#[test]
+fn an_append_of_several_records_is_dropped_whole_if_it_is_torn() {
+    let image = |append: usize| {
+        let disk = SimulatedDisk::new();
+        let (log, _) = open(&disk, cut_up(SyncPolicy::Always));
+        let mut all = fill(&log, 3, 200);
+        all.extend(pattern(9, append));
+        let end = log.append_raw(&all[600..]);
+        // Nobody asks for it: it is made durable because it is there.
+        wait_until("the append is synced", || log.synced() == end);
+        let segments = log.stats().segments;
+        let files: Vec<_> = (1..=segments)
+            .map(|id| disk.contents(&path(id)).unwrap())
+            .collect();
+        (all, files)
+    };
+    let (all, files) = image(9000);
+    assert!(files.len() >= 3, "{}", files.len());
+    let starts: Vec<_> = (1..)
+        .zip(&files)
+        .flat_map(|(id, file)| records_of(file).into_iter().map(move |at| (id, at.0)))
+        .collect();
+    // The three before are of one record each.
+    for (number, (torn_id, torn_at)) in starts.iter().enumerate().skip(3) {
+        let disk = SimulatedDisk::new();
+        for (id, bytes) in (1..).zip(&files) {
+            let mut bytes = bytes.clone();
+            match id {
+                _ if id < *torn_id => {}
+                _ if id == *torn_id => bytes[torn_at + 60..].fill(0),
+                _ => bytes.fill(0),
+            }
+            disk.create(&path(id)).unwrap();
+            disk.tamper(&path(id), 0, &bytes);
+        }
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        let (log, report) = open(&disk, cut_up(SyncPolicy::Always));
+        assert_eq!(report.end, Offset(1600), "torn in record {number}");
+        assert!(report.dropped_bytes > 0);
+        let mut left = all[..600].to_vec();
+        assert_eq!(read_all(&log, Offset(1000)), left);
+        left.extend(fill(&log, 5, 1000));
+        log.close().unwrap();
+        drop(log);
+        let (log, report) = open(&disk, cut_up(SyncPolicy::Always));
+        assert_eq!(report.end.0, 1000 + left.len() as u64);
+        assert_eq!(read_all(&log, Offset(1000)), left);
+    }
+}
+
+#[test]
+fn a_part_of_an_append_is_not_seen_before_all_of_it_is_there() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, cut_up(SyncPolicy::No));
+    let mut all = fill(&log, 1, 200);
+    disk.inject(Fault::NoSpace);
+    all.extend(pattern(1, 60_000));
+    let end = log.append_raw(&all[200..]);
+    // It has come as far as the end of a segment.
+    wait_until("the disk is full", || log.sync_to(end).is_err());
+    assert_eq!(log.written(), Offset(1200));
+    assert_eq!(log.synced(), Offset(1200));
+    assert_eq!(read_all(&log, Offset(1000)), all[..200]);
+    disk.clear_faults();
+    wait_until("there is space again", || log.sync_to(end).is_ok());
+    assert_eq!(read_all(&log, Offset(1000)), all);
+}
+
+#[test]
+fn damage_inside_a_durable_append_of_several_records_is_corruption() {
+    let disk = SimulatedDisk::new();
+    let (log, _) = open(&disk, cut_up(SyncPolicy::Always));
+    fill(&log, 1, 6000);
+    fill(&log, 1, 10);
+    log.close().unwrap();
+    drop(log);
+    let (place, _) = records_of(&disk.contents(&path(1)).unwrap())[4];
+    disk.tamper(&path(1), place + 100, &[0xAA, 0xAB]);
+    let Err(LogError::Corrupt {
+        path: file,
+        position,
+        ..
+    }) = try_open(&disk, cut_up(SyncPolicy::Always))
+    else {
+        panic!("it went unnoticed");
+    };
+    assert_eq!((file, position), (path(1), place as u64));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever a crash does, the log recovers to a prefix of what was
     /// appended that includes all that was synced.
     #[test]
-    fn a_crash_loses_nothing_that_was_synced(steps in steps(), policy in policy()) {
+    fn a_crash_loses_nothing_that_was_synced(
+        steps in steps(),
+        policy in policy(),
+        is_cut_up in any::<bool>(),
+    ) {
         let mut disk = SimulatedDisk::new();
-        let mut options = small(policy);
+        let mut options = if is_cut_up { cut_up(policy) } else { small(policy) };
         options.sync_interval_ms = 3;
         let mut log = Some(open(&disk, options.clone()).0);
         let mut all: Vec<u8> = Vec::new();
+        let mut ends = vec![1000];
         for (index, step) in steps.iter().enumerate() {
             let current = log.as_ref().unwrap();
             match step {
                 Step::Append(count) => {
                     let part = pattern(index, *count);
-                    current.append_raw(&part);
+                    ends.push(current.append_raw(&part).0);
                     all.extend(part);
                 }
                 Step::Sync => current.sync_to(current.end()).unwrap(),
@@ -747,6 +896,8 @@ proptest! {
                         let (reopened, report) = open(&disk, options.clone());
                         prop_assert!(report.end >= synced, "{} < {synced}", report.end);
                         prop_assert!(report.end.0 <= 1000 + all.len() as u64);
+                        prop_assert!(ends.contains(&report.end.0), "an append was cut");
+                        ends.retain(|end| *end <= report.end.0);
                         all.truncate((report.end.0 - 1000) as usize);
                         log = Some(reopened);
                     } else {

@@ -59,16 +59,17 @@ impl Writer {
             // Under `always`, who appends says when (see `rounds`).
             let hurried = shared.take_hurry();
             let due = hurried || stopping || policy != SyncPolicy::Always;
-            let taken = {
+            let (taken, is_behind) = {
                 let mut group = shared.group.lock();
-                let taken = match due || shared.sync_is_wanted() {
+                let due = due || group.is_behind || shared.sync_is_wanted();
+                let taken = match due {
                     true => group.take(spare),
                     false => Err(spare),
                 };
                 let waits = policy == SyncPolicy::Always || hastened;
                 let idle = waits || idle_rounds >= IDLE_ROUNDS;
                 group.writer_parked = taken.is_err() && idle && !stopping;
-                taken
+                (taken, group.is_behind)
             };
             let wrote = taken.is_ok();
             match taken {
@@ -95,7 +96,7 @@ impl Writer {
             if stopping && !wrote {
                 return self.finish();
             }
-            if !(wrote && hastened && at_once.may_be()) {
+            if !(is_behind || wrote && hastened && at_once.may_be()) {
                 self.rest(policy, hastened, wrote, idle_rounds);
             }
         }
@@ -125,7 +126,11 @@ impl Writer {
         }
         self.put(batch, span)?;
         self.shared.counters.wrote(payload);
-        self.shared.written.store(batch.start + payload, Release);
+        // A part of what was appended at once counts for nothing, nor does anyone
+        // see it, until all of it is there.
+        if !batch.continues {
+            self.shared.written.store(batch.start + payload, Release);
+        }
         Ok(())
     }
 
@@ -139,6 +144,7 @@ impl Writer {
             synced: self.shared.synced.load(Acquire),
             nonce: self.active.header.nonce,
             previous: self.chain,
+            continues: batch.continues,
             crc: 0,
         };
         self.chain = header.seal(&mut batch.buffer);
@@ -242,6 +248,7 @@ impl Writer {
                 buffer: empty_buffer(Vec::new()),
                 start: self.shared.written.load(Acquire),
                 term: group.term(),
+                continues: false,
             }
         };
         let path = self.active.path.clone();

@@ -2,7 +2,7 @@
 //! CRC-64 of both; little-endian.
 
 use super::crc64::crc64;
-use super::{rdb_version, value_type};
+use super::{disputed, rdb_version, value_type};
 
 const VERSION_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 8;
@@ -23,6 +23,10 @@ pub enum DumpError {
 /// Adds the oldest RDB version (from 10 on) that has the value's type, and the checksum, to a
 /// value: its type byte and body.
 pub fn wrap(value: &[u8]) -> Vec<u8> {
+    let settled = value.split_first();
+    let settled = settled.and_then(|(&first, body)| disputed::settle(first, body, false));
+    let settled = settled.map(|(first, body)| [&[first], &body[..]].concat());
+    let value = settled.as_deref().unwrap_or(value);
     let version = match value.first() {
         Some(&value_type::HASH_2) => rdb_version::VALKEY_9,
         Some(&(value_type::SET_LISTPACK | value_type::STREAM_LISTPACKS_3)) => {

@@ -118,8 +118,7 @@ fn split_entry(input: &[u8]) -> Option<(Item<'_>, &[u8])> {
     if let Some(rest) = rest.strip_prefix(&backward[..width]) {
         return Some((item, rest));
     }
-    // Redis, and Valkey before 9, give the longest entry of a width one byte more.
-    if !matches!(len, 16_383 | 2_097_151 | 268_435_455) {
+    if !has_two_widths(len) {
         return None;
     }
     let (backward, width) = backward_length_of(len, width + 1);
@@ -157,6 +156,11 @@ fn backward_length(len: usize) -> ([u8; 5], usize) {
     backward_length_of(len, width)
 }
 
+/// Whether Redis, and Valkey before 9, give an entry one byte more: the longest of a width.
+fn has_two_widths(len: usize) -> bool {
+    matches!(len, 16_383 | 2_097_151 | 268_435_455)
+}
+
 /// The same in a given width.
 fn backward_length_of(len: usize, width: usize) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
@@ -172,6 +176,8 @@ fn backward_length_of(len: usize, width: usize) -> ([u8; 5], usize) {
 pub struct Writer {
     bytes: Vec<u8>,
     count: usize,
+    /// The longest entry of a width gets a back length of one byte more.
+    longer: bool,
 }
 
 impl Default for Writer {
@@ -179,6 +185,7 @@ impl Default for Writer {
         Writer {
             bytes: vec![0; HEADER_BYTES],
             count: 0,
+            longer: false,
         }
     }
 }
@@ -187,6 +194,14 @@ impl Writer {
     /// An empty listpack.
     pub fn new() -> Writer {
         Writer::default()
+    }
+
+    /// An empty listpack as Valkey 9 writes them, or if `longer` as Redis, and Valkey before it.
+    pub(super) fn with_longer(longer: bool) -> Writer {
+        Writer {
+            longer,
+            ..Writer::default()
+        }
     }
 
     /// The elements so far.
@@ -204,6 +219,14 @@ impl Writer {
         match canonical_integer(string) {
             Some(number) => self.push_integer(number),
             None => self.push_string(string),
+        }
+    }
+
+    /// Adds an element of another listpack.
+    pub(super) fn push_item(&mut self, item: Item<'_>) {
+        match item {
+            Item::Int(number) => self.push_integer(number),
+            Item::Str(string) => self.push_string(string),
         }
     }
 
@@ -257,7 +280,11 @@ impl Writer {
     }
 
     fn end_entry(&mut self, start: usize) {
-        let (backward, width) = backward_length(self.bytes.len() - start);
+        let len = self.bytes.len() - start;
+        let (mut backward, mut width) = backward_length(len);
+        if self.longer && has_two_widths(len) {
+            (backward, width) = backward_length_of(len, width + 1);
+        }
         self.bytes.extend_from_slice(&backward[..width]);
         self.count += 1;
     }

@@ -9,6 +9,7 @@
 //! Formats: `rdb.h`, `listpack.c`, `ziplist.c`, `zipmap.c`, `intset.c` of Valkey 8.0.
 
 pub mod crc64;
+pub mod disputed;
 pub mod dump;
 pub mod encode;
 pub mod file;

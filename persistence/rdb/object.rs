@@ -231,7 +231,7 @@ fn pairs<'i, 'a>(items: &'i [Item<'a>]) -> Result<&'i [[Item<'a>; 2]], RdbError>
     }
 }
 
-fn score_of(item: Item<'_>) -> Result<f64, RdbError> {
+pub(super) fn score_of(item: Item<'_>) -> Result<f64, RdbError> {
     match item {
         Item::Int(score) => Ok(score as f64),
         Item::Str(text) => parse_double(text),

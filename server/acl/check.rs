@@ -180,15 +180,6 @@ fn check_dbs(
     if selector.allows_all_dbs() {
         return Ok(());
     }
-    if command.name == "flushall" {
-        return Err(Denial::Database(0));
-    }
-    if !matches!(command.name, "select" | "swapdb")
-        && touches_keys(command, keys)
-        && !selector.allows_db(db)
-    {
-        return Err(Denial::Database(0));
-    }
     for at in named_dbs(command, args) {
         let named = args.get(at).and_then(|arg| parse_i64(arg));
         // What is no database is the command's own error.
@@ -197,6 +188,15 @@ fn check_dbs(
         {
             return Err(Denial::Database(at));
         }
+    }
+    if command.name == "flushall" {
+        return Err(Denial::Database(0));
+    }
+    if !matches!(command.name, "select" | "swapdb")
+        && touches_keys(command, keys)
+        && !selector.allows_db(db)
+    {
+        return Err(Denial::Database(0));
     }
     Ok(())
 }
@@ -240,15 +240,6 @@ fn copy_db(args: &[&[u8]]) -> Option<usize> {
 /// All keys that the arguments name.
 fn keys_of(command: &'static Command, args: &[&[u8]]) -> KeyUses {
     let mut keys = KeyUses::new();
-    if command.name == "migrate" {
-        let read_and_write = |at| KeyUse {
-            at,
-            read: true,
-            write: true,
-        };
-        keys.extend(migrated(args).map(read_and_write));
-        return keys;
-    }
     each_key(command, args, |at, spec| {
         let flags = flags_of(spec, args);
         if flags.contains(&"not_key") {
@@ -262,27 +253,6 @@ fn keys_of(command: &'static Command, args: &[&[u8]]) -> KeyUses {
         });
     });
     keys
-}
-
-/// The keys of MIGRATE: the third argument, or if that is empty, those behind
-/// KEYS, which may also be a name or a password behind AUTH.
-fn migrated(args: &[&[u8]]) -> std::ops::Range<usize> {
-    if args.get(3).is_some_and(|key| !key.is_empty()) || args.len() < 4 {
-        return 3..4.min(args.len());
-    }
-    let mut at = 6;
-    while at < args.len() {
-        let is = |word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
-        if is("keys") {
-            return at + 1..args.len();
-        }
-        at += match () {
-            () if is("auth") => 2,
-            () if is("auth2") => 3,
-            () => 1,
-        };
-    }
-    0..0
 }
 
 /// The channels that the arguments name, and whether they are patterns.

@@ -1,14 +1,17 @@
 //! What the bus decides for keys and clients, carried out on a thread of its
 //! own: a million keys to delete must not keep a heartbeat waiting.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use redoubt_cluster::bus::{Input, Output};
 use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slots::Slot;
+use tokio::sync::oneshot;
 
 use super::{keys, replicate, route, slot_stats};
-use crate::connection::pause;
+use crate::connection::client::Client;
+use crate::connection::pause::{self, Purpose};
 use crate::connection::pubsub::Kind;
 use crate::keyspace::stripe::StripeSet;
 use crate::state::{Server, unix_ms};
@@ -46,6 +49,29 @@ pub enum Effect {
     },
     /// Who serves which slot may have changed.
     Changed,
+    /// Somebody waits until all before it have been carried out.
+    Told(oneshot::Sender<()>),
+}
+
+/// That everything has happened which an order brings about.
+#[derive(Debug)]
+pub struct Outcome(pub oneshot::Receiver<()>);
+
+impl Outcome {
+    /// Waits for it; false if the client is to go before.
+    pub async fn comes(&mut self, client: &Client) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut self.0 => return true,
+                () = client.bell.rung() => {
+                    if client.killed.load(Ordering::Acquire) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Effect {
@@ -89,7 +115,13 @@ impl Effect {
 /// offset on: once all stripes were had, since a write that gets one later looks
 /// at the pause again.
 fn pause_writes(server: &'static Server, until_ms: u64) {
-    pause::begin(server, until_ms as i64, true, unix_ms());
+    pause::begin(
+        server,
+        Purpose::ManualFailover,
+        until_ms as i64,
+        true,
+        unix_ms(),
+    );
     let held = server.keyspace.lock(StripeSet::ALL);
     let offset = super::replicate::status(server).offset;
     drop(held);
@@ -101,15 +133,20 @@ fn pause_writes(server: &'static Server, until_ms: u64) {
 /// Deletes the keys of slots that have left, on a thread of its own: there may
 /// be millions.
 fn delete_keys(server: &'static Server, slots: Vec<Slot>) {
+    let ended = |slots: &[Slot]| {
+        if let Some(cluster) = &server.cluster {
+            cluster.migrations.has_deleted(slots);
+        }
+    };
+    let all = slots.clone();
     let delete = move || {
         keys::delete_foreign(server, &slots);
-        if let Some(cluster) = &server.cluster {
-            cluster.migrations.has_deleted(&slots);
-        }
+        ended(&slots);
     };
     let thread = std::thread::Builder::new().name("slot-delete".into());
     if let Err(error) = thread.spawn(delete) {
         tracing::error!("The keys of slots that have left stay for now: {error}");
+        ended(&all);
     }
 }
 
@@ -162,7 +199,7 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
             }
             Effect::BecomePrimary => lead(server),
             Effect::PauseWrites(Some(until_ms)) => pause_writes(server, until_ms),
-            Effect::PauseWrites(None) => pause::end(server),
+            Effect::PauseWrites(None) => pause::end(server, Purpose::ManualFailover),
             Effect::DeleteKeys(slots) => delete_keys(server, slots),
             Effect::DeleteAll => keys::delete_all(server),
             Effect::Deliver {
@@ -181,6 +218,10 @@ pub fn run(server: &'static Server, effects: &Receiver<Effect>) {
                 }
             }
             Effect::Changed => follow_slots(server),
+            Effect::Told(waits) => {
+                // Unless the client is gone.
+                let _ = waits.send(());
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A slot's keys: counting, listing and deleting them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redoubt_cluster::slots::Slot;
 
@@ -16,6 +17,9 @@ use crate::state::{Server, unix_ms};
 
 /// Keys that are deleted under one lock.
 const DELETED_AT_ONCE: usize = 64;
+
+/// How often it is looked whether a long script still has the keys.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Buckets that are looked into under one lock.
 const LOOKS_AT_ONCE: usize = 1024;
@@ -158,19 +162,23 @@ pub fn delete(server: &'static Server, slots: &[Slot]) {
     }
 }
 
-/// Deletes the keys of slots as long as they are not this node's: those that
-/// others serve now, or that were never claimed. A replica leaves them to its
-/// primary.
+/// Deletes the keys of slots as long as they are not this node's, nor about to
+/// be: those that others serve now, or that were never claimed. A replica
+/// leaves them to its primary.
 pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
     let Some(cluster) = &server.cluster else {
         return;
     };
     for slot in slots {
         let stays = |server: &Server| {
-            let mine = cluster.read(|bus| bus.table().owner(*slot) == Some(bus.myself()));
-            mine || server.replication.is_replica()
+            let wanted = cluster.read(|bus| {
+                let table = bus.table();
+                table.owner(*slot) == Some(bus.myself()) || table.importing.contains_key(slot)
+            });
+            wanted || server.replication.is_replica()
         };
         let mut sweep = Sweep::new(server, *slot);
+        sweep.session.routing.leaving = true;
         while !stays(server) && sweep.go_on() {}
     }
 }
@@ -280,19 +288,25 @@ fn internal_session(server: &Server) -> Session {
     session
 }
 
-/// Runs a command past the gate; whether it succeeded.
+/// Runs a command past the gate, once no long script has its keys; whether it
+/// succeeded.
 fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
     let mut reply = ReplyBuffer::new(Protocol::Resp2);
     let Some(found) = crate::commands::table::table().find(args) else {
         return false;
     };
-    let request = Request {
-        found,
-        args,
-        raw: None,
-        key: None,
-        now_ms: unix_ms(),
-    };
-    call(server, session, &mut reply, &request);
-    reply.buf.first() != Some(&b'-')
+    loop {
+        let request = Request {
+            found,
+            args,
+            raw: None,
+            key: None,
+            now_ms: unix_ms(),
+        };
+        call(server, session, &mut reply, &request);
+        if !std::mem::take(&mut session.postponed) {
+            return reply.buf.first() != Some(&b'-');
+        }
+        std::thread::sleep(RETRY);
+    }
 }

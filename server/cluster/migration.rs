@@ -226,6 +226,12 @@ impl Migrations {
         pause::has_effects(command) || matches!(command.name, "eval" | "evalsha" | "fcall")
     }
 
+    /// Whether a command must wait for the end of any hand-over: what it empties
+    /// would be there again at the new owner.
+    pub fn holds_back_whole(&self, command: &Command) -> bool {
+        self.any_paused.load(Ordering::Acquire) && matches!(command.name, "flushall" | "flushdb")
+    }
+
     fn pause(&self, slots: &SlotSet, on: bool) {
         let mut paused = self.paused.lock();
         for slot in slots.iter() {

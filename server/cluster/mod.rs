@@ -19,11 +19,12 @@ pub mod slot_order;
 pub mod slot_stats;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use redoubt_cluster::bus::{Bus, Input, Output, Replication};
+use redoubt_cluster::message::LARGEST_PLAIN;
 use redoubt_cluster::slots::{SLOT_COUNT, Slot};
 use redoubt_cluster::table::LinkId;
 use tokio::sync::mpsc::UnboundedSender;
@@ -79,6 +80,9 @@ pub struct Cluster {
     began: (i64, Instant),
     /// Bytes received on the bus.
     pub bytes_received: AtomicU64,
+    /// What a packet with a message for subscribers may have: two arguments of
+    /// `proto-max-bulk-len`.
+    pub largest_packet: AtomicUsize,
     /// As a replica: whether there is a whole copy of the primary's data.
     copy_is_whole: AtomicBool,
     /// What waits to be sent on the bus.
@@ -127,6 +131,7 @@ impl Cluster {
             endpoint: AtomicU8::new(0),
             began,
             bytes_received: AtomicU64::new(0),
+            largest_packet: AtomicUsize::new(0),
             copy_is_whole: AtomicBool::new(false),
             queues: queues::LinkQueues::default(),
             migrations: migration::Migrations::default(),
@@ -158,6 +163,11 @@ impl Cluster {
         self.queues
             .limit
             .store(limit.max(0) as usize, Ordering::Relaxed);
+        let bulk = config.integer(options::id("proto-max-bulk-len")).max(0) as usize;
+        self.largest_packet.store(
+            bulk.saturating_mul(2).saturating_add(LARGEST_PLAIN),
+            Ordering::Relaxed,
+        );
         let endpoint = config.string(options::id("cluster-preferred-endpoint-type"));
         let endpoint = match &*endpoint {
             "hostname" => describe::HOST_NAME,
@@ -194,6 +204,13 @@ impl Cluster {
     /// Gives an order of the operator.
     pub fn order<T>(&self, order: impl FnOnce(&mut Bus) -> T) -> T {
         self.with(|bus, now_ms| bus.order(now_ms, order))
+    }
+
+    /// What to wait for until that has happened which orders so far bring about.
+    pub fn outcome(&self) -> effects::Outcome {
+        let (told, outcome) = tokio::sync::oneshot::channel();
+        let _ = self.effects.send(Effect::Told(told));
+        effects::Outcome(outcome)
     }
 
     /// Lets `look` read the state machine.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use redoubt_cluster::bus::Replication;
 use redoubt_cluster::replication::link::Phase;
 
+use super::Cluster;
 use crate::replication::Target;
 use crate::runtime::replication::switch;
 use crate::state::Server;
@@ -14,12 +15,14 @@ use crate::state::Server;
 pub fn follow(server: &'static Server, ip: String, port: u16, full_sync: bool) {
     if let Some(cluster) = server.cluster.as_ref().filter(|_| full_sync) {
         cluster.copy_is_whole.store(false, Ordering::Relaxed);
+        keep_copy_of(server, None);
     }
     change(server, Some(Target { host: ip, port }));
 }
 
 /// Follows nobody any more; the data stays.
 pub fn lead(server: &'static Server) {
+    keep_copy_of(server, None);
     change(server, None);
 }
 
@@ -40,12 +43,44 @@ pub fn at_start(server: &'static Server, fresh: bool) {
     let Some(cluster) = &server.cluster else {
         return;
     };
+    if let Some(Primary { name, target }) = primary(cluster) {
+        let copy_of = server.replication.identity().copy_of;
+        let whole = !fresh && copy_of.is_some_and(|node| node == name);
+        cluster.copy_is_whole.store(whole, Ordering::Relaxed);
+        follow(server, target.host, target.port, false);
+    }
+}
+
+/// The node that this one replicates.
+struct Primary {
+    name: String,
+    target: Target,
+}
+
+fn primary(cluster: &Cluster) -> Option<Primary> {
     let primary = cluster.read(|bus| {
-        let primary = bus.me().primary.and_then(|key| bus.table().get(key));
-        primary.map(|node| (node.address.ip.clone(), node.address.port))
+        let node = bus.table().get(bus.me().primary?)?;
+        Some(Primary {
+            name: node.id.to_string(),
+            target: Target {
+                host: node.address.ip.clone(),
+                port: node.address.port,
+            },
+        })
     });
-    if let Some((ip, port)) = primary.filter(|(ip, _)| !ip.is_empty()) {
-        follow(server, ip, port, false);
+    primary.filter(|primary| !primary.target.host.is_empty())
+}
+
+/// Keeps on disk whose data this is a whole copy of: a replica that starts
+/// while its primary is dead can't ask.
+fn keep_copy_of(server: &Server, node: Option<String>) {
+    let replication = &server.replication;
+    if replication.identity().copy_of == node {
+        return;
+    }
+    let kept = replication.change_identity(|identity| identity.copy_of = node);
+    if let Err(error) = kept {
+        tracing::error!("can't write the replication state: {error}");
     }
 }
 
@@ -73,9 +108,28 @@ fn give_way(server: &'static Server) {
 /// Time for an election.
 const TO_ELECT_MS: u64 = 3000;
 
-/// Notes whether the copy of the primary's data is whole, at once: a primary
-/// that is lost right after the copy must not find a replica without one.
-pub fn note_phase(server: &Server) {
+/// Notes what the link has come to, at once: a primary that is lost right after
+/// the copy must not find a replica without one. For the thread of the link,
+/// since it may write to the disk.
+pub fn keep_phase(server: &Server) {
+    note_phase(server);
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    let whole = cluster.copy_is_whole.load(Ordering::Relaxed);
+    match (server.replication.link.phase(), primary(cluster)) {
+        (Phase::Syncing, _) => keep_copy_of(server, None),
+        (Phase::Streaming, Some(primary))
+            if whole && server.replication.target().as_ref() == Some(&primary.target) =>
+        {
+            keep_copy_of(server, Some(primary.name));
+        }
+        _ => {}
+    }
+}
+
+/// Notes whether the copy of the primary's data is whole.
+fn note_phase(server: &Server) {
     let Some(cluster) = &server.cluster else {
         return;
     };
@@ -101,9 +155,14 @@ pub fn status(server: &Server) -> Replication {
     let whole = &cluster.copy_is_whole;
     let heard_ms = replication.link.heard_ms.load(Ordering::Relaxed);
     let silent_ms = replication.now_ms().saturating_sub(heard_ms);
+    // One that was not heard since the start has been silent for ever.
+    let known_ms = match heard_ms {
+        0 => 0,
+        _ => cluster.now_ms().saturating_sub(silent_ms),
+    };
     Replication {
         offset,
         synced: replication.is_replica() && whole.load(Ordering::Relaxed),
-        heard_ms: cluster.now_ms().saturating_sub(silent_ms),
+        heard_ms: known_ms,
     }
 }

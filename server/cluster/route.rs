@@ -14,9 +14,10 @@ use redoubt_cluster::table::NodeKey;
 
 use super::migration::Migrations;
 use super::{Cluster, describe};
-use crate::commands::command::{Command, Locks, flag};
+use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
 use crate::commands::keys::each_key;
+use crate::commands::table::table;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::db::Db;
 use crate::settings::NO_OUTPUT_LIMIT;
@@ -33,6 +34,8 @@ pub struct Routing {
     pub internal: bool,
     /// It brings in another node's slots: nothing of them expires here yet.
     pub importing: bool,
+    /// It deletes what another node serves now: no event tells of that.
+    pub leaving: bool,
 }
 
 /// One command with its arguments.
@@ -75,7 +78,7 @@ fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
     }
 }
 
-/// Whether a command may run here. Without `db` the keys aren't looked at.
+/// Whether a command may run here. Keys are looked up where `db` holds them.
 pub fn check(
     server: &Server,
     session: &Session,
@@ -86,8 +89,14 @@ pub fn check(
     let Some(cluster) = &server.cluster else {
         return Ok(());
     };
-    if session.routing.internal || session.replaying || command.keys.is_empty() {
+    if session.routing.internal || session.replaying {
         return Ok(());
+    }
+    if command.keys.is_empty() {
+        return match cluster.migrations.holds_back_whole(command) {
+            true => Err(CommandError::Paused),
+            false => Ok(()),
+        };
     }
     decide(cluster, session, &[(command, args)], db)
 }
@@ -109,12 +118,36 @@ pub fn check_transaction(
         .iter()
         .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
         .collect();
+    let migrations = &cluster.migrations;
+    if queued
+        .iter()
+        .any(|q| migrations.holds_back_whole(q.command))
+    {
+        return Err(CommandError::Paused);
+    }
     let asked: Vec<Asked<'_>> = queued
         .iter()
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
     decide(cluster, session, &asked, db)
+}
+
+/// Whether the keys that a script declares are this node's, with those keys
+/// locked. `words` are those of the command that calls it.
+pub fn check_declared(
+    server: &Server,
+    session: &Session,
+    words: &[&[u8]],
+    db: &mut Db<'_>,
+) -> Result<(), CommandError> {
+    if server.cluster.is_none() || !db.holds_any() {
+        return Ok(());
+    }
+    match table().find(words) {
+        Some(found) => check(server, session, found.command, words, Some(db)),
+        None => Ok(()),
+    }
 }
 
 /// What a script may touch: keys that this node serves, and unless `several`
@@ -125,14 +158,24 @@ pub fn check_in_script(
     (command, words): Asked<'_>,
     several: bool,
     slot: &mut Option<Slot>,
+    db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
-    if server.cluster.is_none() || session.routing.internal || session.replaying {
+    let Some(cluster) = &server.cluster else {
         return Ok(());
+    };
+    if session.routing.internal || session.replaying {
+        return Ok(());
+    }
+    if command.keys.is_empty() {
+        return check(server, session, command, words, db);
     }
     let crosses = || {
         let text = "Script attempted to access keys that do not hash to the same slot";
         Err(CommandError::err(text))
     };
+    if db.is_some() && are_plainly_mine(cluster, command, words) {
+        return Ok(());
+    }
     let Ok(keys) = keys_of(&[(command, words)]) else {
         return crosses();
     };
@@ -140,13 +183,24 @@ pub fn check_in_script(
     if !several && *slot.get_or_insert(this) != this {
         return crosses();
     }
-    check(server, session, command, words, None).map_err(|error| {
+    check(server, session, command, words, db).map_err(|error| {
+        if error == CommandError::Paused {
+            return error;
+        }
         let down = error.to_string().starts_with("CLUSTERDOWN");
         CommandError::err(match down {
             true => "Script attempted to execute a command while the cluster is down",
             false => "Script attempted to access a non local key in a cluster node",
         })
     })
+}
+
+fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {
+    let mut mine = true;
+    each_key(command, words, |at, _| {
+        mine &= cluster.is_plainly_mine(Slot::of_key(words[at]).number());
+    });
+    mine
 }
 
 fn decide(
@@ -160,8 +214,8 @@ fn decide(
     if cluster.is_plainly_mine(slot.number()) {
         return Ok(());
     }
-    let looks_up = |(command, _): &Asked<'_>| command.locks == Locks::Keys;
-    let db = db.filter(|_| !keys.sharded_channels && asked.iter().all(looks_up));
+    let looks_up = |db: &Db<'_>| keys.all.iter().all(|key| db.holds(key));
+    let db = db.filter(|db| !keys.sharded_channels && looks_up(db));
     cluster.read(|bus| look_closer(cluster, bus, session, asked, &keys, slot, db))
 }
 
@@ -284,7 +338,9 @@ pub fn redirect_waiting(server: &'static Server) {
         let Some(waiter) = client.waiter.lock().clone() else {
             continue;
         };
-        let session = Session::new(client.clone(), true);
+        let mut session = Session::new(client.clone(), true);
+        // Who waits for a key of a slot that is being imported has said so.
+        session.routing.asking = true;
         let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
         let Err(error) = check(server, &session, waiter.command, &args, None) else {
             continue;

@@ -83,11 +83,29 @@ pub fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
     Ok(ms as u64)
 }
 
+/// A number as C writes it in hexadecimal: `0x1.8p-4`.
 fn hexadecimal(arg: &[u8]) -> Option<f64> {
-    let digits = arg.strip_prefix(b"0x").or(arg.strip_prefix(b"0X"))?;
-    if !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
+    let (sign, rest) = match arg {
+        [b'-', rest @ ..] => (-1.0, rest),
+        [b'+', rest @ ..] => (1.0, rest),
+        rest => (1.0, rest),
+    };
+    let rest = rest.strip_prefix(b"0x").or(rest.strip_prefix(b"0X"))?;
+    let mut parts = rest.splitn(2, |byte| byte.eq_ignore_ascii_case(&b'p'));
+    let mantissa = parts.next().unwrap_or_default();
+    let mut exponent = match parts.next() {
+        Some(text) => std::str::from_utf8(text).ok()?.parse::<i32>().ok()?,
+        None => 0,
+    };
+    let point = mantissa.iter().position(|&byte| byte == b'.');
+    let (mut value, mut digits) = (0.0, 0);
+    for (at, &byte) in mantissa.iter().enumerate() {
+        if Some(at) != point {
+            value = value * 16.0 + f64::from(char::from(byte).to_digit(16)?);
+            digits += 1;
+        }
     }
-    let digits = std::str::from_utf8(digits).ok()?;
-    u128::from_str_radix(digits, 16).ok().map(|n| n as f64)
+    let behind_point = point.map_or(0, |at| mantissa.len() - at - 1);
+    exponent = exponent.saturating_sub(4 * i32::try_from(behind_point).ok()?);
+    (digits != 0).then(|| sign * value * f64::from(exponent).exp2())
 }

@@ -37,9 +37,10 @@ pub struct Command {
     pub acl: u32,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
-    /// Finds the positions of the keys of the only spec, where arguments before
-    /// them can be anything, even the spec's own word; None when the arguments
-    /// are not the command's: then the spec finds them, if they are to be found.
+    /// Finds the positions of the keys, which are all as the first spec says,
+    /// where arguments before them can be anything, even a spec's own word; None
+    /// when the arguments are not the command's: then the specs find them, if
+    /// they are to be found.
     pub find_keys: Option<FindKeys>,
     /// Which stripes it needs locked.
     pub locks: Locks,

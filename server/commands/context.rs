@@ -3,6 +3,7 @@
 use super::effects::Effects;
 use super::error::CommandError;
 use crate::connection::blocking::BlockRequest;
+use crate::connection::dispatch::lock_unless_busy;
 use crate::connection::session::Session;
 use crate::keyspace::db::{Db, ExpiryMode};
 use crate::keyspace::entry::Value;
@@ -39,9 +40,42 @@ impl Context<'_> {
         self.db.now_ms
     }
 
+    /// Runs what looks keys up for a command that does so to change them: none
+    /// of it is a hit, a miss or a `keymiss`. Source: Valkey, which looks up
+    /// for writing there.
+    pub fn uncounted<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let recorder = &self.db.recorder;
+        let (hits, misses) = (recorder.hits, recorder.misses);
+        let before = recorder.changes.len();
+        let done = f(self);
+        let recorder = &mut self.db.recorder;
+        if recorder.misses != misses {
+            let mut since = recorder.changes.split_off(before);
+            since.retain(|change| change.event != "keymiss");
+            recorder.changes.append(&mut since);
+        }
+        (recorder.hits, recorder.misses) = (hits, misses);
+        done
+    }
+
+    /// Counts a key that a command has removed since its time, as the command
+    /// gives it, is over.
+    pub fn count_expired(&self) {
+        if !self.session.replaying {
+            crate::stats::add(&self.server.stats.expired, 1);
+        }
+    }
+
+    /// The same of so many fields.
+    pub fn count_expired_fields(&self, count: usize) {
+        if !self.session.replaying {
+            self.server.keyspace.count_expired_fields(count as u64);
+        }
+    }
+
     /// Visits the selected database stripe by stripe, locking each unless all
     /// are held already. For commands with `Locks::None`; expired keys are
-    /// hidden, not removed.
+    /// hidden, not removed. Where a long script has one, the command is put off.
     pub fn each_stripe(
         &mut self,
         stripes: impl Iterator<Item = usize>,
@@ -53,8 +87,10 @@ impl Context<'_> {
             } else {
                 let mut set = StripeSet::default();
                 set.add(stripe);
-                let keyspace = &self.server.keyspace;
-                let mut db = Db::open(keyspace, set, self.session.db, self.db.now_ms);
+                let server = self.server;
+                let held = lock_unless_busy(server, set, self.session.replaying);
+                let held = held.ok_or(CommandError::Paused)?;
+                let mut db = Db::holding(&server.keyspace, held, self.session.db, self.db.now_ms);
                 db.expiry_mode = match self.db.expiry_mode {
                     ExpiryMode::Ignore => ExpiryMode::Ignore,
                     _ => ExpiryMode::Hide,

@@ -11,7 +11,7 @@ pub fn each_key(
     args: &[&[u8]],
     mut f: impl FnMut(usize, &'static KeySpec),
 ) -> bool {
-    if let (Some(find), [spec]) = (command.find_keys, command.keys)
+    if let (Some(find), [spec, ..]) = (command.find_keys, command.keys)
         && let Some(keys) = find(args)
     {
         keys.for_each(|at| f(at, spec));

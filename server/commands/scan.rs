@@ -2,7 +2,7 @@
 //! have in common.
 
 use super::args;
-use super::error::CommandError;
+use super::error::{CommandError, CommandResult};
 use crate::glob::{self, Case};
 use crate::number;
 use crate::resp::reply::ReplyBuffer;
@@ -20,6 +20,16 @@ pub struct ScanOptions<'a> {
     pub names_only: bool,
 }
 
+/// Refuses the words that leave values out, where there are none.
+pub fn refuse_of_others(word: &[u8]) -> CommandResult {
+    let text = match word {
+        word if args::is(word, "NOVALUES") => "NOVALUES option can only be used in HSCAN",
+        word if args::is(word, "NOSCORES") => "NOSCORES option can only be used in ZSCAN",
+        _ => return Ok(()),
+    };
+    Err(CommandError::err(text))
+}
+
 impl<'a> ScanOptions<'a> {
     /// Reads the options behind key and cursor; `names_only` is the word that
     /// leaves values out, if the command knows one.
@@ -31,16 +41,11 @@ impl<'a> ScanOptions<'a> {
         };
         let mut words = args.iter().copied();
         while let Some(word) = words.next() {
-            if args::is(word, "NOVALUES") || args::is(word, "NOSCORES") {
-                if !names_only.is_some_and(|known| args::is(word, known)) {
-                    return Err(CommandError::err(match args::is(word, "NOVALUES") {
-                        true => "NOVALUES option can only be used in HSCAN",
-                        false => "NOSCORES option can only be used in ZSCAN",
-                    }));
-                }
+            if names_only.is_some_and(|known| args::is(word, known)) {
                 options.names_only = true;
                 continue;
             }
+            refuse_of_others(word)?;
             let value = words.next().ok_or(CommandError::Syntax)?;
             if args::is(word, "COUNT") {
                 options.count = match args::integer(value)? {

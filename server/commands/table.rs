@@ -1,4 +1,8 @@
 //! The table of all commands, and finding one by its name.
+//!
+//! `rename-command` changes the names that clients and scripts call commands by.
+//! Everything behind the look-up, and the log, the stream, ACLs and counters,
+//! goes by the names that they are declared with.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -8,10 +12,22 @@ use super::families;
 
 /// Commands with their positions in the table and in the counters.
 pub struct Table {
-    by_name: HashMap<Vec<u8>, usize, ahash::RandomState>,
+    /// By the names that clients call them by.
+    called: Names,
+    /// By the names that they are declared with, if `rename-command` has changed
+    /// any: so the log and the stream have them.
+    declared: Option<Names>,
     all: Vec<&'static Command>,
+    found: Vec<Found>,
     subcommands: HashMap<(usize, Vec<u8>), usize>,
 }
+
+/// Numbers of commands by their names, in lower case.
+type Names = HashMap<Vec<u8>, usize, ahash::RandomState>;
+
+/// Old and new names of commands, in the order of the configuration's lines; an
+/// empty new name removes the command.
+pub type Renames = [(Vec<u8>, Vec<u8>)];
 
 /// A command with its number.
 #[derive(Clone, Copy)]
@@ -25,6 +41,9 @@ pub struct Found {
     /// Whether it takes no time worth a look, unless its request or its reply
     /// is large.
     pub quick: bool,
+    /// Whether clients call it by another name than it is declared with, or not
+    /// at all.
+    pub renamed: bool,
 }
 
 /// How a command can be run.
@@ -65,7 +84,21 @@ impl Found {
             number,
             way,
             quick: command.has(flag::FAST) || command.complexity == "O(1)",
+            renamed: false,
         }
+    }
+
+    /// The arguments with the name in front that the command is declared with.
+    pub fn declared_args<'a>(&self, args: &[&'a [u8]]) -> smallvec::SmallVec<[&'a [u8]; 16]> {
+        let mut args = smallvec::SmallVec::from_slice(args);
+        args[0] = self.declared_name();
+        args
+    }
+
+    /// The first word of what it is declared as.
+    pub fn declared_name(&self) -> &'static [u8] {
+        let name = self.command.name;
+        name.split('|').next().unwrap_or(name).as_bytes()
     }
 
     /// Where the key of a command with [`Way::OneKey`] stands.
@@ -83,67 +116,147 @@ impl Found {
     }
 }
 
+static TABLE: OnceLock<Table> = OnceLock::new();
+
 /// The table, made at first use.
 pub fn table() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(Table::new)
+    TABLE.get_or_init(|| Table::new(&[]))
+}
+
+/// Gives commands other names, once, before anybody has looked one up. The
+/// names have passed [`check_names`].
+pub fn rename(renames: &Renames) {
+    if !renames.is_empty() {
+        let made = TABLE.set(Table::new(renames)).is_ok();
+        assert!(made, "commands are renamed before the first is looked up");
+    }
+}
+
+/// Whether commands can be renamed so.
+pub fn check_names(renames: &Renames) -> Result<(), &'static str> {
+    let commands = families().iter().copied().flatten().enumerate();
+    let names = commands.map(|(at, command)| (command.name.as_bytes().to_vec(), at));
+    renamed(names.collect(), renames).map(|_| ())
+}
+
+fn renamed(mut names: Names, renames: &Renames) -> Result<Names, &'static str> {
+    for (old, new) in renames {
+        let number = names.remove(&old.to_ascii_lowercase());
+        let number = number.ok_or("No such command in rename-command")?;
+        if !new.is_empty() && names.insert(new.to_ascii_lowercase(), number).is_some() {
+            return Err("Target command name already exists");
+        }
+    }
+    Ok(names)
 }
 
 impl Table {
-    fn new() -> Table {
+    fn new(renames: &Renames) -> Table {
         let mut table = Table {
-            by_name: HashMap::default(),
+            called: HashMap::default(),
+            declared: None,
             all: Vec::new(),
+            found: Vec::new(),
             subcommands: HashMap::new(),
         };
-        for family in families() {
-            for &command in *family {
-                let number = table.all.len();
-                table.all.push(command);
-                let known = table
-                    .by_name
-                    .insert(command.name.as_bytes().to_vec(), number);
-                assert!(known.is_none(), "{} is declared twice", command.name);
-                for &subcommand in command.subcommands {
-                    let name = subcommand.name.split('|').next_back().unwrap_or_default();
-                    let place = (number, name.as_bytes().to_vec());
-                    table.subcommands.insert(place, table.all.len());
-                    table.all.push(subcommand);
-                }
+        for &command in families().iter().copied().flatten() {
+            let number = table.add(command);
+            let known = table
+                .called
+                .insert(command.name.as_bytes().to_vec(), number);
+            assert!(known.is_none(), "{} is declared twice", command.name);
+            for &subcommand in command.subcommands {
+                let name = subcommand.name.split('|').next_back().unwrap_or_default();
+                let place = (number, name.as_bytes().to_vec());
+                let number = table.add(subcommand);
+                table.subcommands.insert(place, number);
             }
+        }
+        if !renames.is_empty() {
+            table.rename(renames);
         }
         table
     }
 
-    /// The command that these arguments call, subcommands resolved.
+    fn add(&mut self, command: &'static Command) -> usize {
+        let number = self.all.len();
+        self.all.push(command);
+        self.found.push(Found::new(command, number));
+        number
+    }
+
+    fn rename(&mut self, renames: &Renames) {
+        let called = renamed(self.called.clone(), renames);
+        let called = called.expect("the names were checked");
+        self.declared = Some(std::mem::replace(&mut self.called, called));
+        for found in &mut self.found {
+            let name = found.declared_name();
+            let number = self.called.get(name).map(|&number| self.all[number].name);
+            found.renamed = number.map(str::as_bytes) != Some(name);
+            if found.renamed {
+                // What runs, and is logged, has the declared name in front.
+                found.way = Way::Long;
+            }
+        }
+    }
+
+    /// The command that these arguments call, subcommands resolved, by the name
+    /// that it is declared with: so the log and the stream have it, and whatever
+    /// has passed [`Table::find_called`].
     #[inline]
     pub fn find(&self, args: &[&[u8]]) -> Option<Found> {
-        let number = *self.number_of(args.first()?)?;
-        let command = self.all[number];
-        if !command.subcommands.is_empty()
+        self.find_among(self.declared.as_ref().unwrap_or(&self.called), args)
+    }
+
+    /// The same by the name that clients and scripts call it by. If that is
+    /// another one, the declared name has to take its place.
+    #[inline]
+    pub fn find_called(&self, args: &[&[u8]]) -> Option<Found> {
+        self.find_among(&self.called, args)
+    }
+
+    #[inline]
+    fn find_among(&self, names: &Names, args: &[&[u8]]) -> Option<Found> {
+        let number = self.number_of(names, args.first()?)?;
+        let found = self.found[number];
+        if !found.command.subcommands.is_empty()
             && let Some(word) = args.get(1)
             && let Some(&number) = self.subcommands.get(&(number, word.to_ascii_lowercase()))
         {
-            return Some(Found::new(self.all[number], number));
+            return Some(self.found[number]);
         }
-        Some(Found::new(command, number))
+        Some(found)
     }
 
     #[inline]
-    fn number_of(&self, name: &[u8]) -> Option<&usize> {
+    fn number_of(&self, names: &Names, name: &[u8]) -> Option<usize> {
         let mut lower = [0u8; 32];
-        let lower = lower.get_mut(..name.len())?;
+        let Some(lower) = lower.get_mut(..name.len()) else {
+            return self.number_of_long(names, name);
+        };
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.by_name.get(&*lower)
+        names.get(&*lower).copied()
     }
 
-    /// The command or `container|subcommand` of this name, case-insensitive.
+    /// Only `rename-command` gives such names.
+    #[cold]
+    fn number_of_long(&self, names: &Names, name: &[u8]) -> Option<usize> {
+        self.declared.as_ref()?;
+        names.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// The command or `container|subcommand` of this name, case-insensitive, by
+    /// the names that commands are declared with.
     pub fn by_name(&self, name: &[u8]) -> Option<Found> {
-        let mut parts = name.splitn(2, |&b| b == b'|');
-        let args: Vec<&[u8]> = parts.by_ref().collect();
-        let found = self.find(&args)?;
-        (args.len() == 1 || found.command.name.contains('|')).then_some(found)
+        let parts: Vec<&[u8]> = name.splitn(2, |&b| b == b'|').collect();
+        whole(&parts, self.find(&parts))
+    }
+
+    /// The same by the names that clients call them by.
+    pub fn by_called_name(&self, name: &[u8]) -> Option<Found> {
+        let parts: Vec<&[u8]> = name.splitn(2, |&b| b == b'|').collect();
+        whole(&parts, self.find_called(&parts))
     }
 
     /// All commands and subcommands, by number.
@@ -151,11 +264,30 @@ impl Table {
         &self.all
     }
 
-    /// Top-level commands.
-    pub fn top_level(&self) -> impl Iterator<Item = &'static Command> {
+    /// Commands and subcommands that clients can call.
+    pub fn callable(&self) -> impl Iterator<Item = &'static Command> {
+        let there: std::collections::HashSet<usize> = self.called.values().copied().collect();
+        let mut container = false;
         self.all
             .iter()
             .copied()
+            .enumerate()
+            .filter_map(move |(number, command)| {
+                if !command.name.contains('|') {
+                    container = there.contains(&number);
+                }
+                container.then_some(command)
+            })
+    }
+
+    /// Those at the top level.
+    pub fn top_level(&self) -> impl Iterator<Item = &'static Command> {
+        self.callable()
             .filter(|command| !command.name.contains('|'))
     }
+}
+
+/// What was found, unless it is but the container of what was named.
+fn whole(parts: &[&[u8]], found: Option<Found>) -> Option<Found> {
+    found.filter(|found| parts.len() == 1 || found.command.name.contains('|'))
 }

@@ -17,6 +17,13 @@ pub struct Directive {
     pub doc: &'static str,
 }
 
+impl Directive {
+    /// The names by which it is known.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.alias)
+    }
+}
+
 /// The place of a directive in [`super::table::DIRECTIVES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DirectiveId(u16);
@@ -123,6 +130,10 @@ pub enum TextRule {
     HostName,
     /// Printable text without characters that nodes.conf uses.
     NodeName,
+    /// An address, without characters that nodes.conf uses.
+    AnnouncedAddress,
+    /// Text with `{variable}`s of the process title.
+    ProcessTitle,
 }
 
 /// How a directive may be used: a set of marks.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::directive::Kind;
 use super::store::Config;
 use super::table::{self, DEPRECATED, DIRECTIVES};
+use crate::commands;
 use crate::glob::{self, Case};
 use crate::resp::split;
 
@@ -197,7 +198,10 @@ fn read_file_only(config: &mut Config, name: &[u8], values: &[Vec<u8>]) -> Resul
     match (name, values) {
         (b"user", [_, ..]) => kept.users.push(values.to_vec()),
         (b"loadmodule", [_, ..]) => kept.modules.push(values.to_vec()),
-        (b"rename-command", [old, new]) => kept.renamed_commands.push((old.clone(), new.clone())),
+        (b"rename-command", [old, new]) => {
+            kept.renamed_commands.push((old.clone(), new.clone()));
+            commands::table::check_names(&kept.renamed_commands)?;
+        }
         (_, [_]) if DEPRECATED.iter().any(|known| known.as_bytes() == name) => {}
         _ => {
             let mut reason = "Bad directive or wrong number of arguments".to_owned();

@@ -130,22 +130,23 @@ impl Config {
     }
 
     /// CONFIG GET: name and value of all directives whose name or alias
-    /// matches one of the patterns, each once, under the name that matched.
-    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
-        let wanted = |name: &str, hidden: bool| {
-            patterns.iter().any(|pattern| match hidden {
-                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
-                false => glob::matches(pattern, name.as_bytes(), Case::Insensitive),
-            })
-        };
+    /// matches one of the patterns, each once. A name that was asked for in
+    /// full is shown as it was asked for, or the client would not find it.
+    pub fn get<'a>(&self, patterns: &[&'a [u8]]) -> Vec<(&'a [u8], Vec<u8>)> {
         let mut found = Vec::new();
         for (at, directive) in DIRECTIVES.iter().enumerate() {
-            for name in [Some(directive.name), directive.alias]
-                .into_iter()
-                .flatten()
-            {
-                if wanted(name, directive.traits.has(Traits::HIDDEN)) {
-                    found.push((name, self.render(DirectiveId::new(at))));
+            let hidden = directive.traits.has(Traits::HIDDEN);
+            for name in directive.names() {
+                let matching = patterns.iter().find_map(|&pattern| match is_glob(pattern) {
+                    true if hidden => None,
+                    true => glob::matches(pattern, name.as_bytes(), Case::Insensitive)
+                        .then_some(name.as_bytes()),
+                    false => pattern
+                        .eq_ignore_ascii_case(name.as_bytes())
+                        .then_some(pattern),
+                });
+                if let Some(shown) = matching {
+                    found.push((shown, self.render(DirectiveId::new(at))));
                 }
             }
         }
@@ -158,22 +159,22 @@ impl Config {
         pairs: &[(&[u8], &[u8])],
         context: SetContext,
     ) -> Result<Vec<DirectiveId>, ConfigError> {
-        let mut ids = Vec::with_capacity(pairs.len());
+        let mut admitted = Vec::with_capacity(pairs.len());
         let mut loading_forbids = false;
         for (name, _) in pairs {
-            let id = self.admit(name, &ids, context)?;
+            let (id, name) = self.admit(name, &admitted, context)?;
             loading_forbids |= context.loading && has(id, Traits::NOT_WHILE_LOADING);
-            ids.push(id);
+            admitted.push((id, name));
         }
         if loading_forbids {
             return Err(ConfigError::Loading);
         }
         let mut values = Vec::with_capacity(pairs.len());
-        for (&id, (_, text)) in ids.iter().zip(pairs) {
-            values.push(self.parse_set(id, text)?);
+        for (&(id, name), (_, text)) in admitted.iter().zip(pairs) {
+            values.push(self.parse_set(id, name, text)?);
         }
         let mut changed = Vec::new();
-        for (id, value) in ids.into_iter().zip(values) {
+        for ((id, _), value) in admitted.into_iter().zip(values) {
             self.given[id.index()] = true;
             if *self.value(id) != value || has(id, Traits::VOLATILE) {
                 self.values[id.index()] = value;
@@ -183,25 +184,26 @@ impl Config {
         Ok(changed)
     }
 
-    /// Checks that a directive may be set at all.
+    /// Checks that a directive may be set at all; returns it, and which of its
+    /// names it was called by. By each of them it may be set once.
     fn admit(
         &self,
         name: &[u8],
-        before: &[DirectiveId],
+        before: &[(DirectiveId, &'static str)],
         context: SetContext,
-    ) -> Result<DirectiveId, ConfigError> {
+    ) -> Result<(DirectiveId, &'static str), ConfigError> {
         let shown = String::from_utf8_lossy(name);
-        let Some(id) = table::find(name) else {
+        let Some((id, called)) = table::find_name(name) else {
             return Err(ConfigError::Unknown(shown.into_owned()));
         };
         let reason = if has(id, Traits::IMMUTABLE) {
             "can't set immutable config"
         } else if has(id, Traits::PROTECTED) && !context.protected_allowed {
             "can't set protected config"
-        } else if before.contains(&id) {
+        } else if before.contains(&(id, called)) {
             "duplicate parameter"
         } else {
-            return Ok(id);
+            return Ok((id, called));
         };
         Err(ConfigError::Rejected {
             name: shown.into_owned(),
@@ -209,7 +211,7 @@ impl Config {
         })
     }
 
-    fn parse_set(&self, id: DirectiveId, text: &[u8]) -> Result<Value, ConfigError> {
+    fn parse_set(&self, id: DirectiveId, name: &str, text: &[u8]) -> Result<Value, ConfigError> {
         let directive = id.directive();
         let words: Vec<Vec<u8>> = match directive.kind.takes_several_words() {
             false => vec![text.to_vec()],
@@ -219,20 +221,23 @@ impl Config {
                 .map(<[u8]>::to_vec)
                 .collect(),
         };
-        value::parse(directive.kind, &words, Some(self.value(id))).map_err(|reason| {
-            ConfigError::Rejected {
-                name: directive.name.to_owned(),
+        self.parse(id, &words)
+            .map_err(|reason| ConfigError::Rejected {
+                name: name.to_owned(),
                 reason,
-            }
-        })
+            })
     }
 
     /// Sets a value from the words of a line of the file, whatever its traits.
     pub(super) fn set_words(&mut self, id: DirectiveId, words: &[Vec<u8>]) -> Result<(), Reason> {
-        let value = value::parse(id.directive().kind, words, Some(self.value(id)))?;
-        self.values[id.index()] = value;
+        self.values[id.index()] = self.parse(id, words)?;
         self.given[id.index()] = true;
         Ok(())
+    }
+
+    fn parse(&self, id: DirectiveId, words: &[Vec<u8>]) -> Result<Value, Reason> {
+        let value = value::parse(id.directive().kind, words, Some(self.value(id)))?;
+        Ok(confined(id, value))
     }
 
     /// Sets a value that the server itself has found out, such as the absolute
@@ -253,6 +258,23 @@ impl Config {
     /// Whether a directive has its default value.
     pub fn is_default(&self, id: DirectiveId) -> bool {
         *self.value(id) == default_value(id)
+    }
+}
+
+/// Whether a word of CONFIG GET stands for more than one name.
+fn is_glob(pattern: &[u8]) -> bool {
+    pattern.iter().any(|byte| b"[*?".contains(byte))
+}
+
+/// The nearest value that the server can work with, where one beyond is no
+/// error either.
+fn confined(id: DirectiveId, value: Value) -> Value {
+    const HZ: DirectiveId = table::id("hz");
+    const BACKLOG: DirectiveId = table::id("repl-backlog-size");
+    match (id, value) {
+        (HZ, Value::Integer(hz)) => Value::Integer(hz.clamp(1, 500)),
+        (BACKLOG, Value::Memory(bytes)) => Value::Memory(bytes.max(16 << 10)),
+        (_, value) => value,
     }
 }
 

@@ -59,7 +59,7 @@ fn all_of_valkeys_directives_are_here_with_its_defaults() {
         names += 1;
     }
     let shown = config.get(&[b"*"]);
-    let own = |name: &str| OWN.contains(&name);
+    let own = |name: &[u8]| OWN.iter().any(|own| own.as_bytes() == name);
     assert_eq!(names, shown.iter().filter(|(name, _)| !own(name)).count());
     let found = shown.iter().filter(|(name, _)| own(name));
     assert_eq!(found.count(), OWN.len());
@@ -79,6 +79,12 @@ fn set_and_get_show_values_in_canonical_form() {
     for (name, text, shown) in [
         ("maxmemory", "1GB", "1073741824"),
         ("maxmemory", "1k", "1000"),
+        ("proto-max-bulk-len", "1G", "1000000000"),
+        ("hz", "10000", "500"),
+        ("hz", "0", "1"),
+        ("repl-backlog-size", "1", "16384"),
+        ("proc-title-template", "{{ {title}}", "{{ {title}}"),
+        ("cluster-announce-ip", "::1", "::1"),
         ("maxmemory-clients", "5%", "5%"),
         ("save", "60 1", "60 1"),
         ("save", "", ""),
@@ -100,6 +106,38 @@ fn set_and_get_show_values_in_canonical_form() {
         assert_eq!(set(&mut config, &[(name, text)]), Ok(1), "{name} {text}");
         assert_eq!(get(&config, name), shown);
     }
+}
+
+const UNKNOWN_VARIABLE: &str = "template format is invalid or contains unknown variables";
+
+#[test]
+fn a_name_asked_for_in_full_is_shown_as_it_was_asked_for() {
+    let config = Config::new();
+    let names = |patterns: &[&str]| {
+        let patterns: Vec<_> = patterns.iter().map(|p| p.as_bytes()).collect();
+        let found = config.get(&patterns).into_iter();
+        let names = found.map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["MAXMEMORY", "maxmemory"]), ["MAXMEMORY"]);
+    assert_eq!(names(&["SlowLog-Max-Len"]), ["SlowLog-Max-Len"]);
+    assert_eq!(names(&["MAXMEMOR?"]), ["maxmemory"]);
+    assert_eq!(names(&["WATCHDOG-period"]), ["WATCHDOG-period"]);
+    assert_eq!(names(&["watchdog-perio?", "*avoid-copy*"]), [""; 0]);
+}
+
+#[test]
+fn by_each_of_its_names_a_directive_is_set_once() {
+    let mut config = Config::new();
+    let both = [
+        ("commandlog-slow-execution-max-len", "7"),
+        ("slowlog-max-len", "3"),
+    ];
+    assert_eq!(set(&mut config, &both), Ok(2));
+    assert_eq!(get(&config, "slowlog-max-len"), "3");
+    set(&mut config, &[("maxmemory", "1gb")]).unwrap();
+    set(&mut config, &[("maxmemory", "")]).unwrap();
+    assert_eq!(get(&config, "maxmemory"), "0");
 }
 
 #[test]
@@ -130,13 +168,31 @@ fn refusals_have_the_exact_texts_and_change_nothing() {
         ("daemonize", "no", "can't set immutable config"),
         ("dir", "/tmp", "can't set protected config"),
         ("save", "1", "Invalid save parameters"),
+        (
+            "slowlog-max-len",
+            "x",
+            "argument couldn't be parsed into an integer",
+        ),
+        (
+            "repl-backlog-size",
+            "",
+            "argument must be between 1 and 9223372036854775807 inclusive",
+        ),
+        (
+            "cluster-announce-ip",
+            "a b",
+            "cluster-announce-ip contains invalid character",
+        ),
+        ("proc-title-template", "{title} {pid}", UNKNOWN_VARIABLE),
+        ("proc-title-template", "{title", UNKNOWN_VARIABLE),
+        ("proc-title-template", "", UNKNOWN_VARIABLE),
     ] {
         let pairs = [("timeout", "17"), (name, text)];
         assert_eq!(set(&mut config, &pairs), Err(related(name, reason)));
         assert_eq!(get(&config, "timeout"), "0");
     }
     let twice = [
-        ("hash-max-listpack-value", "1"),
+        ("HASH-max-ziplist-value", "1"),
         ("hash-max-ziplist-value", "1"),
     ];
     let reason = related("hash-max-ziplist-value", "duplicate parameter");

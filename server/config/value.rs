@@ -147,7 +147,7 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// Reads a number of bytes with an optional unit.
+/// Reads a number of bytes with an optional unit; no digits are 0.
 pub fn parse_memory(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = word.split_at(digits);
@@ -161,6 +161,9 @@ pub fn parse_memory(word: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
+    if digits.is_empty() {
+        return Some(0);
+    }
     let digits = std::str::from_utf8(digits).ok()?;
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
@@ -278,6 +281,16 @@ fn obey(rule: TextRule, text: &[u8]) -> Result<(), Reason> {
             let valid = text.is_empty() || as_text.parse::<Ipv6Addr>().is_ok();
             demand(valid, "Invalid IPv6 address")
         }
+        TextRule::AnnouncedAddress => {
+            let allowed =
+                |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"-./:_`".contains(b);
+            let reason = "cluster-announce-ip contains invalid character";
+            demand(text.iter().all(allowed), reason)
+        }
+        TextRule::ProcessTitle => {
+            let reason = "template format is invalid or contains unknown variables";
+            demand(is_title_template(text), reason)
+        }
         TextRule::HostName => {
             demand(
                 text.len() < 256,
@@ -294,6 +307,33 @@ fn obey(rule: TextRule, text: &[u8]) -> Result<(), Reason> {
             demand(text.iter().all(allowed), reason)
         }
     }
+}
+
+/// Whether all `{variable}`s of a process title are known; `{{` is a brace.
+fn is_title_template(text: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 7] = [
+        b"title",
+        b"listen-addr",
+        b"server-mode",
+        b"port",
+        b"tls-port",
+        b"config-file",
+        b"unixsocket",
+    ];
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'{', rest) {
+        rest = &rest[at + 1..];
+        if let Some(behind) = rest.strip_prefix(b"{") {
+            rest = behind;
+            continue;
+        }
+        let end = memchr::memchr(b'}', rest).unwrap_or_default();
+        if !KNOWN.contains(&&rest[..end]) {
+            return false;
+        }
+        rest = &rest[end + 1..];
+    }
+    !text.is_empty()
 }
 
 /// Reads a whole number with C's leniency about leading zeros and a plus.

@@ -23,6 +23,7 @@ use crate::cluster::slot_order::SlotOrder;
 use crate::commands::command::{Command, Group, flag};
 use crate::replication::replicas::Acks;
 use crate::resp::reply::ReplyBuffer;
+use crate::shutdown;
 
 /// What a client gets when its time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,10 @@ pub enum TimeoutReply {
     Acks(Acks),
     /// What becomes of CLUSTER SETSLOT, which waits for the replicas.
     SlotOrder(SlotOrder),
+    /// Nothing: it is a script that was set aside, which answers when it ends.
+    Script,
+    /// That the shutdown of this number has come to nothing.
+    Shutdown(u64),
 }
 
 impl TimeoutReply {
@@ -46,6 +51,8 @@ impl TimeoutReply {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Acks(acks) => acks.write(reply),
             TimeoutReply::SlotOrder(order) => order.conclude(reply),
+            TimeoutReply::Script => {}
+            TimeoutReply::Shutdown(_) => reply.error(shutdown::FAILED),
         }
     }
 
@@ -54,7 +61,7 @@ impl TimeoutReply {
         match self {
             TimeoutReply::Acks(acks) => Some(acks),
             TimeoutReply::SlotOrder(order) => Some(order.acks),
-            TimeoutReply::Null | TimeoutReply::NullArray => None,
+            _ => None,
         }
     }
 }
@@ -130,6 +137,17 @@ impl Waiter {
             .is_ok()
     }
 
+    /// Claims it to end its wait, unless it waits for nothing but its own script,
+    /// or for the server's end.
+    pub fn interrupt(&self) -> bool {
+        self.on_timeout != TimeoutReply::Script && !self.is_for_the_end() && self.take()
+    }
+
+    /// Whether it is there until the server ends.
+    pub fn is_for_the_end(&self) -> bool {
+        matches!(self.on_timeout, TimeoutReply::Shutdown(_))
+    }
+
     /// Gives a claimed waiter back: it could not be served.
     pub fn put_back(&self) {
         self.state.store(WAITING, Ordering::Release);
@@ -172,6 +190,7 @@ pub struct Blocked {
     queues: Mutex<Queues>,
     clients: AtomicUsize,
     turn: Mutex<()>,
+    put_off: Mutex<Vec<(u32, Box<[u8]>)>>,
 }
 
 impl Blocked {
@@ -210,6 +229,20 @@ impl Blocked {
     /// not serving. No stripe may be locked by the caller.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock()
+    }
+
+    /// Notes a key whose waiters could not be looked after: a long script had
+    /// one of their keys.
+    pub fn put_off(&self, db: u32, key: Box<[u8]>) {
+        let mut keys = self.put_off.lock();
+        if !keys.iter().any(|other| other.0 == db && other.1 == key) {
+            keys.push((db, key));
+        }
+    }
+
+    /// Those keys; they are forgotten.
+    pub fn take_put_off(&self) -> Vec<(u32, Box<[u8]>)> {
+        std::mem::take(&mut self.put_off.lock())
     }
 
     /// Queues a waiter under each of its keys.

@@ -18,6 +18,10 @@ use crate::state::unix_ms;
 use crate::stats::add_alone;
 use crate::tracking::client::ClientTracking;
 
+/// What a Redis server has in a client's fixed reply buffer: it counts for no
+/// limit on output.
+pub const FIXED_BYTES: u64 = 16 << 10;
+
 /// What a client is, for CLIENT LIST and limits on its output.
 #[derive(Clone, Default, Debug)]
 pub struct ClientInfo {
@@ -55,7 +59,7 @@ pub struct Client {
     pub whole: crate::cluster::slot_stats::Whole,
     /// Whether it came over the Unix socket.
     pub unix: bool,
-    /// READONLY, in a cluster.
+    /// READONLY.
     pub read_only: AtomicBool,
     /// Names and user.
     pub info: Mutex<ClientInfo>,
@@ -83,6 +87,8 @@ pub struct Client {
     pub any_revoked: AtomicBool,
     /// Commands queued in MULTI, or -1.
     pub queued: AtomicI64,
+    /// What CLIENT LIST shows of them, see `pipeline/single.rs`.
+    pub listed: AtomicI64,
     /// How many keys are watched.
     pub watched: AtomicU32,
     /// Commands run.
@@ -122,6 +128,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// How many keys it watches; none once one of them has changed.
+    pub fn watched_keys(&self) -> u32 {
+        match self.watch_broken.load(Ordering::Relaxed) {
+            true => 0,
+            false => self.watched.load(Ordering::Relaxed),
+        }
+    }
+
     /// Whether it is connected over IPv6.
     pub fn is_v6(&self) -> bool {
         self.local_address.matches(':').count() > 1
@@ -175,6 +189,7 @@ impl Client {
             revoked: Mutex::new(Vec::new()),
             any_revoked: AtomicBool::new(false),
             queued: AtomicI64::new(-1),
+            listed: AtomicI64::new(-1),
             watched: AtomicU32::new(0),
             commands: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -228,10 +243,8 @@ impl Client {
         self.bell.ring();
     }
 
-    /// Whether this much unsent output is too much, now or for too long. What a
-    /// Redis server has in its fixed reply buffer doesn't count.
+    /// Whether this much unsent output is too much, now or for too long.
     fn is_over(&self, limit: &OutputLimit, held_bytes: u64) -> bool {
-        const FIXED_BYTES: u64 = 16 << 10;
         let over = |limit: u64| limit != 0 && held_bytes > limit.max(FIXED_BYTES);
         if over(limit.hard_bytes.load(Ordering::Relaxed)) {
             return true;
@@ -260,7 +273,8 @@ impl Client {
         }
     }
 
-    fn kill_for_output(&self, limit: &OutputLimit, held_bytes: u64) {
+    /// Kills it for this much output.
+    pub fn kill_for_output(&self, limit: &OutputLimit, held_bytes: u64) {
         if !self.killed.swap(true, Ordering::AcqRel) {
             limit.closes.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(

@@ -9,8 +9,9 @@ use super::pubsub::Kind;
 use super::session::Session;
 use crate::cluster::slot_stats;
 use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
+use crate::commands::pubsub::publish;
 use crate::keyspace::db::Db;
-use crate::keyspace::recorder::{Change, Recorder, expired_keys};
+use crate::keyspace::recorder::{Change, Message, Recorder, expired_keys};
 use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
@@ -132,23 +133,34 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
         server.tracking.invalidate(server, author, changes, stale);
     }
     let expired = expired_keys(&recorder.expired);
-    notice(server, session, recorder.changes, expired);
+    let told = (recorder.changes, &*recorder.messages);
+    notice(server, session, told, expired);
 }
 
-/// Tells of changes, and counts keys that had expired.
+/// Tells of changes and of what was published on the way, and counts keys that
+/// had expired.
 pub(super) fn notice(
     server: &'static Server,
     session: &Session,
-    changes: Vec<Change>,
+    (changes, messages): (Vec<Change>, &[Message]),
     expired: u64,
 ) {
     if server.log().is_none() && expired != 0 {
         add(&server.stats.expired, expired);
     }
-    if (session.replaying && session.following.is_none()) || changes.is_empty() {
+    let nothing = changes.is_empty() && messages.is_empty();
+    if (session.replaying && session.following.is_none()) || nothing {
         return;
     }
-    notify(server, &changes);
+    if !session.routing.leaving {
+        let mut told = 0;
+        for message in messages {
+            notify(server, &changes[told..message.behind]);
+            told = message.behind;
+            publish::send_message(server, message);
+        }
+        notify(server, &changes[told..]);
+    }
     if server.blocked.clients() != 0 {
         super::serve::serve_blocked(server, changes);
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::blocking::Waiter;
+use super::blocking::{BlockRequest, Waiter};
 use super::conclusion::{after, conclude};
 use super::memory::listed_bytes;
 use super::session::{Queued, ReplyMode, Session};
@@ -21,12 +21,11 @@ use crate::commands::keys::each_key;
 use crate::commands::table::Found;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
-use crate::keyspace::stripe::StripeSet;
+use crate::keyspace::stripe::{Held, StripeSet};
 use crate::resp::reply::ReplyBuffer;
 use crate::scripting::busy::{Verdict, can_lock};
 use crate::state::Server;
 use crate::stats::add;
-use crate::tracking::client::mode;
 
 /// A command as it came in.
 pub struct Request<'a> {
@@ -87,15 +86,17 @@ pub fn dispatch(
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
         }
-        add(&server.stats.commands_of(request.found.number).rejected, 1);
+        // A container with a word that is no subcommand of it is no command.
+        if command.subcommands.is_empty() || request.args.len() == 1 {
+            add(&server.stats.commands_of(request.found.number).rejected, 1);
+        }
         reply_error(server, reply, &error);
-        session.routing.asking = false;
+        session.routing.asking &= session.transaction.is_some();
         return Dispatched::NotRun;
     }
     if session.transaction.is_some() && !command.has(flag::NO_MULTI) && !runs_within_multi(command)
     {
         queue(session, reply, request);
-        session.routing.asking = false;
         return Dispatched::NotRun;
     }
     let asked = session.routing.asking;
@@ -109,16 +110,8 @@ pub fn dispatch(
     if session.postponed {
         return Dispatched::NotRun;
     }
-    // ASKING is for one command.
-    session.routing.asking &= !asked;
-    if server.tracking.any()
-        && session.transaction.is_none()
-        && command.name != "client|caching"
-        && command.name != "client|trackinginfo"
-    {
-        // CLIENT CACHING is for one command only, or one transaction.
-        session.client.tracking.remove(mode::CACHING);
-    }
+    // ASKING is for one command, or for one transaction.
+    session.routing.asking &= !asked || session.transaction.is_some();
     match waiting {
         None => Dispatched::Ran,
         Some((waiter, timeout_ms)) => Dispatched::Waits(waiter, timeout_ms),
@@ -199,8 +192,7 @@ fn queue(session: &mut Session, reply: &mut ReplyBuffer, request: &Request) {
 /// Writes an error reply and counts it by its first word.
 pub fn reply_error(server: &Server, reply: &mut ReplyBuffer, error: &CommandError) {
     let text = error.to_string();
-    let word = text.split(' ').next().unwrap_or_default().to_string();
-    *server.stats.errors.lock().entry(word).or_default() += 1;
+    server.stats.count_error(&text);
     reply.error(&text);
 }
 
@@ -244,7 +236,40 @@ pub fn open_db(
     stripes: StripeSet,
     now_ms: i64,
 ) -> Db<'static> {
-    let mut db = Db::open(&server.keyspace, stripes, session.db, now_ms);
+    let held = server.keyspace.lock(stripes);
+    open_held(server, session, held, now_ms)
+}
+
+/// As [`open_db`], unless a long script has one of the stripes: it may run for
+/// ever, and no worker may wait for that. What is replayed waits.
+pub fn open_unless_busy(
+    server: &'static Server,
+    session: &Session,
+    stripes: StripeSet,
+    now_ms: i64,
+) -> Option<Db<'static>> {
+    let held = lock_unless_busy(server, stripes, session.replaying)?;
+    Some(open_held(server, session, held, now_ms))
+}
+
+/// The locks alone. `waits`: however long a script has one of them.
+pub fn lock_unless_busy(
+    server: &'static Server,
+    stripes: StripeSet,
+    waits: bool,
+) -> Option<Held<'static>> {
+    let busy = || !waits && server.scripting.running.any();
+    server.keyspace.lock_unless(stripes, busy)
+}
+
+#[inline]
+fn open_held(
+    server: &'static Server,
+    session: &Session,
+    held: Held<'static>,
+    now_ms: i64,
+) -> Db<'static> {
+    let mut db = Db::holding(&server.keyspace, held, session.db, now_ms);
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
     db.birth = Some(server.settings.stamp(now_ms));
     db.access = db.birth.filter(|_| touches);
@@ -283,7 +308,10 @@ pub fn call(
         None => stripes_of(command, request.args),
     };
     let prepared = command.prepare.and_then(|make| make(request.args));
-    let mut db = open_db(server, session, stripes, request.now_ms);
+    let Some(mut db) = open_unless_busy(server, session, stripes, request.now_ms) else {
+        session.postponed = true;
+        return None;
+    };
     if let Some(key) = &hint {
         db.hint(key);
     }
@@ -309,27 +337,10 @@ pub fn call(
         true => run_here(&mut ctx, request.found, request.args),
         false => run(&mut ctx, request.found, request.args),
     };
-    let mut waiting = None;
-    if let Some(mut block) = ctx.block.take() {
-        let timeout_ms = block.timeout_ms;
-        let args = match block.args.take() {
-            Some(args) => args,
-            None => request.args.iter().map(|arg| arg.to_vec()).collect(),
-        };
-        let client = ctx.session.client.clone();
-        let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
-        let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
-        server.blocked.add(&waiter);
-        if waiter.on_timeout.acks().is_some() {
-            server.replication.replicas.await_acks(waiter.clone());
-            server.replication.log_bell.ring();
-        }
-        *ctx.session.client.waiter.lock() = Some(waiter.clone());
-        if let Some(script) = ctx.session.detached.take() {
-            script.go_on(waiter.clone());
-        }
-        waiting = Some((waiter, timeout_ms));
-    }
+    let waiting = ctx
+        .block
+        .take()
+        .map(|block| begin_wait(&mut ctx, request, block));
     let Context {
         db,
         effects,
@@ -339,6 +350,33 @@ pub fn call(
     let recorder = conclude(server, session, db, &effects, failed, request);
     after(server, session, recorder);
     waiting
+}
+
+/// Has the client wait, as its command asked; gives the timeout too.
+fn begin_wait(
+    ctx: &mut Context<'_>,
+    request: &Request,
+    mut block: BlockRequest,
+) -> (Arc<Waiter>, u64) {
+    let (server, command) = (ctx.server, request.found.command);
+    let timeout_ms = block.timeout_ms;
+    let args = match block.args.take() {
+        Some(args) => args,
+        None => request.args.iter().map(|arg| arg.to_vec()).collect(),
+    };
+    let client = ctx.session.client.clone();
+    let silent = matches!(ctx.session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    let waiter = Waiter::new(client, ctx.session.db, command, args, block, silent);
+    server.blocked.add(&waiter);
+    if waiter.on_timeout.acks().is_some() {
+        server.replication.replicas.await_acks(waiter.clone());
+        server.replication.log_bell.ring();
+    }
+    *ctx.session.client.waiter.lock() = Some(waiter.clone());
+    if let Some(script) = ctx.session.detached.take() {
+        script.go_on(waiter.clone());
+    }
+    (waiter, timeout_ms)
 }
 
 /// Runs a command of a node of a cluster, if its keys are still this node's
@@ -378,6 +416,11 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
     }
     match result {
         Ok(()) => false,
+        Err(CommandError::Paused) => {
+            ctx.reply.truncate(mark);
+            ctx.session.postponed = true;
+            true
+        }
         Err(error) => {
             ctx.reply.truncate(mark);
             reply_error(ctx.server, ctx.reply, &error);

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::pause;
 use super::session::Session;
 use crate::acl::check::{Denial, check_session};
 use crate::acl::log::Place;
@@ -30,6 +31,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("read-only replica", read_only),
     ("loading", loading),
     ("subscriber", subscriber),
+    ("monitor", monitor),
     ("stale replica", stale),
 ];
 
@@ -385,15 +387,20 @@ pub fn read_only(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    let forbidden = server.replication.is_replica()
-        && command.has(flag::WRITE)
-        && server.settings.replica_read_only.load(Ordering::Relaxed);
-    match forbidden {
-        false => Ok(()),
-        true => Err(CommandError::text(
-            "READONLY You can't write against a read only replica.",
-        )),
+    let replication = &server.replication;
+    if !replication.is_replica() || !command.has(flag::WRITE) {
+        return Ok(());
     }
+    if server.settings.replica_read_only.load(Ordering::Relaxed) {
+        return Err(CommandError::text(
+            "READONLY You can't write against a read only replica.",
+        ));
+    }
+    replication.go_astray().map_err(|error| {
+        CommandError::text(format!(
+            "{REFUSED} Writes are refused: can't write the replication state: {error}."
+        ))
+    })
 }
 
 fn stale(
@@ -423,6 +430,26 @@ fn loading(
     if server.loading.load(Ordering::Relaxed) && !command.has(flag::LOADING) {
         return Err(CommandError::text(
             "LOADING Redoubt is replaying the end of its log; see INFO persistence",
+        ));
+    }
+    Ok(())
+}
+
+/// A monitor is to Valkey a replica of a kind.
+fn monitor(
+    _: &Server,
+    session: &Session,
+    command: &'static Command,
+    _: &[&[u8]],
+) -> Result<(), CommandError> {
+    let of_keys = || {
+        command.has(flag::READONLY)
+            || pause::has_effects(command)
+            || matches!(command.name, "eval" | "evalsha" | "fcall")
+    };
+    if session.client.monitor.load(Ordering::Relaxed) && of_keys() {
+        return Err(CommandError::err(
+            "Replica can't interact with the keyspace",
         ));
     }
     Ok(())

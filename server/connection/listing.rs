@@ -68,6 +68,7 @@ pub const FLAG_LETTERS: &str = "OSMPxbtRBdcuAUreTIN";
 /// | `c` | is closed once its replies are out |
 /// | `A` | is closed as soon as possible |
 /// | `U` | came over the Unix socket |
+/// | `r` | said READONLY |
 /// | `e` | set CLIENT NO-EVICT |
 /// | `T` | set CLIENT NO-TOUCH |
 /// | `I` | set CLIENT IMPORT-SOURCE |
@@ -88,6 +89,7 @@ pub fn flags(client: &Client) -> String {
         ('c', is(&client.closing)),
         ('A', is(&client.killed)),
         ('U', client.unix),
+        ('r', is(&client.read_only)),
         ('e', is(&client.no_evict)),
         ('T', is(&client.no_touch)),
         ('I', is(&client.import_source)),
@@ -134,8 +136,8 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
         idle_s(client, now_ms),
         flags(client),
         client.db.load(Ordering::Relaxed),
-        client.queued.load(Ordering::Relaxed),
-        client.watched.load(Ordering::Relaxed),
+        client.listed.load(Ordering::Relaxed),
+        client.watched_keys(),
     );
     let _ = write!(
         out,

@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod gate;
 pub mod listing;
 pub mod memory;
+pub mod output;
 pub mod pause;
 pub mod pipeline;
 pub mod pubsub;

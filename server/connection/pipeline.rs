@@ -110,6 +110,11 @@ impl Pipeline {
         }
     }
 
+    /// Bytes of a request that has not arrived whole, as far as its arguments have.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.unfinished.last().map_or(0, |argument| argument.end)
+    }
+
     /// Gives back all that is not in use, between two batches.
     pub fn shrink(&mut self) {
         self.ranges = Vec::new();
@@ -360,7 +365,7 @@ impl Pipeline {
             .take(2)
             .map(|range| &request[range.clone()])
             .collect();
-        let found = table().find(&head)?;
+        let found = table().find_called(&head)?;
         if !found.command.name.contains('|') && found.command.subcommands.is_empty() {
             self.last = Some((name.to_vec(), found));
         }

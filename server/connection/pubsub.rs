@@ -98,16 +98,34 @@ impl PubSub {
         } else {
             b"message"
         };
+        let tell = |client: &Client, parts: &[&[u8]]| {
+            client.send(limit, |reply| {
+                reply.push(parts.len());
+                parts.iter().for_each(|part| reply.bulk(part));
+            });
+        };
+        self.each_receiver(kind, channel, |client, pattern| match pattern {
+            None => tell(client, &[word, channel, message]),
+            Some(pattern) => tell(client, &[b"pmessage", pattern, channel, message]),
+        })
+    }
+
+    /// How many would get a message.
+    pub fn count_receivers(&self, kind: Kind, channel: &[u8]) -> usize {
+        self.each_receiver(kind, channel, |_, _| {})
+    }
+
+    /// Visits who gets a message, with the pattern that it is for if it is one;
+    /// returns how many.
+    fn each_receiver(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        mut visit: impl FnMut(&Client, Option<&[u8]>),
+    ) -> usize {
         let mut receivers = 0;
         if let Some(clients) = self.by_kind[kind as usize].read().get(channel) {
-            for client in clients.values() {
-                client.send(limit, |reply| {
-                    reply.push(3);
-                    [word, channel, message]
-                        .iter()
-                        .for_each(|part| reply.bulk(part));
-                });
-            }
+            clients.values().for_each(|client| visit(client, None));
             receivers = clients.len();
         }
         if kind == Kind::Channel && self.patterns.load(Ordering::Relaxed) != 0 {
@@ -115,14 +133,9 @@ impl PubSub {
                 if !matches(pattern, channel, Case::Sensitive) {
                     continue;
                 }
-                for client in clients.values() {
-                    client.send(limit, |reply| {
-                        reply.push(4);
-                        let parts: [&[u8]; 4] = [b"pmessage", pattern, channel, message];
-                        parts.iter().for_each(|part| reply.bulk(part));
-                    });
-                }
+                let clients = clients.values();
                 receivers += clients.len();
+                clients.for_each(|client| visit(client, Some(pattern)));
             }
         }
         receivers

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::blocking::{TimeoutReply, Waiter};
 use super::client::Client;
 use super::conclusion::{conclude, notify};
-use super::dispatch::{Request, open_db, reply_error, run, stripes_of};
+use super::dispatch::{Request, open_unless_busy, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
 use crate::acl::log::Place;
@@ -22,7 +22,7 @@ use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
 use crate::keyspace::entry::ValueType;
-use crate::keyspace::recorder::Change;
+use crate::keyspace::recorder::{Change, GROUP_DESTROYED};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
@@ -33,6 +33,8 @@ enum Attempt {
     Answered(Vec<Change>),
     /// There is nothing for it under this key, perhaps for another waiter.
     Waits,
+    /// A long script has one of its keys.
+    Later,
     /// There is no such key any more, so nothing for anybody but those who
     /// want to know that.
     KeyIsGone,
@@ -41,13 +43,27 @@ enum Attempt {
 /// Serves the clients that wait for changed keys, and those that wait for
 /// what that changes in turn.
 pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
-    let waited_for = |changes: Vec<Change>| {
-        changes
-            .into_iter()
-            .filter(|change| change.changed && server.blocked.waits_for(change.db, &change.key))
-            .map(|change| (change.db, change.key))
-    };
-    let mut ready: VecDeque<(u32, Box<[u8]>)> = waited_for(changes).collect();
+    serve_keys(server, waited_for(server, changes).collect());
+}
+
+fn waited_for(
+    server: &Server,
+    changes: Vec<Change>,
+) -> impl Iterator<Item = (u32, Box<[u8]>)> + '_ {
+    changes
+        .into_iter()
+        .filter(|change| change.changed || change.event == GROUP_DESTROYED)
+        .filter(|change| server.blocked.waits_for(change.db, &change.key))
+        .map(|change| (change.db, change.key))
+}
+
+/// Serves those for whom a long script was in the way.
+pub fn serve_put_off(server: &'static Server) {
+    let keys = server.blocked.take_put_off();
+    serve_keys(server, keys.into());
+}
+
+fn serve_keys(server: &'static Server, mut ready: VecDeque<(u32, Box<[u8]>)>) {
     if ready.is_empty() {
         return;
     }
@@ -61,8 +77,13 @@ pub fn serve_blocked(server: &'static Server, changes: Vec<Change>) {
                 continue;
             }
             match serve(server, &waiter, &key) {
-                Attempt::Answered(changes) => ready.extend(waited_for(changes)),
+                Attempt::Answered(changes) => ready.extend(waited_for(server, changes)),
                 Attempt::Waits => waiter.put_back(),
+                Attempt::Later => {
+                    waiter.put_back();
+                    server.blocked.put_off(db, key);
+                    break;
+                }
                 Attempt::KeyIsGone => {
                     waiter.put_back();
                     is_gone = true;
@@ -87,6 +108,8 @@ fn wanted_type(waiter: &Waiter) -> Option<ValueType> {
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = Session::new(waiter.client.clone(), true);
     session.db = waiter.db;
+    // Who waits for a key of a slot that is being imported has said so.
+    session.routing.asking = true;
     server.acl.assume_of_client(&mut session);
     let mut reply = ReplyBuffer::new(waiter.client.protocol());
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
@@ -102,7 +125,9 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     };
     let started = Ticks::now();
     let stripes = stripes_of(waiter.command, &args);
-    let mut db = open_db(server, &session, stripes, request.now_ms);
+    let Some(mut db) = open_unless_busy(server, &session, stripes, request.now_ms) else {
+        return Attempt::Later;
+    };
     // A key of another type is none of the waiter's business, even if its
     // command would call that an error.
     let unfit = wanted_type(waiter).and_then(|wanted| match db.type_of(key) {
@@ -185,6 +210,20 @@ pub fn answer(server: &Server, waiter: &Waiter, reply: &[u8]) {
     waiter.client.bell.ring();
 }
 
+/// Answers whoever has asked for a shutdown that does not come.
+pub fn answer_those_who_end(server: &Server) {
+    for client in server.clients.all() {
+        let waiter = client.waiter.lock().clone();
+        let waiter = waiter.filter(|waiter| waiter.is_for_the_end());
+        if let Some(waiter) = waiter.filter(|waiter| waiter.take()) {
+            let mut reply = ReplyBuffer::new(client.protocol());
+            waiter.reply_timeout(&mut reply);
+            count_unserved(server, &waiter, true);
+            answer(server, &waiter, &reply.buf);
+        }
+    }
+}
+
 /// Ends all waits with an error, since nothing can be waited for here any
 /// more: the server has become a replica.
 pub fn unblock_all(server: &Server) {
@@ -192,7 +231,7 @@ pub fn unblock_all(server: &Server) {
         let Some(waiter) = client.waiter.lock().clone() else {
             continue;
         };
-        if !waiter.take() {
+        if !waiter.interrupt() {
             continue;
         }
         if let Some(found) = table().by_name(waiter.command.name.as_bytes()) {
@@ -248,7 +287,7 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
     let Some(waiter) = client.waiter.lock().clone() else {
         return false;
     };
-    if !waiter.take() {
+    if !waiter.interrupt() {
         return false;
     }
     let mut reply = ReplyBuffer::new(client.protocol());

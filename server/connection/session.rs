@@ -56,7 +56,7 @@ pub struct Session {
     /// MULTI, if one is open.
     pub transaction: Option<Transaction>,
     /// Keys watched, with their databases.
-    pub watched: Vec<(u32, Vec<u8>)>,
+    pub watched: BTreeSet<(u32, Vec<u8>)>,
     /// Names subscribed to, by [`super::pubsub::Kind`].
     pub subscriptions: [BTreeSet<Vec<u8>>; 3],
     /// Which replies it wants.
@@ -76,12 +76,17 @@ pub struct Session {
     /// Of our primary's stream: the bytes of what is being run, until they are
     /// in the log.
     pub stream_part: std::cell::Cell<Option<Vec<u8>>>,
+    /// The command of a transaction of that stream which failed here before it
+    /// had changed anything, and its error.
+    pub misfit: Option<String>,
     /// What it told of itself as a replica.
     pub peer: Option<Box<redoubt_cluster::replication::peer::Peer>>,
     /// It asked for the stream: the connection is handed over to a thread.
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
     /// It has offered slots: the connection is handed over to a thread.
     pub slot_import: Option<Arc<crate::cluster::migration::Job>>,
+    /// What an order to the cluster brings about, before which no reply leaves.
+    pub order: Option<crate::cluster::effects::Outcome>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
     /// A script that was set aside, for the dispatcher to go on with.
@@ -90,6 +95,9 @@ pub struct Session {
     pub in_script: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
+    /// The reply waits until what is in the log is in its file: another server
+    /// deletes what is here now, or keeps what is here no more.
+    pub moved_keys: bool,
     /// [`Server::gate_version`](crate::state::Server) before the gate was asked
     /// about a client's request; None in sessions that have no client.
     pub gate_version: Option<u64>,
@@ -111,7 +119,7 @@ impl Session {
             unrestricted: true,
             acl_generation: 0,
             transaction: None,
-            watched: Vec::new(),
+            watched: BTreeSet::new(),
             subscriptions: Default::default(),
             reply_mode: ReplyMode::On,
             close_after_reply: false,
@@ -121,13 +129,16 @@ impl Session {
             replaying: false,
             following: None,
             stream_part: std::cell::Cell::new(None),
+            misfit: None,
             peer: None,
             stream_request: None,
             slot_import: None,
+            order: None,
             routing,
             detached: None,
             in_script: false,
             postponed: false,
+            moved_keys: false,
             gate_version: None,
         }
     }
@@ -159,6 +170,8 @@ impl Session {
         session.unrestricted = caller.unrestricted;
         session.acl_generation = caller.acl_generation;
         session.replaying = caller.replaying;
+        session.gate_version = caller.gate_version;
+        session.reply_mode = caller.reply_mode;
         session
     }
 

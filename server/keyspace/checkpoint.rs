@@ -80,7 +80,7 @@ impl Keyspace {
         self.parity.store(1 - parity, Ordering::Relaxed);
         let frozen = Frozen {
             parity,
-            map: self.map.lock().clone(),
+            map: self.numbers.lock().cut(),
         };
         let result = at_cut();
         drop(held);
@@ -182,29 +182,15 @@ impl Keyspace {
     pub fn free_retired(&self, retired: &[u32]) {
         for &physical in retired {
             for stripe in 0..STRIPES {
-                let mut held = self.lock_one(stripe);
-                let share = held
-                    .stripe(stripe)
-                    .dbs
-                    .get_mut(physical as usize)
-                    .and_then(Option::take);
-                drop(held);
-                if let Some(share) = share {
-                    self.cold_slots
-                        .fetch_sub(i64::from(share.cold.count_ones()), Ordering::Relaxed);
-                    free_later(Garbage::Share(share));
-                }
+                self.free_share(&mut self.lock_one(stripe), stripe, physical);
             }
         }
-        self.map
-            .lock()
-            .retired
-            .retain(|physical| !retired.contains(physical));
+        self.numbers.lock().free(retired);
     }
 
     /// The databases' numbers now.
     pub fn db_map(&self) -> DbMap {
-        self.map.lock().clone()
+        self.numbers.lock().map().clone()
     }
 
     /// Takes over what a tree holds at start: all of it is cold.
@@ -267,7 +253,7 @@ impl Keyspace {
             for (place, &physical) in self.physical.iter().zip(&map.physical) {
                 place.store(physical, Ordering::Relaxed);
             }
-            *self.map.lock() = map;
+            *self.numbers.lock() = map.into();
         }
         for &(physical, keys) in key_counts.iter().filter(|(_, keys)| *keys > 0) {
             let Some(db) = self.logical(physical).filter(|db| *db < self.databases()) else {

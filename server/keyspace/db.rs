@@ -95,21 +95,25 @@ impl<'k> Db<'k> {
     }
 
     /// Locks the stripe of one key, having held none. Where another has it
-    /// `wait` says whether to wait; false if it is not locked.
+    /// `wait` says whether to wait on; false if it is not locked.
     #[inline]
-    pub fn enter(&mut self, key: &KeyRef, wait: impl FnOnce() -> bool) -> bool {
+    pub fn enter(&mut self, key: &KeyRef, wait: impl Fn() -> bool) -> bool {
         let stripe = key.stripe();
-        if !self.held.try_enter(stripe) {
-            if !wait() {
-                return false;
-            }
-            self.held.enter(stripe);
+        if !self.held.try_enter(stripe) && !self.held.enter_while(stripe, wait) {
+            return false;
         }
+        self.look_anew();
+        self.hint(key);
+        true
+    }
+
+    /// Takes note of what changes only while every stripe is locked: whoever
+    /// holds one knows it until he gives it back.
+    #[inline]
+    fn look_anew(&mut self) {
         self.physical = self.keyspace.physical(self.index);
         self.parity = self.keyspace.parity();
         self.tracking = self.keyspace.is_tracking();
-        self.hint(key);
-        true
     }
 
     /// Unlocks the stripe that `enter` locked.
@@ -158,9 +162,14 @@ impl<'k> Db<'k> {
         self.index
     }
 
-    /// Locks a further stripe, see [`Held::extend`].
+    /// Locks a further stripe, or the first, see [`Held::extend`].
     pub fn extend(&mut self, stripe: usize, patience: std::time::Duration) -> bool {
-        self.held.extend(stripe, patience)
+        let first = !self.held.holds_any();
+        let locked = self.held.extend(stripe, patience);
+        if first && locked {
+            self.look_anew();
+        }
+        locked
     }
 
     /// The stripes that are held.
@@ -182,6 +191,13 @@ impl<'k> Db<'k> {
         if self.recorder.observed {
             self.note(class, event, key, true);
         }
+    }
+
+    /// Counts a change of what belongs to a key, as a stream's groups do, with its
+    /// event. Who watches or tracks the key is not told. Source: Valkey.
+    pub fn changed_beside(&mut self, class: u32, event: &'static str, key: &[u8]) {
+        self.recorder.dirty += 1;
+        self.event(class, event, key);
     }
 
     /// Notes an event about a key that enters no log by itself.
@@ -230,7 +246,8 @@ impl<'k> Db<'k> {
                 if expired && self.expiry_mode == ExpiryMode::Remove {
                     self.remove_expired(key);
                 } else if with_value && entry.is_cold() {
-                    return self.reload(key);
+                    self.reload(key)?;
+                    self.settle_fields(key);
                 } else if has_expiring_fields {
                     self.settle_fields(key);
                 }

@@ -15,12 +15,14 @@ pub mod db;
 pub mod dirty;
 pub mod element;
 pub mod entry;
+pub mod field_expiries;
 pub mod garbage;
 pub mod hash;
 pub mod intset;
 pub mod limits;
 pub mod list;
 pub mod listpack;
+mod numbers;
 pub mod own_expiries;
 pub mod pieces;
 mod rank_tree;
@@ -44,6 +46,8 @@ use redoubt_cluster::slots::{SLOT_COUNT, Slot};
 use redoubt_persistence::tree::Tree;
 
 use entry::Entry;
+pub use numbers::DbMap;
+use numbers::Numbers;
 use stripe::{Held, LockedStripe, STRIPES, StripeDb, StripeSet, stripe_of};
 
 /// A key with what is derived from it once: its slot and its hash.
@@ -75,17 +79,6 @@ impl<'a> KeyRef<'a> {
     }
 }
 
-/// The databases' numbers. Clients see logical numbers; what is stored goes by
-/// physical ones. SWAPDB exchanges two, FLUSHDB takes an unused one and leaves
-/// the old one to be freed in the background: both take no time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DbMap {
-    /// Physical number by logical number.
-    pub physical: Vec<u32>,
-    /// Physical numbers whose rows the tree has yet to clear.
-    pub retired: Vec<u32>,
-}
-
 /// Databases whose shares' places are remembered for prefetching.
 const SEEN_DATABASES: usize = 16;
 
@@ -95,9 +88,9 @@ pub struct Keyspace {
     /// Where each stripe's share of the first databases was seen last: only
     /// ever prefetched, never followed.
     seen: Box<[AtomicUsize]>,
-    /// Copies of `map.physical` for the hot path; written under all locks.
+    /// Copies of the physical `numbers` for the hot path; written under all locks.
     physical: Box<[AtomicU32]>,
-    map: Mutex<DbMap>,
+    numbers: Mutex<Numbers>,
     /// By logical database: how many keys, cold ones included.
     key_counts: Box<[AtomicI64]>,
     /// By logical database: how many keys have an expiry (warm ones).
@@ -137,10 +130,7 @@ impl Keyspace {
                 .map(|_| AtomicUsize::new(0))
                 .collect(),
             physical: (0..databases).map(AtomicU32::new).collect(),
-            map: Mutex::new(DbMap {
-                physical: (0..databases).collect(),
-                retired: Vec::new(),
-            }),
+            numbers: Mutex::new(Numbers::of(databases)),
             key_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
             expires_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
             parity: AtomicUsize::new(0),
@@ -167,6 +157,12 @@ impl Keyspace {
     #[inline]
     pub fn lock(&self, set: StripeSet) -> Held<'_> {
         Held::lock(&self.stripes, set)
+    }
+
+    /// As [`Keyspace::lock`], unless `give_up` says so while others have one.
+    #[inline]
+    pub fn lock_unless(&self, set: StripeSet, give_up: impl Fn() -> bool) -> Option<Held<'_>> {
+        Held::lock_unless(&self.stripes, set, give_up)
     }
 
     /// Locks one stripe.
@@ -368,29 +364,40 @@ impl Keyspace {
         });
     }
 
-    /// Gives a database that was flushed a fresh physical number. The caller
-    /// holds every stripe. The old share stays in place until the reaper
-    /// frees it, since a checkpoint may still need what it held.
-    pub(crate) fn retire(&self, db: u32) {
-        let mut map = self.map.lock();
-        let old = map.physical[db as usize];
-        let unused = (0..)
-            .find(|n| !map.physical.contains(n) && !map.retired.contains(n))
-            .expect("there are more numbers than databases");
-        map.physical[db as usize] = unused;
-        map.retired.push(old);
-        self.physical[db as usize].store(unused, Ordering::Relaxed);
+    /// Empties a database; `held` is every stripe. If the tree may have rows of
+    /// it, it gets a fresh physical number, and the old shares stay in place until
+    /// a checkpoint frees them, which may still need what they hold. Otherwise
+    /// they go at once.
+    pub(crate) fn retire(&self, held: &mut Held<'_>, db: u32) {
+        let old = self.physical(db);
+        let unused = self.numbers.lock().retire(db);
+        match unused {
+            Some(unused) => self.physical[db as usize].store(unused, Ordering::Relaxed),
+            None => (0..STRIPES).for_each(|stripe| self.free_share(held, stripe, old)),
+        }
         self.key_counts[db as usize].store(0, Ordering::Relaxed);
         self.expires_counts[db as usize].store(0, Ordering::Relaxed);
     }
 
+    /// Takes a physical database's share of a held stripe out, if there is one;
+    /// its memory is freed in the background.
+    fn free_share(&self, held: &mut Held<'_>, stripe: usize, physical: u32) {
+        let place = held.stripe(stripe).dbs.get_mut(physical as usize);
+        if let Some(share) = place.and_then(Option::take) {
+            let cold = i64::from(share.cold.count_ones());
+            self.cold_slots.fetch_sub(cold, Ordering::Relaxed);
+            garbage::free_later(garbage::Garbage::Share(share));
+        }
+    }
+
     /// Exchanges two databases. The caller holds every stripe.
     pub(crate) fn swap(&self, one: u32, other: u32) {
+        let mut numbers = self.numbers.lock();
+        numbers.swap(one, other);
         let (one, other) = (one as usize, other as usize);
-        let mut map = self.map.lock();
-        map.physical.swap(one, other);
-        self.physical[one].store(map.physical[one], Ordering::Relaxed);
-        self.physical[other].store(map.physical[other], Ordering::Relaxed);
+        for db in [one, other] {
+            self.physical[db].store(numbers.map().physical[db], Ordering::Relaxed);
+        }
         for counts in [&self.key_counts, &self.expires_counts] {
             let first = counts[one].load(Ordering::Relaxed);
             counts[one].store(
@@ -402,8 +409,9 @@ impl Keyspace {
 
     /// The logical number of a physical database, if it is in use.
     pub fn logical(&self, physical: u32) -> Option<u32> {
-        self.map
+        self.numbers
             .lock()
+            .map()
             .physical
             .iter()
             .position(|&p| p == physical)

@@ -29,6 +29,10 @@ pub mod class {
     pub const NEW: u32 = 1 << 14;
 }
 
+/// The event of a stream's group that is gone: who waits for it as a member has
+/// to know.
+pub const GROUP_DESTROYED: &str = "xgroup-destroy";
+
 /// One key that changed, or an event about it.
 #[derive(Debug)]
 pub struct Change {
@@ -56,6 +60,19 @@ pub struct Expired {
     pub fields: Vec<Box<[u8]>>,
 }
 
+/// A message that a transaction or script has published.
+#[derive(Debug)]
+pub struct Message {
+    /// How many changes came before it.
+    pub behind: usize,
+    /// Whether it is for a shard channel.
+    pub sharded: bool,
+    /// The channel.
+    pub channel: Box<[u8]>,
+    /// What it says.
+    pub text: Box<[u8]>,
+}
+
 /// What one command, or one transaction, did.
 #[derive(Default)]
 pub struct Recorder {
@@ -66,10 +83,13 @@ pub struct Recorder {
     pub dirty: u64,
     /// Changes in order, if observed.
     pub changes: Vec<Change>,
+    /// What a transaction or script has published: it goes out with the
+    /// notifications of its changes, at its place among them.
+    pub messages: Vec<Message>,
     /// What was removed because it had expired. That enters the log before the
     /// command's own effects.
     pub expired: Vec<Expired>,
-    /// Of a transaction: who had read what its commands changed, as of each of
+    /// Of a transaction or script: who had read what its commands changed, as of each of
     /// them (see [`crate::tracking`]).
     pub stale: Option<crate::tracking::Stale>,
     /// A database was emptied.

@@ -266,6 +266,15 @@ impl Row<'_> {
         self.rows.key(self.span)
     }
 
+    /// The value of a row that has it whole.
+    #[cfg(test)]
+    pub(super) fn payload(&self) -> Vec<u8> {
+        let Content::Whole(at) = self.span.content else {
+            panic!("there is no whole value: {:?}", self.span.content);
+        };
+        self.rows.slice(at).to_vec()
+    }
+
     /// Writes or deletes the row in a physical database.
     pub fn put(&self, batch: &mut Batch<'_>, db: u32) -> Result<(), TreeError> {
         let RowSpan {

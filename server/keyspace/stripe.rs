@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::dirty::DirtyKeys;
 use super::entry::Entry;
+use super::field_expiries::FieldExpiries;
 use super::table::Table;
 
 /// How many stripes there are.
@@ -32,9 +33,8 @@ pub struct StripeDb {
     /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
     /// hash of the key). May name keys that are gone; never misses one.
     pub expiries: BTreeSet<(i64, u8, u64)>,
-    /// Hashes of which a field expires, likewise by their first such field. May
-    /// name moments at which nothing is due any more; never misses one.
-    pub field_expiries: BTreeSet<(i64, u8, u64)>,
+    /// Hashes of which a field expires.
+    pub field_expiries: FieldExpiries,
     /// Keys changed since the tree last took them over.
     pub dirty: DirtyKeys,
     /// Bit n: slot n of the stripe may have keys that are in the tree only.
@@ -53,7 +53,7 @@ impl StripeDb {
         Box::new(StripeDb {
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
-            field_expiries: BTreeSet::new(),
+            field_expiries: FieldExpiries::default(),
             dirty: DirtyKeys::default(),
             cold_values: 0,
             returned: VecDeque::new(),
@@ -160,6 +160,8 @@ impl StripeSet {
     }
 }
 
+/// How long one attempt to lock lasts where others may be waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
 /// No stripe.
 const NONE: usize = usize::MAX;
 
@@ -204,7 +206,6 @@ impl<'k> Held<'k> {
 
     /// Locks several stripes, or none if one of them takes too long.
     fn lock_each(stripes: &'k [LockedStripe], set: StripeSet) -> Option<Held<'k>> {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
         let mut held = Held::nothing(stripes);
         for (count, index) in set.iter().enumerate() {
             let lock = &stripes[index].0;
@@ -275,6 +276,19 @@ impl<'k> Held<'k> {
         true
     }
 
+    /// As `enter`, as long as `wait` says so; whether it is locked now.
+    #[cold]
+    pub fn enter_while(&mut self, index: usize, wait: impl Fn() -> bool) -> bool {
+        while wait() {
+            if let Some(stripe) = self.stripes[index].0.try_lock_for(PATIENCE) {
+                std::mem::forget(stripe);
+                self.one = index;
+                return true;
+            }
+        }
+        false
+    }
+
     /// Unlocks the one stripe that `enter` locked.
     #[inline]
     pub fn leave(&mut self) {
@@ -312,6 +326,37 @@ impl<'k> Held<'k> {
         let mut held = Held::nothing(stripes);
         for index in set.iter() {
             std::mem::forget(stripes[index].0.try_lock_until(deadline)?);
+            held.set.add(index);
+        }
+        Some(held)
+    }
+
+    /// Locks some stripes, unless `give_up` says so while others have one of
+    /// them. The caller holds none.
+    pub fn lock_unless(
+        stripes: &'k [LockedStripe],
+        set: StripeSet,
+        give_up: impl Fn() -> bool,
+    ) -> Option<Held<'k>> {
+        if let Some(held) = Held::try_now(stripes, set) {
+            return Some(held);
+        }
+        while !give_up() {
+            if let Some(held) = Held::try_lock(stripes, set, PATIENCE) {
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn try_now(stripes: &'k [LockedStripe], set: StripeSet) -> Option<Held<'k>> {
+        let mut held = Held::nothing(stripes);
+        if let Some(index) = set.only() {
+            return held.try_enter(index).then_some(held);
+        }
+        for index in set.iter() {
+            std::mem::forget(stripes[index].0.try_lock()?);
             held.set.add(index);
         }
         Some(held)

@@ -9,11 +9,18 @@
 //! begin <log offset at which this history begins here>
 //! was   <former id> <offset at which it ended>        (oldest first)
 //! void  <log offset> <log offset>                     (from, to)
+//! copy  <name of a cluster's node>                    (whose data this is)
+//! astray                                              (see below)
 //! ```
 //!
 //! What is void in the log is no part of the history: a replica whose own went
 //! beyond where its primary's began goes back that far, and on behind what
 //! there is in the log. So no file of the log is ever written over.
+//!
+//! A replica is astray once tree and log may not lead to what it shows: its own
+//! clients have written, which its log does not tell, or a command of its
+//! primary's stream has failed. It stays so when it is promoted, up to the next
+//! checkpoint: what is logged until then may fail at a restart.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -44,7 +51,23 @@ pub struct Identity {
     pub void: Vec<(u64, u64)>,
     /// The directory of the tree.
     pub tree: String,
+    /// The node of a cluster whose data this is a whole copy of, if it is one.
+    pub copy_of: Option<String>,
+    /// Commands of the log may fail in replay.
+    pub astray: bool,
 }
+
+/// The file is there under its name, but that may not be durable.
+#[derive(Debug)]
+pub struct Unsettled(io::Error);
+
+impl std::fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unsettled {}
 
 impl Identity {
     /// A history that begins with an empty log.
@@ -55,6 +78,8 @@ impl Identity {
             begin: 0,
             void: Vec::new(),
             tree: TREE.into(),
+            copy_of: None,
+            astray: false,
         }
     }
 
@@ -120,6 +145,12 @@ impl Identity {
         for (from, to) in &self.void {
             text.push_str(&format!("void {from} {to}\n"));
         }
+        if let Some(node) = &self.copy_of {
+            text.push_str(&format!("copy {node}\n"));
+        }
+        if self.astray {
+            text.push_str("astray\n");
+        }
         text
     }
 
@@ -141,6 +172,8 @@ impl Identity {
                     let part = (from.parse().ok()?, to.parse().ok()?);
                     identity.void.push(part);
                 }
+                (["copy", node], Some(identity)) => identity.copy_of = Some((*node).to_owned()),
+                (["astray"], Some(identity)) => identity.astray = true,
                 (["was", id, end], Some(identity)) => {
                     let id = ReplicationId::parse(id.as_bytes())?;
                     identity.history.before.push((id, end.parse().ok()?));
@@ -151,14 +184,17 @@ impl Identity {
         found
     }
 
-    /// Writes the file in `dir`, whole or not at all, durably.
+    /// Writes the file in `dir`, whole or not at all, durably. After an error
+    /// that is [`Unsettled`] a power cut decides whether it is the new one.
     pub fn save(&self, dir: &Path) -> io::Result<()> {
+        let directory = File::open(dir)?;
         let new = dir.join(format!("{FILE}.new"));
         let mut file = File::create(&new)?;
         file.write_all(self.encode().as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, dir.join(FILE))?;
-        File::open(dir)?.sync_all()
+        let unsettled = |error| io::Error::other(Unsettled(error));
+        directory.sync_all().map_err(unsettled)
     }
 
     /// Reads the file in `dir`, if there is one.
@@ -229,6 +265,8 @@ mod tests {
         identity.begin = 12;
         identity.void = vec![(9, 12)];
         identity.tree = "tree.incoming.1".into();
+        identity.copy_of = Some("c".repeat(40));
+        identity.astray = true;
         identity
     }
 

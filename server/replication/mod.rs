@@ -133,8 +133,9 @@ pub struct Replication {
     is_replica: AtomicBool,
     generation: AtomicU64,
     identity: Mutex<Identity>,
-    /// A copy of the identity's, for those who must not wait.
+    /// Copies of the identity's, for those who must not wait.
     base: AtomicI64,
+    astray: AtomicBool,
     target: Mutex<Option<Target>>,
     /// Rung when the target changes.
     pub target_bell: Bell,
@@ -175,6 +176,7 @@ impl Replication {
             generation: AtomicU64::new(0),
             identity: Mutex::new(Identity::new(new_id())),
             base: AtomicI64::new(0),
+            astray: AtomicBool::new(false),
             target: Mutex::new(None),
             target_bell: Bell::default(),
             link: LinkStatus::default(),
@@ -237,15 +239,43 @@ impl Replication {
 
     /// Changes the identity; it is on disk when this returns without error.
     pub fn change_identity(&self, change: impl FnOnce(&mut Identity)) -> std::io::Result<()> {
-        let mut identity = self.identity.lock();
+        self.change(&mut self.identity.lock(), change)
+    }
+
+    fn change(
+        &self,
+        identity: &mut Identity,
+        change: impl FnOnce(&mut Identity),
+    ) -> std::io::Result<()> {
         let mut next = identity.clone();
         change(&mut next);
         if let Some(directory) = self.directory.get() {
             next.save(directory)?;
         }
         self.base.store(next.base, Ordering::Release);
+        self.astray.store(next.astray, Ordering::Release);
         *identity = next;
         Ok(())
+    }
+
+    /// A client of this replica is about to write what its log will not tell,
+    /// or its log is to tell what failed here. It may once this returns without
+    /// error.
+    pub fn go_astray(&self) -> std::io::Result<()> {
+        match self.astray.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.change_identity(|identity| identity.astray = true),
+        }
+    }
+
+    /// The tree has taken over what a primary shows, as of a moment in this
+    /// generation: it and the log lead to it from there on.
+    pub fn end_astray(&self, generation: u64) -> std::io::Result<()> {
+        let mut identity = self.identity.lock();
+        match identity.astray && self.generation() == generation {
+            true => self.change(&mut identity, |identity| identity.astray = false),
+            false => Ok(()),
+        }
     }
 
     /// The primary that we follow.
@@ -256,6 +286,8 @@ impl Replication {
     /// Sets whom to follow, and begins a new generation. Called with all
     /// stripes locked, or before anything runs.
     pub fn set_target(&self, target: Option<Target>) {
+        // No other generation's state is settled meanwhile.
+        let _identity = self.identity.lock();
         self.is_replica.store(target.is_some(), Ordering::Relaxed);
         *self.target.lock() = target;
         let now_ms = self.now_ms();

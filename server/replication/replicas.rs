@@ -36,6 +36,8 @@ pub struct Replica {
     pub peer: Mutex<Peer>,
     /// See [`owed`](Replica::owed).
     pub owed: AtomicU64,
+    /// The log offset from which on the log is kept for it; `u64::MAX` before.
+    pub kept_from: AtomicU64,
 }
 
 impl Replica {
@@ -153,6 +155,7 @@ impl Replicas {
         let all = self.all.lock();
         let good = all
             .iter()
+            .filter(|replica| !replica.client.killed.load(Ordering::Relaxed))
             .filter(|replica| replica.peer.lock().is_good(now_ms, max_lag_s))
             .count();
         self.good.store(good, Ordering::Relaxed);

@@ -9,7 +9,9 @@
 //! so that its memory is bounded by the bytes received.
 //!
 //! Error texts and limits are those of Valkey's `networking.c`. As there, the
-//! byte after a `\r` is taken to be `\n` without a look.
+//! byte after the `\r` of a length is taken to be `\n` without a look; what is
+//! behind an argument is looked at, since a length that is wrong would have
+//! the argument's own bytes taken for the next request.
 
 use std::fmt;
 use std::ops::Range;
@@ -92,6 +94,8 @@ pub enum ProtocolError {
     ExpectedDollar(u8),
     /// The length after `$` is no number, negative, or over the limit.
     InvalidBulkLength,
+    /// An argument doesn't end where its length says.
+    InvalidCrlf,
     /// More arguments than a client may send before it logs in.
     UnauthenticatedMultibulkLength,
     /// A longer argument than a client may send before it logs in.
@@ -112,6 +116,7 @@ impl fmt::Display for ProtocolError {
             Self::ExpectedDollar(got) => {
                 return write!(f, "expected '$', got '{}'", char::from(*got));
             }
+            Self::InvalidCrlf => "invalid CRLF in request",
             Self::InvalidBulkLength => "invalid bulk length",
             Self::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
             Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
@@ -263,6 +268,9 @@ impl RequestParser {
             let end = at.saturating_add(len);
             if buf.len() < end.saturating_add(2) {
                 return Ok(self.pause(at, len, remaining, end.saturating_add(2)));
+            }
+            if buf[end..end + 2] != *b"\r\n" {
+                return Err(ProtocolError::InvalidCrlf);
             }
             args.push(at..end);
             at = end + 2;

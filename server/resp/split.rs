@@ -7,16 +7,17 @@
 //! | `"..."` | its bytes; `\n \r \t \b \a`, `\xHH`, and `\` before any other byte for that byte |
 //! | `'...'` | its bytes; `\'` is a quote |
 //!
-//! A closing quote must be followed by white space or the end of the line.
+//! Quotes may begin and end anywhere in a word: `a"b c"d` is one. A `\` before
+//! the last byte of an inline command escapes nothing: `"C:\"` is whole there.
 //! A NUL byte ends the line.
 
 use std::ops::Range;
 
-/// A quote was not closed, or something other than white space followed it.
+/// A quote was not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnbalancedQuotes;
 
-/// Splits `line`, appending the unescaped bytes of all arguments to `bytes`
+/// Splits the `line` of a command, appending the unescaped bytes of all arguments to `bytes`
 /// and to `args` where in `bytes` each one lies.
 pub fn split_into(
     line: &[u8],
@@ -63,37 +64,41 @@ pub fn split_plain(line: &[u8], args: &mut Vec<Range<usize>>) -> bool {
     }
 }
 
-/// Splits `line` into owned arguments.
+/// Splits the `line` of a file into owned arguments.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
     let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
-    split_into(line, &mut bytes, &mut ranges)?;
+    // Its end is behind its last byte, which can be escaped therefore.
+    split_into(&[line, b"\n"].concat(), &mut bytes, &mut ranges)?;
     Ok(ranges.into_iter().map(|r| bytes[r].to_vec()).collect())
 }
 
 /// Reads one argument that starts at `at`; returns where it ends.
 fn word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
     while let Some(&byte) = line.get(at) {
-        match byte {
+        at = match byte {
             _ if ends_word(byte) => return Ok(at),
-            b'"' => return double_quoted(line, at + 1, out),
-            b'\'' => return single_quoted(line, at + 1, out),
-            _ => out.push(byte),
-        }
-        at += 1;
+            b'"' => double_quoted(line, at + 1, out)?,
+            b'\'' => single_quoted(line, at + 1, out)?,
+            _ => {
+                out.push(byte);
+                at + 1
+            }
+        };
     }
     Ok(at)
 }
 
+/// Reads what is quoted from `at` on; returns where the word goes on.
 fn double_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
     loop {
         match line[at..] {
             [] => return Err(UnbalancedQuotes),
-            [b'"', ..] => return after_quote(line, at + 1),
+            [b'"', ..] => return Ok(at + 1),
             [b'\\', b'x', high, low, ..] if is_hex(high) && is_hex(low) => {
                 out.push(hex_value(high) * 16 + hex_value(low));
                 at += 4;
             }
-            [b'\\', escaped, ..] => {
+            [b'\\', escaped, _, ..] => {
                 out.push(match escaped {
                     b'n' => b'\n',
                     b'r' => b'\r',
@@ -112,12 +117,13 @@ fn double_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize,
     }
 }
 
+/// Reads what is quoted from `at` on; returns where the word goes on.
 fn single_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
     loop {
         match line[at..] {
             [] => return Err(UnbalancedQuotes),
-            [b'\'', ..] => return after_quote(line, at + 1),
-            [b'\\', b'\'', ..] => {
+            [b'\'', ..] => return Ok(at + 1),
+            [b'\\', b'\'', _, ..] => {
                 out.push(b'\'');
                 at += 2;
             }
@@ -126,13 +132,6 @@ fn single_quoted(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize,
                 at += 1;
             }
         }
-    }
-}
-
-fn after_quote(line: &[u8], at: usize) -> Result<usize, UnbalancedQuotes> {
-    match line.get(at) {
-        Some(&byte) if !is_space(byte) => Err(UnbalancedQuotes),
-        _ => Ok(at),
     }
 }
 
@@ -180,14 +179,29 @@ mod tests {
         assert_eq!(words(r#""\x4""#), some(&["x4"]));
         assert_eq!(words(r#"'it\'s' '\n'"#), some(&["it's", "\\n"]));
         assert_eq!(words(r#"a"b c""#), some(&["ab c"]));
+        assert_eq!(words(r#"a"b c"d 'x'y"#), some(&["ab cd", "xy"]));
+        assert_eq!(words(r#""a""b" "a"' b'"#), some(&["ab", "a b"]));
+        assert_eq!(words("\"a\"\x0bb"), some(&["a\x0bb"]));
+        assert_eq!(words(r#""a\"b" \"#), some(&["a\"b", "\\"]));
+        assert_eq!(words(r"'it\'s'"), some(&["it's"]));
         assert_eq!(words(r#""" ''"#), some(&["", ""]));
         assert_eq!(words("a\0b c"), some(&["a"]));
         assert_eq!(words("  "), some(&[]));
     }
 
     #[test]
+    fn the_last_quote_of_a_command_closes_even_behind_a_backslash() {
+        for line in [r#"ECHO "C:\""#, r"ECHO 'C:\'"] {
+            let (mut bytes, mut args) = (Vec::new(), Vec::new());
+            assert_eq!(split_into(line.as_bytes(), &mut bytes, &mut args), Ok(()));
+            assert_eq!(&bytes[args[1].clone()], b"C:\\");
+            assert_eq!(words(line), None, "a file's line has its end behind it");
+        }
+    }
+
+    #[test]
     fn unbalanced_quotes_are_refused() {
-        for line in [r#""a"#, "'a", r#""a"b"#, "'a'b", r#""a\""#, r#"a "b"#] {
+        for line in [r#""a"#, "'a", r#"a"b"#, r#""a\" "#, r#"a\"b"#, r#"a "b"#] {
             assert_eq!(words(line), None, "{line}");
         }
     }

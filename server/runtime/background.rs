@@ -37,12 +37,15 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
     let mut first = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(ROUND);
-        if server.any_storage().is_none() && !server.saves.walking.load(Ordering::SeqCst) {
-            let retired = server.keyspace.db_map().retired;
-            if !retired.is_empty() {
-                server.keyspace.free_retired(&retired);
-            }
+        // First: a walk that begins after the question whether there is one finds
+        // none of these in use, so that it can't take one's next keys for its own.
+        let retired = server.keyspace.db_map().retired;
+        let is_tracked =
+            || server.any_storage().is_some() || server.saves.walking.load(Ordering::SeqCst);
+        if !retired.is_empty() && !is_tracked() {
+            server.keyspace.free_retired(&retired);
         }
+        crate::connection::serve::serve_put_off(server);
         // A replica's values may leave its RAM too.
         crate::eviction::make_room(server);
         crate::resident::collect_if_asked();
@@ -229,7 +232,8 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
         let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
         for (key, read, expire_at_ms) in rows {
-            match crate::eviction::spills_at_once(server) {
+            // Of a hash the fields that expire have to be known.
+            match crate::eviction::spills_at_once(server) && !read.value.has_expiring_fields() {
                 true => held.offer_key_from_tree(&key, read.value.value_type(), expire_at_ms),
                 false => held.offer_from_tree(&key, read, expire_at_ms),
             }

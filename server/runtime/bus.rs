@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redoubt_cluster::bus::Input;
-use redoubt_cluster::message::packet_len;
+use redoubt_cluster::message::{HEADER_LEN, Invalid, LARGEST_PLAIN, packet_len};
 use redoubt_cluster::table::LinkId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,6 +22,8 @@ use crate::state::Server;
 
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Room for what has been read that is kept.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// Starts the cluster's threads.
 pub fn start(
@@ -253,6 +255,9 @@ async fn serve(
                 tracing::warn!("closing a connection of the cluster bus: {why}");
                 break;
             }
+            if buffer.capacity() > KEPT_BYTES && buffer.len() < READ_BYTES {
+                buffer.shrink_to(READ_BYTES);
+            }
             buffer.reserve(READ_BYTES);
         }
     };
@@ -267,10 +272,13 @@ fn take_packets(
     cluster: &'static Cluster,
     link: LinkId,
     buffer: &mut Vec<u8>,
-) -> Result<(), redoubt_cluster::message::Invalid> {
+) -> Result<(), Invalid> {
     let mut at = 0;
     while at < buffer.len() {
         match packet_len(&buffer[at..])? {
+            Some(len) if len > LARGEST_PLAIN && !may_be_sent(cluster, link, &buffer[at..], len) => {
+                return Err(Invalid::Length);
+            }
             Some(len) if buffer.len() - at >= len => {
                 cluster.handle(Input::Received(link, &buffer[at..at + len]));
                 at += len;
@@ -280,4 +288,12 @@ fn take_packets(
     }
     buffer.drain(..at);
     Ok(())
+}
+
+/// Whether a packet of this length may come from whoever it is from; true as
+/// long as there is too little of it to tell.
+fn may_be_sent(cluster: &Cluster, link: LinkId, packet: &[u8], len: usize) -> bool {
+    let largest = cluster.largest_packet.load(Ordering::Relaxed);
+    let is_known = || cluster.read(|bus| bus.knows_sender(link, packet));
+    len <= largest && (packet.len() < HEADER_LEN || is_known())
 }

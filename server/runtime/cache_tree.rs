@@ -9,7 +9,7 @@ use redoubt_persistence::tree::{Batch, Meta, Snapshot, Tree, TreeOptions};
 use super::recovery::{LIBRARIES, encode_map};
 use super::save::temporary_name;
 use crate::keyspace::checkpoint::Rows;
-use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES};
+use crate::keyspace::stripe::STRIPES;
 use crate::state::Server;
 
 /// A tree that is removed when it is dropped.
@@ -58,19 +58,12 @@ impl CacheTree {
         let mut batch = tree.begin().map_err(|e| e.to_string())?;
         let walk = Walk::begin(server);
         let mut rows = Rows::default();
-        for (logical, db) in (0..).zip(server.keyspace.db_map().physical) {
-            // What comes in from now on is kept track of.
-            if server.keyspace.key_count(logical) == 0 {
-                continue;
+        (server.keyspace).walk(&mut rows, &mut |db, rows| {
+            if server.saves.is_cancelled() {
+                return Err("it was cancelled".into());
             }
-            for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
-                if server.saves.is_cancelled() {
-                    return Err("it was cancelled".into());
-                }
-                server.keyspace.walk_slot(db, slot, &mut rows);
-                put(&mut batch, db, &rows)?;
-            }
-        }
+            put(&mut batch, db, rows)
+        })?;
         let frozen = server.keyspace.begin_walk_checkpoint();
         for &db in &frozen.map.physical {
             for stripe in 0..STRIPES {

@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use redoubt_cluster::replication::history::History;
 use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim};
 use redoubt_persistence::log::Offset;
@@ -40,6 +40,8 @@ const WORTHWHILE_BYTES: u64 = 16 << 20;
 const URGENT_BYTES: u64 = 4 << 30;
 /// Time between two attempts after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the thread's end can still be waited for.
+const STOP_LOOK: Duration = Duration::from_secs(1);
 /// How long a checkpoint's beginning may hold up commands.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -60,13 +62,19 @@ pub struct Control {
 
 impl Control {
     /// Ends the thread, and waits for that; with `last` it makes a last
-    /// checkpoint.
-    pub fn stop(&self, last: bool) {
+    /// checkpoint. It may be waiting for a stripe that a script never gives back:
+    /// `is_hopeless`, asked now and then, says so. What it was at then comes to
+    /// nothing, as in a crash.
+    pub fn stop(&self, last: bool, is_hopeless: impl Fn() -> bool) {
         *self.state.lock() = (true, last);
         self.bell.notify_all();
         let mut ended = self.ended.lock();
         while !*ended {
-            self.end_bell.wait(&mut ended);
+            let waited = self.end_bell.wait_for(&mut ended, STOP_LOOK);
+            if waited.timed_out() && MutexGuard::unlocked(&mut ended, &is_hopeless) {
+                tracing::warn!("A command does not end: the tree does not take over the rest");
+                return;
+            }
         }
     }
 
@@ -225,9 +233,9 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
         if fresh {
             storage.log.force_select_next();
         }
-        (storage.log.position(), libraries(server))
+        (led_in(server), storage.log.position(), libraries(server))
     });
-    let Some((frozen, ((offset, selected_db), libraries))) = cut else {
+    let Some((frozen, (led_in, (offset, selected_db), libraries))) = cut else {
         return false;
     };
     let cut = Cut {
@@ -236,6 +244,7 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
         selected_db,
         libraries,
         beginning: None,
+        led_in,
     };
     take_over(server, storage, &cut)
 }
@@ -249,9 +258,10 @@ fn mend(server: &'static Server, storage: &Storage) {
     let began = server
         .keyspace
         .begin_checkpoint(Duration::from_secs(1), || {
-            (storage.log.begin_anew(), libraries(server))
+            let offset = storage.log.begin_anew();
+            (led_in(server), offset, libraries(server))
         });
-    let Some((frozen, (offset, libraries))) = began else {
+    let Some((frozen, (led_in, offset, libraries))) = began else {
         return;
     };
     let mut cut = Cut {
@@ -260,32 +270,45 @@ fn mend(server: &'static Server, storage: &Storage) {
         selected_db: 0,
         libraries,
         beginning: None,
+        led_in,
     };
     let mended = begin_anew(&storage.log, offset, |first| {
         cut.beginning = Some(first);
+        if let Err(error) = part(server, offset) {
+            server.keyspace.undo_checkpoint(&cut.frozen);
+            return Err(format!("can't write the replication state: {error}"));
+        }
         match take_over(server, storage, &cut) {
             true => Ok(()),
-            false => Err("the tree could not take everything over"),
+            false => Err("the tree could not take everything over".into()),
         }
     });
     if let Err(error) = mended {
         tracing::error!("the log can't begin anew: {error}");
         add(&server.health.failed_mends, 1);
     } else {
-        let named = server.replication.change_identity(|identity| {
-            identity.history = History::new(new_id());
-            identity.begin = offset.0;
-        });
-        if let Err(error) = named {
-            tracing::error!("can't write the replication state: {error}");
-        }
-        server.replication.replicas.disconnect();
-        server.replication.link.cut();
         add(&server.health.log_restarts, 1);
         server.health.clear(Trouble::Log);
         tracing::warn!("Everything is stored, and a new log begins at offset {offset}");
     }
     server.durable.alarm();
+}
+
+/// Leaves the history that others have for one that begins at `offset`. That is
+/// durable before the tree takes over what is in no log, so that a server which
+/// starts with such a tree never goes on in the old one. Each attempt has its
+/// own: the state at an offset may differ from that of the one before.
+fn part(server: &Server, offset: Offset) -> std::io::Result<()> {
+    let replication = &server.replication;
+    // Neither those who are served nor those who come until it is done.
+    replication.replicas.disconnect();
+    replication.change_identity(|identity| {
+        identity.history = History::new(new_id());
+        identity.begin = offset.0;
+    })?;
+    replication.replicas.disconnect();
+    replication.link.cut();
+    Ok(())
 }
 
 /// A moment whose state the tree is to take over.
@@ -297,6 +320,14 @@ struct Cut {
     libraries: Vec<u8>,
     /// The first segment of a log that is to begin anew here.
     beginning: Option<u64>,
+    /// If it is a primary's: the generation of the role.
+    led_in: Option<u64>,
+}
+
+/// The generation of the role, if it is a primary's.
+fn led_in(server: &Server) -> Option<u64> {
+    let replication = &server.replication;
+    (!replication.is_replica()).then(|| replication.generation())
 }
 
 /// The libraries of functions, encoded; they change under all stripes only.
@@ -325,6 +356,12 @@ fn take_over(server: &'static Server, storage: &Storage, cut: &Cut) -> bool {
             add(&health.checkpoints, 1);
             health.clear(Trouble::Tree);
             storage.set_whole();
+            let settled = cut
+                .led_in
+                .map(|led_in| server.replication.end_astray(led_in));
+            if let Some(Err(error)) = settled {
+                tracing::error!("can't write the replication state: {error}");
+            }
             let held = cut.offset.0.saturating_sub(storage.held_log());
             let kept = cut.offset.0.saturating_sub(storage.log.oldest().0);
             let wanted = retention::bytes(server, kept);

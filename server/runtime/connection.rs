@@ -1,23 +1,23 @@
 //! One connection's input and output on its worker.
 
+mod waiting;
+
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
-use super::rounds;
 use super::socket::ClientSocket;
+use super::{durable, rounds};
 use crate::commands::{pubsub, transaction};
-use crate::connection::blocking::Waiter;
 use crate::connection::client::Client;
-use crate::connection::gate;
 use crate::connection::pipeline::{Pipeline, Stop};
-use crate::connection::serve::count_unserved;
 use crate::connection::session::Session;
+use crate::connection::{gate, output};
 use crate::resp::reply::ReplyBuffer;
-use crate::settings::OutputLimit;
-use crate::state::{Server, Storage, unix_ms};
+use crate::state::Server;
 use crate::stats::{add, add_alone};
 
 /// A read buffer begins with this much room.
@@ -39,6 +39,7 @@ pub async fn serve(
     let mut connection = Connection {
         session,
         reply: ReplyBuffer::new(client.protocol()),
+        sent: 0,
         input: Vec::new(),
         start: 0,
         wanted: 0,
@@ -60,6 +61,8 @@ struct Connection {
     socket: ClientSocket,
     worker: usize,
     reply: ReplyBuffer,
+    /// Bytes of `reply` that have been sent.
+    sent: usize,
     input: Vec<u8>,
     /// Bytes of `input` that have been run.
     start: usize,
@@ -102,6 +105,9 @@ impl Connection {
         if std::mem::take(&mut session.wrote) {
             hold_up(server).await;
         }
+        if self.session.transaction.is_some() {
+            self.check_query_buffer()?;
+        }
         match stop {
             Stop::NeedsInput(bytes) => {
                 self.compact();
@@ -126,12 +132,10 @@ impl Connection {
             Stop::Cold(read) => {
                 self.wanted = 0;
                 self.flush().await?;
-                let _ = read.await;
-                Ok(())
+                self.wait_cold(read).await
             }
             Stop::Blocked(waiter, timeout_ms) => {
                 self.wanted = 0;
-                self.flush().await?;
                 self.wait_blocked(&waiter, timeout_ms).await?;
                 self.session.client.count_command();
                 Ok(())
@@ -161,7 +165,8 @@ impl Connection {
 
     fn show_query_buffer(&self) {
         let client = &self.session.client;
-        let (used, room) = (self.input.len() as u64, self.input.capacity() as u64);
+        let used = (self.input.len() - self.start) as u64;
+        let room = self.input.capacity() as u64;
         client.query_bytes.store(used, Ordering::Relaxed);
         client
             .query_free_bytes
@@ -192,15 +197,16 @@ impl Connection {
         let client = &self.session.client;
         let read = tokio::select! {
             biased;
-            read = self.socket.receive(&mut self.input) => Some(read.map_err(|_| Gone)?),
+            read = self.socket.receive(&mut self.input) => Some(read),
             () = client.bell.rung() => None,
         };
         match read {
-            Some(0) => Err(Gone),
             Some(read) => {
-                add_alone(&client.bytes_in, read as u64);
-                add(&self.server.stats.bytes_in, read as u64);
-                self.check_query_buffer()
+                self.received(read)?;
+                if self.input.len() >= self.wanted {
+                    self.session.client.query_bytes.store(0, Ordering::Relaxed);
+                }
+                Ok(())
             }
             None => {
                 if client.idle_buffers.swap(false, Ordering::Relaxed) {
@@ -211,14 +217,40 @@ impl Connection {
         }
     }
 
-    /// Ends a connection that sends too much without its being a request.
+    /// Makes room to read on while the next request has to wait. What a client
+    /// sends meanwhile is bounded by `client-query-buffer-limit` only: behind
+    /// input that is left unread nobody sees that the client has gone.
+    fn make_room(&mut self) {
+        if self.start > self.input.len() / 2 {
+            self.compact();
+        }
+        if self.input.capacity() == self.input.len() {
+            self.input.reserve(READ_BYTES);
+        }
+    }
+
+    /// Counts what has been received; nothing is the end.
+    fn received(&self, read: io::Result<usize>) -> Result<(), Gone> {
+        let Ok(read @ 1..) = read else {
+            return Err(Gone);
+        };
+        add_alone(&self.session.client.bytes_in, read as u64);
+        add(&self.server.stats.bytes_in, read as u64);
+        self.check_query_buffer()
+    }
+
+    /// Ends a connection that sends too much without its being run: requests
+    /// that are not whole, or that MULTI has queued.
     fn check_query_buffer(&self) -> Result<(), Gone> {
         let server = self.server;
         let mut limit = server.settings.query_buffer_limit.load(Ordering::Relaxed);
-        if !self.session.authenticated && gate::password_needed(server) {
-            limit = UNAUTHENTICATED_QUERY_BYTES;
+        let mut waiting = (self.input.len() - self.start) as u64;
+        match !self.session.authenticated && gate::password_needed(server) {
+            true => limit = UNAUTHENTICATED_QUERY_BYTES,
+            // Arguments that are there count no more: each has a limit of its own.
+            false => waiting -= waiting.min(self.pipeline.unfinished_bytes() as u64),
         }
-        let waiting = (self.input.len() - self.start) as u64;
+        waiting += self.session.client.held.queued.load(Ordering::Relaxed);
         if limit != 0 && waiting > limit {
             let client = self.session.client.id;
             tracing::warn!(client, "closing a client beyond client-query-buffer-limit");
@@ -226,15 +258,18 @@ impl Connection {
             return Err(Gone);
         }
         self.show_query_buffer();
-        self.account_memory()?;
-        if self.input.len() >= self.wanted {
-            self.session.client.query_bytes.store(0, Ordering::Relaxed);
-        }
-        Ok(())
+        self.account_memory()
     }
 
-    /// Sends replies and pushes, once all that they may tell of is durable.
+    /// Sends replies and pushes, once all that they may tell of has happened and is
+    /// durable. If that is given up on the way, the next call goes on with it.
     async fn flush(&mut self) -> Result<(), Gone> {
+        if let Some(order) = &mut self.session.order {
+            if !order.comes(&self.session.client).await {
+                return Err(Gone);
+            }
+            self.session.order = None;
+        }
         let client = &self.session.client;
         if client.killed.load(Ordering::Acquire) {
             return Err(Gone);
@@ -243,13 +278,27 @@ impl Connection {
         if self.reply.is_empty() {
             return self.account_memory();
         }
-        if self.server.settings.sync_always.load(Ordering::Relaxed) {
-            self.wait_synced().await?;
+        let (server, client) = (self.server, &self.session.client);
+        if server.settings.sync_always.load(Ordering::Relaxed)
+            && !durable::is_synced(server, self.worker, &self.reply.buf).await
+        {
+            return Err(Gone);
+        }
+        if self.session.moved_keys {
+            if !durable::is_written(server, client).await {
+                return Err(Gone);
+            }
+            self.session.moved_keys = false;
+        }
+        // Whoever was refused an append sees this, since it was set before.
+        if self.server.closing.load(Ordering::Acquire) {
+            return Err(Gone);
         }
         let sent = self.reply.len() as u64;
         let client = &self.session.client;
-        client.unsent_bytes.store(sent, Ordering::Relaxed);
-        client.enforce(output_limit(self.server, client));
+        let unsent = sent - self.sent as u64;
+        client.unsent_bytes.store(unsent, Ordering::Relaxed);
+        client.enforce(output::limit_of(self.server, client));
         self.account_memory()?;
         self.write_all().await?;
         let client = &self.session.client;
@@ -257,6 +306,7 @@ impl Connection {
         add_alone(&client.bytes_out, sent);
         add(&self.server.stats.bytes_out, sent);
         self.reply.truncate(0);
+        self.sent = 0;
         if self.reply.buf.capacity() > KEPT_BYTES {
             self.reply.buf = Vec::new();
         }
@@ -277,18 +327,17 @@ impl Connection {
     /// Writes the reply buffer; a kill ends the wait for a slow reader.
     async fn write_all(&mut self) -> Result<(), Gone> {
         let client = &self.session.client;
-        let mut written = 0;
-        while written < self.reply.buf.len() {
+        while self.sent < self.reply.buf.len() {
             let bytes = tokio::select! {
                 biased;
-                bytes = self.socket.send(&self.reply.buf[written..]) => Some(bytes.map_err(|_| Gone)?),
+                bytes = self.socket.send(&self.reply.buf[self.sent..]) => Some(bytes.map_err(|_| Gone)?),
                 () = client.bell.rung() => None,
             };
             match bytes {
                 Some(0) => return Err(Gone),
                 Some(bytes) => {
-                    written += bytes;
-                    let left = self.reply.buf.len() - written;
+                    self.sent += bytes;
+                    let left = self.reply.buf.len() - self.sent;
                     client.unsent_bytes.store(left as u64, Ordering::Relaxed);
                 }
                 None => {
@@ -304,141 +353,6 @@ impl Connection {
             client.bell.ring();
         }
         Ok(())
-    }
-
-    /// Waits until the log is durable up to its end as of now (I3).
-    async fn wait_synced(&mut self) -> Result<(), Gone> {
-        let Some(Storage { log, .. }) = self.server.storage() else {
-            return Ok(());
-        };
-        let (server, wanted) = (self.server, log.end());
-        let attempts = self.server.health.failed_mends.load(Ordering::Relaxed);
-        loop {
-            let alarms = server.durable.alarms();
-            let required = server.settings.sync_always.load(Ordering::Relaxed);
-            if !required || log.synced() >= wanted {
-                return Ok(());
-            }
-            if log.failure().is_some() {
-                if gate::only_refusals(&self.reply.buf) {
-                    return Ok(());
-                }
-                // What was not made durable is never acknowledged (I6).
-                if self.server.health.failed_mends.load(Ordering::Relaxed) != attempts {
-                    return Err(Gone);
-                }
-            } else if log.is_stalled() && gate::only_refusals(&self.reply.buf) {
-                return Ok(());
-            }
-            log.wait_in_round();
-            server.durable.wait(self.worker, log, wanted, alarms).await;
-        }
-    }
-
-    /// Waits for the end of CLIENT PAUSE (what others send goes on), or of a script.
-    async fn wait_while_paused(&mut self) -> Result<(), Gone> {
-        let (server, client) = (self.server, self.session.client.clone());
-        if !crate::connection::pause::is_on(server, unix_ms()) {
-            sleep(Duration::from_millis(5)).await;
-            return Ok(());
-        }
-        client.postponed.store(true, Ordering::Relaxed);
-        server.blocked.postpone();
-        let ended = self.wait_for_unpause(server, &client).await;
-        server.blocked.resume();
-        client.postponed.store(false, Ordering::Relaxed);
-        ended
-    }
-
-    async fn wait_for_unpause(
-        &mut self,
-        server: &'static Server,
-        client: &Client,
-    ) -> Result<(), Gone> {
-        loop {
-            let unpaused = server.unpaused.notified();
-            tokio::pin!(unpaused);
-            unpaused.as_mut().enable();
-            let left_ms = server.pause_until_ms.load(Ordering::Relaxed) - unix_ms();
-            if left_ms <= 0 {
-                return Ok(());
-            }
-            if self.input.capacity() == self.input.len() {
-                self.input.reserve(READ_BYTES);
-            }
-            tokio::select! {
-                () = unpaused => {}
-                () = sleep(Duration::from_millis(left_ms as u64)) => {}
-                () = client.bell.rung() => self.flush().await?,
-                read = self.socket.receive(&mut self.input), if self.input.len() < (1 << 20) => {
-                    if !matches!(read, Ok(bytes) if bytes > 0) {
-                        return Err(Gone);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits until a blocked command is answered, its time is over, or the
-    /// client is gone.
-    async fn wait_blocked(&mut self, waiter: &Arc<Waiter>, timeout_ms: u64) -> Result<(), Gone> {
-        let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(1 << 50));
-        let client = self.session.client.clone();
-        while !waiter.is_done() {
-            if self.input.capacity() == self.input.len() {
-                self.input.reserve(READ_BYTES);
-            }
-            let mut gone = false;
-            tokio::select! {
-                biased;
-                () = client.bell.rung() => {
-                    gone = client.killed.load(Ordering::Acquire);
-                }
-                read = self.socket.receive(&mut self.input), if self.input.len() < (1 << 20) => {
-                    let read = read.unwrap_or(0);
-                    gone = read == 0;
-                    add(&client.bytes_in, read as u64);
-                    add(&self.server.stats.bytes_in, read as u64);
-                }
-                () = sleep_until(deadline), if timeout_ms != 0 => {
-                    if waiter.take() {
-                        self.end_wait(waiter, true);
-                    } else {
-                        // It is being served at this moment.
-                        tokio::task::yield_now().await;
-                    }
-                }
-            }
-            if gone {
-                self.withdraw(waiter).await;
-                return Err(Gone);
-            }
-        }
-        *client.waiter.lock() = None;
-        self.flush().await
-    }
-
-    /// Takes a client that is gone out of the queues. If it is being served
-    /// right now, that may yet end with its being put back.
-    async fn withdraw(&mut self, waiter: &Waiter) {
-        while !waiter.is_done() {
-            if waiter.take() {
-                self.end_wait(waiter, false);
-            } else {
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    fn end_wait(&mut self, waiter: &Waiter, reply: bool) {
-        self.server.blocked.remove(waiter);
-        if reply {
-            count_unserved(self.server, waiter, false);
-        }
-        if reply && !waiter.silent {
-            waiter.reply_timeout(&mut self.reply);
-        }
-        waiter.finish();
     }
 
     /// Takes the client out of everything it was part of.
@@ -459,14 +373,5 @@ async fn hold_up(server: &Server) {
     if slow_us != 0 {
         add(&server.health.slowed_us, slow_us);
         sleep(Duration::from_micros(slow_us)).await;
-    }
-}
-
-/// The limit on what a client has not taken yet.
-pub fn output_limit<'s>(server: &'s Server, client: &Client) -> &'s OutputLimit {
-    if client.is_subscriber() {
-        &server.settings.pubsub_output_limit
-    } else {
-        &server.settings.normal_output_limit
     }
 }

@@ -10,11 +10,14 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use redoubt_persistence::log::{Log, Offset};
 use tokio::sync::Notify;
 
-use crate::state::Server;
+use crate::connection::client::Client;
+use crate::connection::gate;
+use crate::state::{Server, Storage};
 
 thread_local! {
     /// Who waits on this worker.
@@ -82,6 +85,59 @@ impl Durable {
         })
         .await;
     }
+}
+
+/// Waits until the log is durable up to its end as of now (I3), unless `replies`
+/// are of nothing that was written. False if they must not be sent.
+pub async fn is_synced(server: &Server, worker: usize, replies: &[u8]) -> bool {
+    let Some(Storage { log, .. }) = server.storage() else {
+        return true;
+    };
+    let wanted = log.end();
+    let attempts = server.health.failed_mends.load(Ordering::Relaxed);
+    loop {
+        let alarms = server.durable.alarms();
+        let required = server.settings.sync_always.load(Ordering::Relaxed);
+        if !required || log.synced() >= wanted {
+            return true;
+        }
+        if log.failure().is_some() {
+            if gate::only_refusals(replies) {
+                return true;
+            }
+            // What was not made durable is never acknowledged (I6).
+            if server.health.failed_mends.load(Ordering::Relaxed) != attempts {
+                return false;
+            }
+        } else if log.is_stalled() && gate::only_refusals(replies) {
+            return true;
+        }
+        log.wait_in_round();
+        server.durable.wait(worker, log, wanted, alarms).await;
+    }
+}
+
+/// Waits until all that is in the log is in its file, so that no end of the
+/// process takes it. False if that will not come about, or the client is to go.
+pub async fn is_written(server: &Server, client: &Client) -> bool {
+    /// A write takes some ten microseconds; then there is no hurry any more.
+    const QUICK_LOOKS: u32 = 200;
+    let Some(Storage { log, .. }) = server.storage() else {
+        return true;
+    };
+    let (wanted, mut looks) = (log.end(), 0);
+    while log.written() < wanted {
+        if log.failure().is_some() || client.killed.load(Ordering::Acquire) {
+            return false;
+        }
+        log.write_soon();
+        looks += 1;
+        match looks < QUICK_LOOKS {
+            true => tokio::task::yield_now().await,
+            false => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+    true
 }
 
 /// Wakes those who wait on `worker`, on its thread, for ever.

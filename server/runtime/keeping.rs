@@ -61,6 +61,9 @@ pub fn claim(server: &Server) -> Result<(), String> {
             scratch::directory().display()
         ));
     }
+    if server.any_storage().is_none() {
+        scratch::look_for_room(server)?;
+    }
     *place = Some(Place { dir, _lock: lock });
     Ok(())
 }
@@ -85,7 +88,27 @@ fn run(server: &'static Server) {
         tracing::error!("log and tree can't be begun: {error}; it is tried again every second");
         FAILED.store(true, Ordering::Release);
         std::thread::sleep(RETRY);
+        if give_up(server) {
+            break;
+        }
     }
+    FAILED.store(false, Ordering::Release);
+}
+
+/// Ends the attempts if that is wanted.
+fn give_up(server: &Server) -> bool {
+    let mut place = PLACE.lock();
+    let off = server.settings.append_only_off.load(Ordering::Relaxed);
+    if off {
+        *place = None;
+        server.begins_to_keep.store(false, Ordering::Release);
+    }
+    off
+}
+
+/// Whether the last attempt has failed, and it goes on.
+pub fn is_failing() -> bool {
+    FAILED.load(Ordering::Acquire)
 }
 
 /// Keeps everything from its end on, unless that is not wanted any more.

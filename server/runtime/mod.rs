@@ -18,6 +18,7 @@ pub mod replication;
 mod retention;
 mod rounds;
 pub mod save;
+mod shutdown;
 mod socket;
 pub mod start;
 pub mod tending;

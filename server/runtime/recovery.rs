@@ -14,9 +14,10 @@ use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogError, LogOptions, Offset, SyncPolicy, forget_before};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
+use crate::cluster::Cluster;
 use crate::commands::command::Command;
 use crate::commands::error::CommandError;
-use crate::commands::table::table;
+use crate::commands::table::{Found, table};
 use crate::config::{Config, id};
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
@@ -236,9 +237,8 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     load_libraries(server, meta)?;
     server.applied.store(meta.offset, Ordering::Relaxed);
     let mut replayer = Replayer::new(server, meta.selected_db);
-    replayer.forgives =
-        server.replication.is_replica() && !server.config.read().bool(id("replica-read-only"));
     let parts = server.replication.identity();
+    replayer.forgives = parts.astray || follows(server);
     for part in parts.valid(meta.offset, storage.log.end().0) {
         read_log(&storage.log, part, |args| replayer.apply(args))?;
     }
@@ -290,10 +290,19 @@ pub(super) fn read_log(
     }
 }
 
-/// What is here is no state of the primary's history: a full sync is to follow.
+/// Whether the server was a replica when it ended, or is to be one.
+fn follows(server: &Server) -> bool {
+    let in_cluster = |cluster: &Cluster| cluster.read(|bus| bus.me().primary.is_some());
+    server.replication.is_replica() || server.cluster.as_ref().is_some_and(in_cluster)
+}
+
+/// What is here is no state of the history that others have: full syncs are to
+/// follow.
 fn diverge(server: &Server) -> Result<(), String> {
     let own = server.replication.change_identity(|identity| {
         identity.history = History::new(new_id());
+        identity.copy_of = None;
+        identity.astray = true;
     });
     own.map_err(|error| format!("can't write the replication state: {error}"))
 }
@@ -323,8 +332,8 @@ pub(super) struct Replayer {
     session: Session,
     reply: ReplyBuffer,
     commands: u64,
-    /// A writable replica's own writes are not in the log, so that what came
-    /// from its primary meanwhile may fail without them.
+    /// What fails is left out: tree and log of who went astray may not lead to
+    /// where it was logged, and a replica can be sent everything anew.
     forgives: bool,
     /// A command failed and was left out.
     forgave: bool,
@@ -350,15 +359,13 @@ impl Replayer {
 
     /// Whether there is such a command.
     pub(super) fn knows(&self, args: &[&[u8]]) -> bool {
-        table().find(args).is_some()
+        find(args).is_some()
     }
 
     /// Runs a command. The error is what it answered, or that there is none.
     pub(super) fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
         let name = || String::from_utf8_lossy(args[0]).into_owned();
-        let found = table()
-            .find(args)
-            .ok_or_else(|| format!("unknown command {}", name()))?;
+        let found = find(args).ok_or_else(|| format!("unknown command {}", name()))?;
         self.commands += 1;
         if is_framing(found.command) {
             return Ok(());
@@ -380,7 +387,7 @@ impl Replayer {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
             self.reply.truncate(0);
             if self.forgives {
-                tracing::warn!("a writable replica can't replay {}: {error}", name());
+                tracing::warn!("{} can't be replayed, and is left out: {error}", name());
                 self.forgave = true;
                 return Ok(());
             }
@@ -389,6 +396,13 @@ impl Replayer {
         self.reply.truncate(0);
         Ok(())
     }
+}
+
+/// A command as the log has it, or an append-only file to import: that of a
+/// Redis server has the names that clients called.
+fn find(args: &[&[u8]]) -> Option<Found> {
+    let found = table().find(args);
+    found.or_else(|| table().find_called(args))
 }
 
 /// Commands of the stream that change nothing by themselves. A transaction's

@@ -3,8 +3,10 @@
 //! replicas are there, or were within `repl-backlog-ttl`, up to
 //! `log-retention-size`, where the disk has room for it.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use super::replication::scratch;
+use super::watch::free_bytes;
 use crate::config::{DirectiveId, id};
 use crate::state::Server;
 
@@ -29,6 +31,32 @@ pub fn bytes(server: &Server, kept: u64) -> u64 {
     }
     let free = server.health.disk_free.load(Relaxed);
     backlog.max(retention.min((free + kept) / DISK_SHARE))
+}
+
+/// Ends the links of replicas that are so slow that what is kept for them is
+/// more than what is free on the disk: writes would be refused before long.
+pub fn drop_laggards(server: &Server, end: u64) {
+    let free = match server.storage() {
+        Some(_) => server.health.disk_free.load(Relaxed),
+        // Nobody watches the disk of a pure cache.
+        None => free_bytes(&scratch::directory()).unwrap_or(u64::MAX),
+    };
+    let config = server.config.read();
+    let least = config
+        .integer(BACKLOG)
+        .max(config.integer(RETENTION))
+        .max(0) as u64;
+    drop(config);
+    for replica in server.replication.replicas.connected() {
+        let kept = end.saturating_sub(replica.kept_from.load(Acquire));
+        if kept > free && kept > least {
+            tracing::warn!(
+                "Disconnecting replica {}, which is too slow: {kept} bytes of log are kept for it, {free} are free",
+                replica.client.address
+            );
+            replica.client.kill();
+        }
+    }
 }
 
 /// Whether a replica may want to go on from the log.

@@ -332,15 +332,18 @@ fn is_of_fields(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
+/// What the configuration says of how files are written.
+pub(super) fn write_options(server: &Server) -> WriteOptions {
+    let config = server.config.read();
+    WriteOptions {
+        compress: config.bool(id("rdbcompression")),
+        checksum: config.bool(id("rdbchecksum")),
+    }
+}
+
 /// Writes the file and makes it durable; gives its keys and bytes.
 fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u64, u64)> {
-    let options = {
-        let config = server.config.read();
-        WriteOptions {
-            compress: config.bool(id("rdbcompression")),
-            checksum: config.bool(id("rdbchecksum")),
-        }
-    };
+    let options = write_options(server);
     let file = SyncedFile {
         file: File::create(path)?,
         unsynced: 0,

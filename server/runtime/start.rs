@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redoubt_cluster::bus::Bus;
 
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
+use super::shutdown::Ends;
 use super::{background, checkpoint, import, keeping, recovery, replication, save, watch};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
-use crate::state::{Server, Shutdown, Storage};
+use crate::state::{Server, Storage};
 use crate::tracking::Tracking;
 
 /// Whether the configuration asks for log and tree: it does unless
@@ -19,6 +20,55 @@ use crate::tracking::Tracking;
 pub fn is_persistent(config: &Config) -> bool {
     let saves = matches!(config.value(id("save")), Value::Save(points) if !points.is_empty());
     config.bool(id("appendonly")) || saves
+}
+
+/// Whom a node of a cluster follows is for the cluster to say.
+fn refuse_two_masters(config: &Config) -> Result<(), String> {
+    let follows = matches!(config.value(id("replicaof")), Value::ReplicaOf(Some(_)));
+    match follows && config.bool(id("cluster-enabled")) {
+        true => Err("replicaof directive not allowed in cluster mode".into()),
+        false => Ok(()),
+    }
+}
+
+/// Refuses what would be asked for in vain: other servers that lack it don't
+/// start either.
+fn refuse_what_is_absent(config: &Config) -> Result<(), String> {
+    let tls = config.integer(id("tls-port")) != 0
+        || config.bool(id("tls-replication"))
+        || config.bool(id("tls-cluster"));
+    if tls {
+        let text = "tls-port, tls-replication and tls-cluster need TLS, which is not there yet";
+        return Err(format!("Failed finding TLS support: {text}"));
+    }
+    if let Some(words) = config.file_only.modules.first() {
+        let path = words.first().map(|path| String::from_utf8_lossy(path));
+        let path = path.unwrap_or_default();
+        return Err(format!(
+            "Can't load module from {path}: this server has no modules"
+        ));
+    }
+    let locale = config.string(id("locale-collate"));
+    match locale.is_empty() || is_locale(&locale) {
+        true => Ok(()),
+        false => Err("Failed to configure LOCALE for invalid locale name.".into()),
+    }
+}
+
+/// Whether the system knows a locale to order strings by. (None is used.)
+pub fn is_locale(name: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(name) else {
+        return false;
+    };
+    // SAFETY: the name ends with a zero; what was made is freed, and used by none.
+    unsafe {
+        let made = libc::newlocale(libc::LC_COLLATE_MASK, name.as_ptr(), std::ptr::null_mut());
+        if made.is_null() {
+            return false;
+        }
+        libc::freelocale(made);
+    }
+    true
 }
 
 /// With a limit on memory and a tree, values may leave RAM: the default then.
@@ -43,7 +93,10 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// How long a shutdown waits for commands that are under way.
-const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long once one of them is known not to end.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Threads and handles that a shutdown winds up.
 struct Running {
@@ -55,6 +108,9 @@ struct Running {
 /// Runs the server until it is told to end. The error is for the operator.
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
+    refuse_two_masters(&config)?;
+    refuse_what_is_absent(&config)?;
+    crate::commands::table::rename(&config.file_only.renamed_commands);
     let dir = enter_directory(&mut config)?;
     let acl = crate::acl::Acl::from_config(&config)?;
     raise_descriptor_limit(config.integer(id("maxclients")));
@@ -142,6 +198,7 @@ fn serve(
 
 /// Imports a file into an empty data directory, without serving.
 pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+    crate::commands::table::rename(&config.file_only.renamed_commands);
     let dir = enter_directory(&mut config)?;
     if !is_persistent(&config) {
         return Err("an import needs a place for the data: appendonly or save".into());
@@ -282,92 +339,40 @@ fn write_pid_file(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Hears SIGTERM and SIGINT from its making on.
-struct Ends {
-    runtime: tokio::runtime::Runtime,
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Ends {
-    fn listen() -> Result<Ends, String> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let failed = |e: std::io::Error| format!("can't wait for signals: {e}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let guard = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        drop(guard);
-        Ok(Ends {
-            runtime,
-            terminate,
-            interrupt,
-        })
-    }
-
-    /// Waits for SIGTERM, SIGINT or SHUTDOWN.
-    fn wait(mut self, server: &'static Server) {
-        loop {
-            let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
-            let signal = self.runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => Some("SIGTERM"),
-                    _ = interrupt.recv() => Some("SIGINT"),
-                    () = server.shutdown_bell.notified() => None,
-                }
-            });
-            let Some(signal) = signal else {
-                return tracing::info!("User requested shutdown...");
-            };
-            tracing::info!("Received {signal} scheduling shutdown...");
-            if may_end(server, signal) {
-                return;
-            }
-            tracing::error!("The data could not be saved: the server does not end");
-        }
-    }
-}
-
-/// Saves what would be lost with the process; false if that fails and nobody
-/// has said that it may.
-fn may_end(server: &'static Server, signal: &str) -> bool {
-    let directive = match signal {
-        "SIGTERM" => id("shutdown-on-sigterm"),
-        _ => id("shutdown-on-sigint"),
-    };
-    let flags = server.config.read().string(directive).into_owned();
-    let says = |flag: &str| flags.split(' ').any(|word| word == flag);
-    let wanted = says("save") || (!says("nosave") && save::is_due_at_the_end(server));
-    !wanted || save::last(server).is_ok() || says("force")
-}
-
 impl Running {
     /// Makes everything durable, in every mode.
     fn wind_up(self) -> Result<(), String> {
-        let how = self.server.shutdown.lock().unwrap_or(Shutdown::Clean);
+        let asked = self.server.shutdown.pending();
+        let clean = asked.is_none_or(|(_, request)| request.clean);
         self.stop.store(true, Ordering::Relaxed);
-        keeping::end(self.server, how == Shutdown::Clean);
+        keeping::end(self.server, clean);
         if let Some(cluster) = &self.server.cluster {
             cluster.order(Bus::save_config);
         }
         self.server.saves.shut_down();
-        // A command that is under way may end first.
-        let held = self.server.keyspace.try_lock_all(LOCK_PATIENCE);
+        // A command that is under way may end first; one that does not is hardly
+        // waited for again.
+        let keyspace = &self.server.keyspace;
+        let held = keyspace.try_lock_all(LOCK_PATIENCE);
+        let (patience, clean) = match held {
+            Some(_) => (LOCK_PATIENCE, clean),
+            None => (SHORT_PATIENCE, false),
+        };
         if let Some(storage) = self.server.storage() {
             let end = storage.log.end();
             let synced = storage.log.sync_to(end);
             drop(held);
             // After a failure of the log this stores everything in the tree.
-            storage.checkpoints.stop(how == Shutdown::Clean);
+            let checkpoints = &storage.checkpoints;
+            checkpoints.stop(clean, || keyspace.try_lock_all(patience).is_none());
             if let (Err(error), Some(_)) = (synced, storage.log.failure()) {
                 return Err(format!("the log could not be synced: {error}"));
             }
-            // From here on nothing is logged any more, so nothing may be run
-            // and acknowledged: the stripes stay locked until the end.
-            std::mem::forget(self.server.keyspace.try_lock_all(LOCK_PATIENCE));
+            // From here on nothing is logged any more, so nothing may be
+            // acknowledged: the stripes stay locked until the end, and what a
+            // command does that has one of them is not told.
+            std::mem::forget(keyspace.try_lock_all(patience));
+            self.server.closing.store(true, Ordering::Release);
             storage
                 .log
                 .close()

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::connection::output_limit;
 use crate::connection::listing::idle_s;
+use crate::connection::output::limit_of;
 use crate::state::{Server, unix_ms};
 
 /// A client that has been idle for so long gives back its buffers' room.
@@ -30,7 +30,7 @@ pub async fn tend(server: &'static Server) {
                 client.kill();
             }
             if client.output_bytes() != 0 {
-                client.enforce(output_limit(server, &client));
+                client.enforce(limit_of(server, &client));
             }
             let room = client.query_free_bytes.load(Ordering::Relaxed);
             if idle_s >= IDLE_BUFFERS_S && room != 0 {

@@ -24,8 +24,8 @@ const GONE_MS: u64 = 60_000;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits until a checkpoint of `offset` may be committed; `pressed` says that
-/// somebody wants it now. False if it is to be given up, since the tree's next
-/// state is to be another.
+/// somebody wants it now. False if it is to be given up: the tree's next state
+/// is to be another, or it would have to wait while slots are to change hands.
 pub fn wait(
     server: &Server,
     storage: &Storage,
@@ -42,6 +42,9 @@ pub fn wait(
         let failed = || storage.log.failure().is_some();
         if !may_be_void(server, offset) || pressed() || wanted() || failed() || is_late() {
             return true;
+        }
+        if storage.is_turn_wished() {
+            return false;
         }
         std::thread::sleep(LOOK);
     }

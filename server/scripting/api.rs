@@ -3,10 +3,9 @@
 use super::engine::{owner, run_of};
 use super::lua::{Entry, Lua, Native, Raise, kind, native};
 use crate::commands::table::table;
+use crate::state::{REDIS_VERSION, VALKEY_VERSION};
 
-const VALKEY_VERSION: &str = "9.1.0";
-const VALKEY_VERSION_NUMBER: f64 = 0x0009_0100 as f64;
-const REDIS_VERSION: &str = "7.2.4";
+const VALKEY_VERSION_NUMBER: f64 = 0x0009_0102 as f64;
 const REDIS_VERSION_NUMBER: f64 = 0x0007_0204 as f64;
 /// What `math.random` divides by.
 const RANDOM_MAX: u64 = 0x7fff_ffff;
@@ -125,9 +124,10 @@ fn acl_check_cmd(lua: Lua) -> Native {
             .map(|at| lua.bytes(at).unwrap_or_default())
             .collect();
         let ctx = run.ctx();
-        table()
-            .find(&words)
-            .map(|found| crate::connection::gate::is_permitted(ctx.session, found.command, &words))
+        table().find_called(&words).map(|found| {
+            let words = found.declared_args(&words);
+            crate::connection::gate::is_permitted(ctx.session, found.command, &words)
+        })
     };
     match allowed {
         Some(allowed) => {

@@ -4,6 +4,7 @@
 
 use mlua_sys as ffi;
 
+use super::engine::turn;
 use super::lua::{ALL_RESULTS, Entry, Lua, Native, REGISTRY, Raise, kind, native};
 use super::sandbox::{place, set_functions};
 
@@ -290,6 +291,7 @@ fn table_insert(lua: Lua) -> Native {
                 .clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
             let mut to = end.max(at);
             while to > at {
+                turn(lua)?;
                 lua.raw_get_at(1, to - 1);
                 lua.raw_set_at(1, to);
                 to -= 1;

@@ -168,10 +168,11 @@ impl Running {
             return Err(CommandError::text(UNKILLABLE));
         }
         let other = scripts.iter().find(|s| s.started.elapsed() >= threshold);
-        Err(other.map_or_else(
-            || CommandError::text(NOT_BUSY),
-            |script| script.busy_error(),
-        ))
+        Err(match other {
+            None => CommandError::text(NOT_BUSY),
+            Some(script) if script.wrote.load(Ordering::Acquire) => CommandError::text(UNKILLABLE),
+            Some(script) => script.busy_error(),
+        })
     }
 
     /// What a command is to do; asked when there is any long script.
@@ -197,6 +198,12 @@ impl Running {
             wait |= touches;
         }
         if wait { Verdict::Wait } else { Verdict::Free }
+    }
+
+    /// The error of FUNCTION STATS where EVAL keeps everybody out.
+    pub fn is_blocked_by_eval(&self, server: &Server) -> Option<CommandError> {
+        let script = self.busy(threshold(server))?;
+        (script.is_eval && script.claims_all).then(|| script.busy_error())
     }
 
     /// The error for a command that cannot say more while a script is busy.
@@ -239,6 +246,9 @@ fn needed_by(session: &Session, command: &'static Command, args: &[&[u8]]) -> St
     for queued in session.transaction.iter().flat_map(|t| &t.queued) {
         let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
         stripes.add_all(super::locks::needed(queued.command, &args));
+    }
+    for (_, key) in &session.watched {
+        stripes.add(crate::keyspace::KeyRef::new(key).stripe());
     }
     stripes
 }

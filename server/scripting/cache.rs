@@ -170,25 +170,30 @@ fn parse_shebang(body: &[u8]) -> Result<(Option<Flags>, usize), CommandError> {
     let [engine, options @ ..] = parts.as_slice() else {
         return Err(CommandError::err("Invalid engine in script shebang"));
     };
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !engine.eq_ignore_ascii_case(b"#!lua") {
-        return Err(CommandError::err(format!(
-            "Unexpected engine in script shebang: {}",
-            shown(engine)
-        )));
-    }
+    let refuse = |text: &str, word: &[u8]| {
+        let word = String::from_utf8_lossy(word);
+        CommandError::err(format!("{text}: {word}"))
+    };
     let mut flags = Flags::default();
     for option in options {
-        let Some(names) = option.strip_prefix(b"flags=") else {
-            let text = format!("Unknown lua shebang option: {}", shown(option));
-            return Err(CommandError::err(text));
-        };
-        for name in names.split(|&b| b == b',').filter(|name| !name.is_empty()) {
+        let names = option
+            .strip_prefix(b"flags=")
+            .ok_or_else(|| refuse("Unknown lua shebang option", option))?;
+        if names.is_empty() {
+            continue;
+        }
+        for name in names.split(|&b| b == b',') {
             if !flags.set(name) {
-                let text = format!("Unexpected flag in script shebang: {}", shown(name));
-                return Err(CommandError::err(text));
+                return Err(refuse("Unexpected flag in script shebang", name));
             }
         }
+    }
+    let engine = &engine[2..];
+    if !engine.eq_ignore_ascii_case(b"lua") {
+        return Err(CommandError::err(format!(
+            "Could not find scripting engine '{}'",
+            String::from_utf8_lossy(engine)
+        )));
     }
     Ok((Some(flags), end))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::convert::{push_error_reply, push_reply};
 use super::engine::{owner, run_of};
+use super::invocation::Abort;
 use super::lua::{Lua, Native, Raise, kind};
 use super::run::{Invocation, Run, What, has_effects};
 use crate::clock::Ticks;
@@ -121,23 +122,37 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
         reply_error(ctx.server, ctx.reply, &error);
         Err(())
     };
-    let found = table().find(words);
+    let found = table().find_called(words);
     let found = found.filter(|found| {
         // A container is a command only with one of its subcommands.
         found.command.subcommands.is_empty() || words.len() < 2
     });
     let Some(found) = found else {
-        let error = match table().find(words) {
+        let error = match table().find_called(words) {
             Some(container) => gate::unknown_subcommand(container.command, words),
             None => CommandError::err("Unknown command called from script"),
         };
         return refuse(ctx, None, error);
     };
-    if let Err(error) = check(run, found, words) {
-        return refuse(ctx, Some(found.number), error);
-    }
-    if let Err(error) = super::locks::ready(run, found.command, words) {
-        return refuse(ctx, Some(found.number), error);
+    let declared;
+    let words = match found.renamed {
+        true => {
+            declared = found.declared_args(words);
+            &declared
+        }
+        false => words,
+    };
+    let checked = check(run, found, words)
+        .and_then(|()| super::locks::ready(run, found.command, words))
+        .and_then(|()| check_locked(run, found, words));
+    match checked {
+        Err(CommandError::Paused) if run.can_postpone() => run.abort = Some(Abort::Postpone),
+        Err(CommandError::Paused) => {
+            let text = "TRYAGAIN The slot of a key of the script is changing hands";
+            return refuse(ctx, Some(found.number), CommandError::text(text));
+        }
+        Err(error) => return refuse(ctx, Some(found.number), error),
+        Ok(()) => {}
     }
     if run.abort.is_none() {
         run.wrote |= has_effects(found.command.flags);
@@ -159,6 +174,9 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
         return Err(CommandError::err(text));
     }
     if run.read_only && pause::has_effects(command) {
+        if !run.allow_oom {
+            gate::memory(server, ctx.session, command, words)?;
+        }
         let text = "Write commands are not allowed from read-only scripts.";
         return Err(CommandError::err(text));
     }
@@ -166,8 +184,33 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
     if server.cluster.is_some() {
         let several = run.several_slots;
         let slot = &mut run.slot;
-        route::check_in_script(server, ctx.session, (command, words), several, slot)?;
+        route::check_in_script(server, ctx.session, (command, words), several, slot, None)?;
     }
+    may_write(run, found, words)
+}
+
+/// What is checked once more with the keys locked: whether they are still this
+/// node's, and there; and for the first of them, whether it may still write.
+fn check_locked(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandError> {
+    let ctx = run.ctx();
+    let (server, command) = (ctx.server, found.command);
+    if run.abort.is_some() {
+        return Ok(());
+    }
+    if server.cluster.is_some() {
+        let (several, session, db) = (run.several_slots, &*ctx.session, Some(&mut ctx.db));
+        let slot = &mut run.slot;
+        route::check_in_script(server, session, (command, words), several, slot, db)?;
+    }
+    match ctx.session.passed_long_ago(server) {
+        true => may_write(run, found, words),
+        false => Ok(()),
+    }
+}
+
+fn may_write(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandError> {
+    let ctx = run.ctx();
+    let (server, command) = (ctx.server, found.command);
     // What has begun to write is not stopped half way.
     if !run.wrote {
         gate::read_only(server, ctx.session, command, words)?;
@@ -190,6 +233,7 @@ fn run_command(run: &mut Run, found: Found, words: &[&[u8]]) {
     ctx.reply.protocol = run.resp;
     let mut started = Ticks::now();
     dispatch::run(ctx, found, words);
+    server.tracking.collect_so_far(&mut ctx.db.recorder);
     let request = Request {
         found,
         args: words,
@@ -233,11 +277,14 @@ pub fn check_before(ctx: &Context<'_>, invocation: &Invocation<'_>) -> Result<()
         return Err(CommandError::err(text));
     }
     if !flags.no_writes {
+        let set = table().by_name(b"set").map(|found| found.command);
+        if let Some(set) = set.filter(|_| !flags.allow_oom) {
+            gate::memory(server, ctx.session, set, &[])?;
+        }
         if invocation.read_only {
             let text = "Can not execute a script with write flag using *_ro command.";
             return Err(CommandError::err(text));
         }
-        let set = table().by_name(b"set").map(|found| found.command);
         if let Some(set) = set {
             if let Some(key) = invocation.keys.first() {
                 // On a replica the client is sent to the primary.
@@ -246,11 +293,6 @@ pub fn check_before(ctx: &Context<'_>, invocation: &Invocation<'_>) -> Result<()
             gate::read_only(server, ctx.session, set, &[])?;
             gate::storage(server, ctx.session, set, &[])?;
             gate::replicas(server, ctx.session, set, &[])?;
-            if !flags.allow_oom && gate::memory(server, ctx.session, set, &[]).is_err() {
-                return Err(CommandError::text(
-                    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-                ));
-            }
         }
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! Values between RESP and Lua, both ways. Source: the documentation of
 //! scripting with Lua (conversion tables for RESP2 and RESP3).
 
-use super::engine::run_of;
+use super::engine::{MOST_BYTES, TURNS, run_of};
+use super::invocation::Abort;
 use super::lua::{Lua, Raise, kind};
+use super::protect::reason;
 use crate::commands::error::CommandError;
 use crate::connection::dispatch::reply_error;
+use crate::connection::output;
 use crate::number::parse_i64;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
@@ -186,20 +189,114 @@ pub fn write_reply(lua: Lua, server: &Server, out: &mut ReplyBuffer) -> bool {
         lua.pop(1);
         found
     };
-    write_value(lua, server, out);
+    let mark = out.len();
+    let mut writer = Writer::new(lua, server, out);
+    write_value(lua, &mut writer);
+    if let Some(excess) = writer.excess {
+        excess.settle(lua, server, out, mark);
+        return is_error || excess != Excess::Client;
+    }
     is_error
 }
 
+/// Why a reply is not written to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    /// It is beyond what its client may leave unread.
+    Client,
+    /// It is beyond what any reply of a script may be.
+    Own,
+    /// SCRIPT KILL ended it, or its like.
+    Killed(Abort),
+}
+
+impl Excess {
+    /// Replaces the reply that begins at `mark`, as far as it is written.
+    fn settle(self, lua: Lua, server: &Server, out: &mut ReplyBuffer, mark: usize) {
+        match (self, run_of(lua)) {
+            (Excess::Client, Some(run)) => {
+                output::give_up(server, run.ctx().session, out, mark);
+            }
+            (Excess::Killed(abort), _) => {
+                out.truncate(mark);
+                reply_error(server, out, &CommandError::err(reason(abort)));
+            }
+            _ => {
+                out.truncate(mark);
+                let text = "OOM the script's reply is larger than a reply may be";
+                reply_error(server, out, &CommandError::text(text));
+            }
+        }
+    }
+}
+
+/// Where a reply goes, and how far. A value that is in many places of a table is
+/// in memory once, but in the reply each time.
+struct Writer<'a> {
+    server: &'a Server,
+    out: &'a mut ReplyBuffer,
+    /// How long `out` may grow, and what it is beyond then.
+    most: (usize, Excess),
+    excess: Option<Excess>,
+    values: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(lua: Lua, server: &'a Server, out: &'a mut ReplyBuffer) -> Writer<'a> {
+        let own = out.len().saturating_add(MOST_BYTES);
+        let session = run_of(lua).map(|run| &*run.ctx().session);
+        let clients = session.and_then(|session| output::most_bytes(server, session));
+        let most = match clients {
+            Some(most) if most < own => (most, Excess::Client),
+            _ => (own, Excess::Own),
+        };
+        Writer {
+            server,
+            out,
+            most,
+            excess: None,
+            values: 0,
+        }
+    }
+
+    /// Whether another value may be written; a script whose reply has very many
+    /// is set aside, and can be killed.
+    fn has_room(&mut self, lua: Lua) -> bool {
+        self.values += 1;
+        if self.values.is_multiple_of(TURNS)
+            && let Some(abort) = run_of(lua).and_then(|run| run.tick())
+        {
+            self.excess = Some(Excess::Killed(abort));
+        }
+        if self.out.len() > self.most.0 {
+            self.excess = Some(self.most.1);
+        }
+        self.excess.is_none()
+    }
+
+    fn write_string(&mut self, bytes: &[u8]) {
+        match self.out.len() + bytes.len() > self.most.0 {
+            true => self.excess = Some(self.most.1),
+            false => self.out.bulk(bytes),
+        }
+    }
+}
+
 /// Writes and pops the value on top.
-fn write_value(lua: Lua, server: &Server, out: &mut ReplyBuffer) {
+fn write_value(lua: Lua, writer: &mut Writer<'_>) {
+    if !writer.has_room(lua) {
+        lua.pop(1);
+        return;
+    }
+    let out = &mut *writer.out;
     if !lua.has_room(6) {
         let error = CommandError::err("reached lua stack limit");
-        reply_error(server, out, &error);
+        reply_error(writer.server, out, &error);
         lua.pop(1);
         return;
     }
     match lua.kind(-1) {
-        kind::STRING => out.bulk(lua.bytes(-1).unwrap_or_default()),
+        kind::STRING => writer.write_string(lua.bytes(-1).unwrap_or_default()),
         kind::BOOLEAN => {
             let value = lua.boolean(-1);
             let resp = run_of(lua).map_or(Protocol::Resp2, |run| run.resp);
@@ -210,7 +307,7 @@ fn write_value(lua: Lua, server: &Server, out: &mut ReplyBuffer) {
             }
         }
         kind::NUMBER => out.integer(whole(lua.number(-1))),
-        kind::TABLE => write_table(lua, server, out),
+        kind::TABLE => write_table(lua, writer),
         _ => out.null(),
     }
     lua.pop(1);
@@ -234,10 +331,11 @@ fn has(lua: Lua, field: &str, wanted: i32) -> bool {
     found
 }
 
-fn write_table(lua: Lua, server: &Server, out: &mut ReplyBuffer) {
+fn write_table(lua: Lua, writer: &mut Writer<'_>) {
+    let out = &mut *writer.out;
     if has(lua, "err", kind::STRING) {
         lua.pop(1);
-        return write_error(lua, server, out, false);
+        return write_error(lua, writer.server, out, false);
     }
     if has(lua, "ok", kind::STRING) {
         let text = clean(lua.bytes(-1).unwrap_or_default());
@@ -253,45 +351,45 @@ fn write_table(lua: Lua, server: &Server, out: &mut ReplyBuffer) {
             return;
         }
         lua.pop(1);
-        return write_array(lua, server, out);
+        return write_array(lua, writer);
     } else if has(lua, "map", kind::TABLE) {
         let (deferred, mut pairs) = (out.defer(), 0);
         lua.push_nil();
         while lua.next(-2) {
             lua.push_copy(-2);
-            write_value(lua, server, out);
-            write_value(lua, server, out);
+            write_value(lua, writer);
+            write_value(lua, writer);
             pairs += 1;
         }
-        out.finish_map(deferred, pairs);
+        writer.out.finish_map(deferred, pairs);
     } else if has(lua, "set", kind::TABLE) {
         let (deferred, mut items) = (out.defer(), 0);
         lua.push_nil();
         while lua.next(-2) {
             lua.pop(1);
             lua.push_copy(-1);
-            write_value(lua, server, out);
+            write_value(lua, writer);
             items += 1;
         }
-        out.finish_set(deferred, items);
+        writer.out.finish_set(deferred, items);
     } else {
-        return write_array(lua, server, out);
+        return write_array(lua, writer);
     }
     lua.pop(1);
 }
 
-fn write_array(lua: Lua, server: &Server, out: &mut ReplyBuffer) {
-    let (deferred, mut items) = (out.defer(), 0);
+fn write_array(lua: Lua, writer: &mut Writer<'_>) {
+    let (deferred, mut items) = (writer.out.defer(), 0);
     loop {
         lua.raw_get_at(-1, items as i32 + 1);
         if lua.kind(-1) == kind::NIL {
             lua.pop(1);
             break;
         }
-        write_value(lua, server, out);
+        write_value(lua, writer);
         items += 1;
     }
-    out.finish_array(deferred, items);
+    writer.out.finish_array(deferred, items);
 }
 
 fn write_verbatim(lua: Lua, out: &mut ReplyBuffer) -> bool {

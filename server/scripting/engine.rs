@@ -12,14 +12,16 @@ use corosensei::stack::DefaultStack;
 use mlua_sys as ffi;
 
 use super::cache::{Script, Scripts, Sha, sha_of};
-use super::lua::{Lua, kind, lua_State};
+use super::lua::{Lua, Raise, kind, lua_State};
 use super::run::Run;
 use super::{Scripting, sandbox};
 use crate::commands::error::CommandError;
 
 /// The most that one interpreter may hold; an allocation beyond it fails, and
 /// with it the script.
-const MOST_BYTES: usize = 1 << 30;
+pub const MOST_BYTES: usize = 1 << 30;
+/// Turns of a native loop between two looks at the clock.
+pub const TURNS: usize = 4096;
 /// An interpreter that holds more after a script is cleaned up at once.
 const TIDY_BYTES: usize = 16 << 20;
 /// The stack that scripts run on: Lua allows 200 native calls within each
@@ -36,6 +38,8 @@ pub struct Owner {
     pub run: *mut Run,
     /// For native functions to build strings in.
     pub scratch: Vec<u8>,
+    /// Turns of native loops so far; see [`turn`].
+    turns: usize,
     /// Bytes last told to [`Scripting::lua_bytes`].
     told: usize,
     /// Settings of cjson.
@@ -149,6 +153,28 @@ pub fn run_of<'a>(lua: Lua) -> Option<&'a mut Run> {
     unsafe { owner(lua).run.as_mut() }
 }
 
+/// A turn of a loop that builds a string in [`Owner::scratch`]: as [`turn`], and
+/// ends the loop once the script has no memory for that string.
+#[inline]
+pub fn building_turn(lua: Lua) -> Result<(), Raise> {
+    let owner = owner(lua);
+    match owner.used + owner.scratch.len() > MOST_BYTES {
+        true => Err(Raise::Text("not enough memory")),
+        false => turn(lua),
+    }
+}
+
+/// A turn of a loop in a native function, which now and then looks at the clock.
+#[inline]
+pub fn turn(lua: Lua) -> Result<(), Raise> {
+    let owner = owner(lua);
+    owner.turns += 1;
+    match owner.turns.is_multiple_of(TURNS) {
+        true => super::protect::look_at_clock(lua),
+        false => Ok(()),
+    }
+}
+
 impl Engine {
     /// This thread's interpreter; a new one if there is none, it is in use, or
     /// SCRIPT FLUSH was called.
@@ -230,6 +256,7 @@ impl Engine {
             used: 0,
             run: std::ptr::null_mut(),
             scratch: Vec::new(),
+            turns: 0,
             told: 0,
             json: super::json::Settings::default(),
             random: fastrand::u64(..) >> 16,

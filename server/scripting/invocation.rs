@@ -102,6 +102,8 @@ pub enum Abort {
     FunctionKill,
     /// It must begin again, with all stripes locked.
     Restart,
+    /// What let it pass may not hold any more: its command is asked again.
+    Postpone,
 }
 
 /// Whether a command tells others something or changes something.

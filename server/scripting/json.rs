@@ -1,6 +1,6 @@
 //! The library `cjson`. Source: the manual of Lua CJSON 2.1.
 
-use super::engine::owner;
+use super::engine::{building_turn, owner};
 use super::lua::{Entry, Lua, Native, Raise, kind, native};
 
 /// Settings, each of which has a function.
@@ -212,8 +212,9 @@ fn refuse(lua: Lua, at: i32, reason: &str) -> Raise {
 
 /// Writes the value on top.
 fn write_value(lua: Lua, depth: i64) -> Result<(), Raise> {
+    building_turn(lua)?;
     match lua.kind(-1) {
-        kind::STRING => write_string(lua, -1),
+        kind::STRING => write_string(lua, -1)?,
         kind::NUMBER => write_number(lua, -1)?,
         kind::BOOLEAN if lua.boolean(-1) => out(lua).extend_from_slice(b"true"),
         kind::BOOLEAN => out(lua).extend_from_slice(b"false"),
@@ -260,6 +261,7 @@ fn array_length(lua: Lua) -> Result<i32, Raise> {
     let (mut most, mut items) = (0_i64, 0_i64);
     lua.push_nil();
     while lua.next(-2) {
+        building_turn(lua)?;
         let key = lua.number(-2);
         let whole = lua.kind(-2) == kind::NUMBER && key.floor() == key && key >= 1.0;
         lua.pop(1);
@@ -297,7 +299,7 @@ fn write_object(lua: Lua, depth: i64) -> Result<(), Raise> {
                 write_number(lua, -2)?;
                 out(lua).push(b'"');
             }
-            kind::STRING => write_string(lua, -2),
+            kind::STRING => write_string(lua, -2)?,
             _ => {
                 return Err(refuse(lua, -2, "table key must be a number or string"));
             }
@@ -341,12 +343,21 @@ fn write_number(lua: Lua, at: i32) -> Result<(), Raise> {
     Ok(())
 }
 
-fn write_string(lua: Lua, at: i32) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+fn write_string(lua: Lua, at: i32) -> Result<(), Raise> {
+    const PIECE: usize = 64 << 10;
     let text = lua.bytes(at).unwrap_or_default();
-    let out = out(lua);
-    out.reserve(text.len() + 2);
-    out.push(b'"');
+    out(lua).reserve(text.len() + 2);
+    out(lua).push(b'"');
+    for piece in text.chunks(PIECE) {
+        write_piece(out(lua), piece);
+        building_turn(lua)?;
+    }
+    out(lua).push(b'"');
+    Ok(())
+}
+
+fn write_piece(out: &mut Vec<u8>, text: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in text {
         match byte {
             b'"' | b'\\' | b'/' => out.extend_from_slice(&[b'\\', byte]),
@@ -363,5 +374,4 @@ fn write_string(lua: Lua, at: i32) {
             byte => out.push(byte),
         }
     }
-    out.push(b'"');
 }

@@ -1,7 +1,7 @@
 //! `cjson.decode`: from JSON text to values. Numbers are read as C's `strtod`
 //! reads them, hexadecimal among them.
 
-use super::engine::owner;
+use super::engine::{owner, turn};
 use super::lua::{Lua, Native, Raise};
 
 /// What comes next in the text.
@@ -106,6 +106,7 @@ impl Parser {
     /// Pushes the value that begins with a token.
     fn value(&mut self, token: Token) -> Result<(), Raise> {
         let lua = self.lua;
+        turn(lua)?;
         match token {
             Token::String => lua.push_bytes(&owner(lua).scratch),
             Token::Number => lua.push_number(self.number),

@@ -15,7 +15,8 @@ use crate::commands::error::CommandError;
 
 /// The opcode of a library in an RDB file or a dump.
 const OPCODE: u8 = 0xf5;
-const BAD_NAME: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+/// What is said behind `Library` and `Function` of a name that is none.
+pub const BAD_NAME: &str = "names can only contain letters, numbers, or underscores(_) and must be at least one character long";
 
 /// A function of a library.
 #[derive(Clone, Debug)]
@@ -65,12 +66,14 @@ pub enum Policy {
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// Whether a name of a library or function is one.
-pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
+pub fn is_name(name: &[u8]) -> bool {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    match !name.is_empty() && name.iter().all(fits) {
-        true => Ok(()),
-        false => Err(BAD_NAME),
-    }
+    !name.is_empty() && name.iter().all(fits)
+}
+
+/// What FUNCTION LOAD says of a name that is taken.
+pub fn already_exists(name: &str) -> CommandError {
+    CommandError::err(format!("Library '{name}' already exists"))
 }
 
 impl Library {
@@ -154,10 +157,7 @@ impl Libraries {
     pub fn add(&mut self, library: Arc<Library>, replace: bool) -> Result<(), CommandError> {
         let key = library.name.to_ascii_lowercase();
         if self.by_name.contains_key(&key) && !replace {
-            return Err(CommandError::err(format!(
-                "Library '{}' already exists",
-                library.name
-            )));
+            return Err(already_exists(&library.name));
         }
         for function in &library.functions {
             let taken = self.functions.get(&function.name.to_ascii_lowercase());
@@ -234,6 +234,11 @@ impl Libraries {
     }
 }
 
+/// The name of the library that a text is of.
+pub fn name_of(code: &[u8]) -> Result<String, CommandError> {
+    parse_metadata(code).map(|(name, _)| name)
+}
+
 /// Reads `#!lua name=…`; gives the name and where the rest begins.
 fn parse_metadata(code: &[u8]) -> Result<(String, usize), CommandError> {
     if !code.starts_with(b"#!") {
@@ -261,7 +266,9 @@ fn parse_metadata(code: &[u8]) -> Result<(String, usize), CommandError> {
         }
     }
     let name = name.ok_or_else(|| CommandError::err("Library name was not given"))?;
-    check_name(&name).map_err(CommandError::err)?;
+    if !is_name(&name) {
+        return Err(CommandError::err(format!("Library {BAD_NAME}")));
+    }
     let engine = &engine[2..];
     if !engine.eq_ignore_ascii_case(b"lua") {
         return Err(CommandError::err(format!(

@@ -23,7 +23,9 @@ use super::run::{Abort, Run, What, has_effects};
 use crate::commands::command::{Command, Group, Locks};
 use crate::commands::error::CommandError;
 use crate::connection::dispatch::stripes_of;
+use crate::connection::pause;
 use crate::keyspace::stripe::StripeSet;
+use crate::state::unix_ms;
 
 /// How long a script that has written waits for a stripe.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,6 +65,7 @@ pub fn ready(
         return Ok(());
     }
     let needed = needed(command, words);
+    let first = !ctx.db.holds_any();
     for stripe in needed.iter() {
         if ctx.db.extend(stripe, Duration::ZERO) {
             continue;
@@ -84,6 +87,25 @@ pub fn ready(
     }
     if let Some(long) = &run.long {
         long.hold(ctx.db.held());
+    }
+    match first && ctx.db.holds_any() && ctx.session.passed_long_ago(ctx.server) {
+        true => look_again(run, command),
+        false => Ok(()),
+    }
+}
+
+/// The role or a pause has changed before a script held its first stripe. Its
+/// command is asked again; if that is too late, it must not write in a pause.
+#[cold]
+fn look_again(run: &mut Run, command: &'static Command) -> Result<(), CommandError> {
+    if run.can_postpone() {
+        run.abort = Some(Abort::Postpone);
+        return Ok(());
+    }
+    let ctx = run.ctx();
+    if pause::is_on(ctx.server, unix_ms()) && has_effects(command.flags) && !run.wrote {
+        let text = "TRYAGAIN Writes are paused, and the script has not written yet";
+        return Err(CommandError::text(text));
     }
     Ok(())
 }
@@ -141,6 +163,11 @@ impl Run {
 
     fn can_restart(&self) -> bool {
         !self.wrote
+    }
+
+    /// Whether its command can be asked again as if nothing had been.
+    pub fn can_postpone(&self) -> bool {
+        !self.wrote && self.long.is_none() && !self.nested
     }
 
     fn marks(&self) -> &std::sync::atomic::AtomicBool {

@@ -1,7 +1,7 @@
 //! The library `cmsgpack`. Source: the MessagePack specification, and the
 //! documentation of lua-cmsgpack for what becomes of which type.
 
-use super::engine::owner;
+use super::engine::{building_turn, owner, turn};
 use super::lua::{Entry, Lua, Native, Raise, kind, native};
 
 /// Tables deeper than this are packed as nil.
@@ -50,6 +50,7 @@ fn pack(lua: Lua) -> Native {
 
 /// Writes and pops the value on top.
 fn write_value(lua: Lua, depth: i32) -> Result<(), Raise> {
+    building_turn(lua)?;
     if !lua.has_room(8) {
         return Err(Raise::Text("stack overflow"));
     }
@@ -126,6 +127,7 @@ fn write_table(lua: Lua, depth: i32) -> Result<(), Raise> {
     let (mut most, mut items, mut whole) = (0.0_f64, 0_usize, true);
     lua.push_nil();
     while lua.next(-2) {
+        building_turn(lua)?;
         lua.pop(1);
         let key = lua.number(-1);
         if lua.kind(-1) != kind::NUMBER || key <= 0.0 || key.floor() != key {
@@ -247,6 +249,7 @@ fn unsigned(input: Input, bytes: usize) -> Result<(u64, Input), Raise> {
 
 /// Pushes the first value; gives what follows it.
 fn push_value(lua: Lua, input: Input) -> Result<Input, Raise> {
+    turn(lua)?;
     let (&first, rest) = input.split_first().ok_or(Raise::Text(MISSING))?;
     match first {
         0x00..=0x7f => lua.push_number(f64::from(first)),

@@ -12,7 +12,7 @@
 //! | `cn` | a string of n bytes; `c0`: of the length read before |
 //! | `s` | a string with a zero byte behind it |
 
-use super::engine::owner;
+use super::engine::{building_turn, owner};
 use super::lua::{Entry, Lua, Native, Raise, kind, native};
 
 const MOST_INTEGER: usize = 32;
@@ -153,6 +153,7 @@ fn pack(lua: Lua) -> Native {
     owner(lua).scratch.clear();
     let mut argument = 2;
     while let Some(item) = format.next(owner(lua).scratch.len())? {
+        building_turn(lua)?;
         let out = &mut owner(lua).scratch;
         out.extend(std::iter::repeat_n(0, item.padding));
         match item.option {

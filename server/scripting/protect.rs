@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use super::convert::{push_array, write_failure, write_reply};
 use super::engine::Engine;
 use super::invocation::{Abort, Invocation, What};
-use super::lua::{Lua, Native};
+use super::lua::{Lua, Native, Raise};
 use super::run::Run;
 use crate::commands::context::Context;
 use crate::commands::error::CommandError;
@@ -133,22 +133,33 @@ pub fn clear_hook(lua: Lua) {
 unsafe extern "C-unwind" fn hook(state: *mut super::lua::lua_State, _: *mut mlua_sys::lua_Debug) {
     super::lua::enter(state, |lua| {
         pace_collector(lua);
-        let Some(run) = super::engine::run_of(lua) else {
-            return super::register::check_time(lua).map(|()| 0);
-        };
-        match run.tick() {
-            None => Ok(0),
-            Some(abort) => Err(end(lua, abort)),
-        }
+        look_at_clock(lua).map(|()| 0)
     });
 }
 
+/// Sets a long script aside, and ends one that must end.
+pub fn look_at_clock(lua: Lua) -> Result<(), Raise> {
+    let Some(run) = super::engine::run_of(lua) else {
+        return super::register::check_time(lua);
+    };
+    match run.tick() {
+        None => Ok(()),
+        Some(abort) => Err(end(lua, abort)),
+    }
+}
+
 /// The error that ends a script, which it cannot catch for good.
-pub fn end(lua: Lua, abort: Abort) -> super::lua::Raise {
+pub fn end(lua: Lua, abort: Abort) -> Raise {
     set_hook(lua, true);
-    super::lua::Raise::Table(match abort {
+    Raise::Table(reason(abort))
+}
+
+/// What becomes of a script that ends so.
+pub fn reason(abort: Abort) -> &'static str {
+    match abort {
         Abort::ScriptKill => "Script killed by user with SCRIPT KILL.",
         Abort::FunctionKill => "Script killed by user with FUNCTION KILL.",
         Abort::Restart => "The script begins again with all keys locked.",
-    })
+        Abort::Postpone => "The script begins again later.",
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, owner};
-use super::library::{Function, check_name};
+use super::library::{BAD_NAME, Function, is_name};
 use super::lua::{Lua, Native, Raise, kind, native};
 use super::protect::{clear_hook, set_hook};
 use super::run::Flags;
@@ -51,16 +51,33 @@ pub fn load(engine: &mut Engine, text: &[u8], in_time: bool) -> Result<Registere
     lua.forget(function);
     let load = engine.owner().load.take();
     let functions = load.map(|load| load.functions).unwrap_or_default();
-    let text = match done {
-        Some(true) if functions.is_empty() => {
-            return Err("No functions registered".to_string());
-        }
-        Some(true) => return Ok(functions),
-        Some(false) => failure(lua),
-        None => "ERR no memory for a script's stack".to_string(),
+    let refusal = match done {
+        Some(true) => match check_names(&functions) {
+            Ok(()) => return Ok(functions),
+            Err(text) => text,
+        },
+        Some(false) => format!("Error registering functions: {}", failure(lua)),
+        None => "Error registering functions: ERR no memory for a script's stack".to_string(),
     };
     forget(engine, &functions);
-    Err(format!("Error registering functions: {text}"))
+    Err(refusal)
+}
+
+/// Whether the functions of a library have names, and each its own.
+fn check_names(functions: &Registered) -> Result<(), String> {
+    if functions.is_empty() {
+        return Err("No functions registered".to_string());
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (function, _) in functions {
+        if !is_name(function.name.as_bytes()) {
+            return Err(format!("Function {BAD_NAME}"));
+        }
+        if !seen.insert(&function.name) {
+            return Err("Function already exists in the library".to_string());
+        }
+    }
+    Ok(())
 }
 
 /// Gives up functions that were registered.
@@ -127,14 +144,6 @@ fn register_function(lua: Lua) -> Native {
     // Now: name, callback, description or nil, flags or nil.
     let flags = read_flags(lua)?;
     let name = lua.bytes(1).unwrap_or_default();
-    check_name(name).map_err(Raise::Table)?;
-    let known = owner(lua).load.as_ref().is_some_and(|load| {
-        let mut functions = load.functions.iter();
-        functions.any(|(function, _)| function.name.as_bytes() == name)
-    });
-    if known {
-        return Err(Raise::Table("Function already exists in the library"));
-    }
     lua.push_copy(2);
     let place = lua.keep();
     let function = Function {

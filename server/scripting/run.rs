@@ -11,19 +11,17 @@ use super::again::{Recall, wait_for_all};
 use super::busy::LongScript;
 use super::effects_log::EffectsLog;
 use super::engine::Engine;
+use super::helper;
 pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
 use super::protect::execute;
+use super::round::{End, Round};
 use crate::clock::Ticks;
-use crate::cluster::slot_stats;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
-use crate::connection::conclusion::{after, break_watches};
-use crate::connection::dispatch::open_db;
 use crate::connection::serve::answer_script;
 use crate::connection::session::Session;
-use crate::keyspace::stripe::StripeSet;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -71,7 +69,7 @@ pub struct Run {
     /// It is the roaming script that may write.
     pub claimed: bool,
     /// It runs inside a transaction, which cannot be set aside.
-    nested: bool,
+    pub nested: bool,
 }
 
 impl Run {
@@ -123,7 +121,7 @@ impl Run {
         long.note(self.wrote);
         ctx.server.scripting.running.add(&long);
         self.long = Some(long);
-        if !self.nested && !self.yielder.is_null() {
+        if !self.nested && !self.yielder.is_null() && helper::prepare() {
             // SAFETY: the yielder lives on the stack of this very coroutine.
             unsafe { (*self.yielder).suspend(()) };
         }
@@ -134,8 +132,7 @@ impl Run {
 pub struct Outcome {
     engine: Box<Engine>,
     reply: Vec<u8>,
-    failed: bool,
-    restart: bool,
+    end: End,
 }
 
 /// A script that was set aside.
@@ -194,7 +191,7 @@ pub fn invoke(
                     keys: Vec::new(),
                     timeout_ms: 0,
                     args: None,
-                    on_timeout: TimeoutReply::Null,
+                    on_timeout: TimeoutReply::Script,
                 });
                 return Ok(false);
             }
@@ -202,14 +199,23 @@ pub fn invoke(
                 server.scripting.active.fetch_sub(1, Ordering::Relaxed);
                 engine = outcome.engine;
                 engine.stack = Some(task.0.into_stack());
-                if outcome.restart {
-                    all = true;
-                    continue;
-                }
-                ctx.reply.raw(&outcome.reply);
+                let failed = match outcome.end {
+                    End::Restart => {
+                        all = true;
+                        continue;
+                    }
+                    End::Postponed => {
+                        ctx.session.postponed = true;
+                        false
+                    }
+                    End::Replied { failed } => {
+                        ctx.reply.raw(&outcome.reply);
+                        failed
+                    }
+                };
                 engine.keep_buffer(outcome.reply);
                 engine.give_back(&server.scripting);
-                return Ok(outcome.failed);
+                return Ok(failed);
             }
         }
     }
@@ -271,16 +277,16 @@ fn alone(
         what: None,
     };
     let recall = Recall::of(invocation);
-    let (mut failed, mut restart) = round.run(&mut engine, &mut session, invocation, &mut output);
+    let mut end = round.run(&mut engine, &mut session, invocation, &mut output);
     if let Some(long) = round.long.clone() {
-        if let (true, Some(what)) = (restart, round.what.take()) {
+        if let (End::Restart, Some(what)) = (end, round.what.take()) {
             // By now it is on a thread of its own, and `invocation` is gone.
             round.all = wait_for_all(server, &long);
             session.db = db_index;
             output.truncate(0);
             let words: Vec<&[u8]> = long.command.iter().map(Vec::as_slice).collect();
             let again = recall.invocation(what, &words);
-            (failed, restart) = round.run(&mut engine, &mut session, &again, &mut output);
+            end = round.run(&mut engine, &mut session, &again, &mut output);
         }
         server.scripting.running.remove(&long);
         server.unpaused.notify_waiters();
@@ -288,105 +294,13 @@ fn alone(
     Outcome {
         engine,
         reply: output.buf,
-        failed,
-        restart,
+        end,
     }
-}
-
-/// What one run of a script by itself takes.
-struct Round<'a> {
-    server: &'static Server,
-    now_ms: i64,
-    yielder: &'a Yielder<(), ()>,
-    /// With all stripes, and the right to roam.
-    all: bool,
-    /// Once it has run for long.
-    long: Option<Arc<LongScript>>,
-    /// What has run.
-    what: Option<What>,
-}
-
-impl Round<'_> {
-    /// Locks, runs, logs, unlocks. Whether the script failed, and whether it has
-    /// to begin again.
-    fn run(
-        &mut self,
-        engine: &mut Engine,
-        session: &mut Session,
-        invocation: &Invocation<'_>,
-        output: &mut ReplyBuffer,
-    ) -> (bool, bool) {
-        let (server, db_index) = (self.server, session.db);
-        let killed = self.long.as_ref().is_some_and(|l| l.killed().is_some());
-        let stripes = match (self.all, killed) {
-            (true, _) => StripeSet::ALL,
-            // It gets no further than to its first command.
-            (_, true) => StripeSet::default(),
-            _ => invocation.stripes(),
-        };
-        let db = open_db(server, session, stripes, self.now_ms);
-        let mut calls = ReplyBuffer {
-            buf: engine.lend_buffer(),
-            protocol: Protocol::Resp2,
-        };
-        let mut ctx = Context {
-            server,
-            session,
-            db,
-            reply: &mut calls,
-            effects: Effects::default(),
-            in_transaction: true,
-            holds_all: self.all,
-            prepared: None,
-            block: None,
-        };
-        let log = EffectsLog::new(db_index, engine.lend_buffer());
-        let mut run = Run::new(server, invocation, log, self.yielder);
-        run.now_ms = self.now_ms;
-        run.claimed = self.all;
-        run.long = self.long.take();
-        let failed = execute(engine, &mut run, &mut ctx, invocation, output);
-        let Context { db, session, .. } = ctx;
-        let restart = run.abort == Some(Abort::Restart);
-        let recorder = conclude(server, db, &mut run);
-        session.client.db.store(db_index, Ordering::Relaxed);
-        after(server, session, recorder);
-        session.tally.flush(&server.stats);
-        self.long = run.long.take();
-        self.what = Some(run.what);
-        engine.keep_buffer(calls.buf);
-        engine.keep_buffer(run.log.into_buffer());
-        (failed, restart)
-    }
-}
-
-/// Logs what a script did, in one piece, and unlocks.
-fn conclude(
-    server: &Server,
-    mut db: crate::keyspace::db::Db<'_>,
-    run: &mut Run,
-) -> crate::keyspace::recorder::Recorder {
-    db.recorder.dirty = run.dirty;
-    let recorder = std::mem::take(&mut db.recorder);
-    if server.log().is_some() {
-        let keys = crate::keyspace::recorder::expired_keys(&recorder.expired);
-        crate::stats::add(&server.stats.expired, keys);
-    }
-    let bytes = run.log.append_to(server);
-    let slot = run.slot.filter(|_| !run.several_slots);
-    slot_stats::note_replicated(server, slot.map(Slot::number), bytes);
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    drop(db);
-    if run.claimed {
-        server.scripting.roaming.give_back();
-    }
-    recorder
 }
 
 impl Run {
-    fn new(
+    /// A run of an invocation; nested where nobody can set it aside.
+    pub fn new(
         server: &Server,
         invocation: &Invocation<'_>,
         log: EffectsLog,
@@ -465,13 +379,7 @@ fn nested(
 impl Detached {
     /// Goes on with the script on a thread of its own, and answers its client.
     pub fn go_on(self, waiter: Arc<crate::connection::blocking::Waiter>) {
-        let spawned = std::thread::Builder::new()
-            .name("script".into())
-            .spawn(move || self.finish(&waiter));
-        if let Err(error) = spawned {
-            tracing::error!("no thread for a long script: {error}");
-            std::process::abort();
-        }
+        helper::run(move || self.finish(&waiter));
     }
 
     fn finish(mut self, waiter: &Arc<crate::connection::blocking::Waiter>) {
@@ -484,7 +392,8 @@ impl Detached {
         let server = self.server;
         server.scripting.active.fetch_sub(1, Ordering::Relaxed);
         outcome.engine.discard(&server.scripting);
-        let (reply, failed) = (&outcome.reply, outcome.failed);
+        let reply = &outcome.reply;
+        let failed = outcome.end != End::Replied { failed: false };
         answer_script(server, waiter, reply, failed, self.started);
     }
 }

@@ -23,7 +23,7 @@ use crate::commands::command::{Command, Group, flag};
 use crate::commands::keys::each_key;
 use crate::connection::client::Client;
 use crate::connection::memory::listed_bytes;
-use crate::keyspace::recorder::Change;
+use crate::keyspace::recorder::{Change, Recorder};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
@@ -204,7 +204,7 @@ impl Tracking {
     /// Takes out who has read what has changed, as far as `stale` doesn't know
     /// it yet.
     #[cold]
-    pub fn collect(&self, changes: &[Change], stale: &mut Stale) {
+    fn collect(&self, changes: &[Change], stale: &mut Stale) {
         let mut table = self.table.lock();
         for change in &changes[stale.looked_at..] {
             if change.changed
@@ -214,6 +214,16 @@ impl Tracking {
             }
         }
         stale.looked_at = changes.len();
+    }
+
+    /// The same after each command of a transaction or script: what is read from
+    /// here on is another matter.
+    #[inline]
+    pub fn collect_so_far(&self, recorder: &mut Recorder) {
+        if self.any() && !recorder.changes.is_empty() {
+            let stale = recorder.stale.get_or_insert_default();
+            self.collect(&recorder.changes, stale);
+        }
     }
 
     /// Tells all that must know of what a command or transaction of `author`
@@ -293,7 +303,7 @@ fn send(server: &Server, client: &Arc<Client>, message: &Message<'_>) {
             None => return tell_broken(server, client, redirect),
         },
     };
-    let limit = crate::runtime::connection::output_limit(server, &receiver);
+    let limit = crate::connection::output::limit_of(server, &receiver);
     if receiver.protocol() == Protocol::Resp3 {
         receiver.send(limit, |reply| {
             reply.push(2);
@@ -314,7 +324,7 @@ fn send(server: &Server, client: &Arc<Client>, message: &Message<'_>) {
 fn tell_broken(server: &Server, client: &Client, redirect: u64) {
     client.tracking.add(mode::BROKEN);
     if client.protocol() == Protocol::Resp3 {
-        let limit = crate::runtime::connection::output_limit(server, client);
+        let limit = crate::connection::output::limit_of(server, client);
         client.send(limit, |reply| {
             reply.push(2);
             reply.bulk(b"tracking-redir-broken");

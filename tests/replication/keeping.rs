@@ -1,5 +1,6 @@
 //! Pure caches: what they have for replication, and that they may begin to keep it.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::waits::both;
@@ -216,4 +217,79 @@ fn who_starts_from_a_dump_goes_on_from_there() {
     await_sync(&replica, &heir);
     assert_same(&replica, &heir);
     assert_eq!(partial_and_full(&heir), (1, 0));
+}
+
+#[test]
+fn a_pure_cache_without_room_on_its_disk_stays_one_and_takes_writes() {
+    let mut server = Server::start(CACHE);
+    server.kill();
+    let data = server.dir().join("small");
+    let Some(mount) = Mount::new(&data, "size=40m") else {
+        return;
+    };
+    let dir = data.to_str().expect("UTF-8").to_string();
+    server.set_directives(&[CACHE, &["--dir", &dir]].concat());
+    server.restart();
+    let mut client = server.client();
+    let refused = run(&mut client, "CONFIG SET appendonly yes");
+    assert_eq!(refused.error_code(), Some("ERR"), "{refused:?}");
+    assert_eq!(number(&mut client, "persistence", "aof_enabled"), 0);
+    // There is no log for a replica either.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+    stream.write_all(b"PSYNC ? -1\r\n").expect("it is sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it is closed");
+    assert!(answer.trim_ascii().is_empty(), "{answer:?}");
+    ok(&mut client, "SET written 1");
+    assert!(std::fs::read_dir(&data).expect("it is there").count() <= 1);
+    mount.make("size=1g");
+    let mut other = Server::start(CACHE);
+    follow(&other, &server);
+    await_sync(&other, &server);
+    other.kill();
+    keep(&server);
+    ok(&mut client, "SET kept 1");
+    assert_eq!(run(&mut client, "WAITAOF 1 0 60000"), both(1, 0));
+    server.kill();
+    let kept = ["--save", "", "--appendonly", "yes", "--dir", &dir];
+    server.set_directives(&kept);
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(run(&mut client, "EXISTS written kept"), Reply::Integer(2));
+    server.kill();
+}
+
+#[test]
+fn attempts_to_keep_end_when_that_is_not_wanted_any_more() {
+    let server = Server::start(CACHE);
+    let mut client = server.client();
+    ok(&mut client, "SET key 1");
+    let taken: Vec<_> = (0..64)
+        .map(|number| server.dir().join(format!("replication.scratch.{number}")))
+        .collect();
+    for path in &taken {
+        std::fs::write(path, "in the way").expect("it can be written");
+    }
+    ok(&mut client, "CONFIG SET appendonly yes");
+    in_time("an attempt has failed", || {
+        info(&mut client, "persistence", "aof_last_bgrewrite_status") == "err"
+    });
+    assert_eq!(number(&mut client, "persistence", "aof_enabled"), 1);
+    ok(&mut client, "CONFIG SET appendonly no");
+    in_time("it was given up", || {
+        number(&mut client, "persistence", "aof_enabled") == 0
+    });
+    assert_eq!(
+        number(&mut client, "persistence", "aof_rewrite_in_progress"),
+        0
+    );
+    for path in &taken {
+        assert_eq!(std::fs::read(path).expect("it is there"), b"in the way");
+        std::fs::remove_file(path).expect("it can be removed");
+    }
+    keep(&server);
+    assert_eq!(
+        info(&mut client, "persistence", "aof_last_bgrewrite_status"),
+        "ok"
+    );
 }

@@ -2,11 +2,15 @@
 //! both directions: the same keys at the same offsets, resyncs that stay
 //! partial, and full syncs that either happen or don't.
 
+mod astray;
 mod handover;
 mod keeping;
+mod mended;
 mod misfits;
+mod pauses;
 mod retention;
 mod rewind;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 mod waits;
@@ -16,7 +20,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use support::{Client, Peer, Reply, Server};
+use support::{Client, Mount, Peer, Reply, Server};
 
 /// No wait for further replicas before a full sync.
 const PEER: &[&str] = &["--save", "", "--repl-diskless-sync-delay", "0"];
@@ -237,6 +241,41 @@ fn real_servers_follow_us() {
     }
 }
 
+/// Of entries of these sizes Redis wants to know the length in one byte more than
+/// Valkey 9, and either refuses the other's.
+#[test]
+fn real_servers_take_listpacks_that_they_dispute() {
+    let primary = Server::start(&[]);
+    let mut client = primary.client();
+    for size in [16_378, 2_097_146] {
+        let large = "x".repeat(size);
+        let stream = format!("stream{size}");
+        client.command(&["XADD", &stream, "1-1", "field", &large, "last", "1"]);
+        client.command(&["XADD", &stream, "2-1", "field", "after"]);
+        client.command(&["RPUSH", &format!("list{size}"), "a", &large, "b"]);
+    }
+    for peer in [Peer::Valkey, Peer::Redis] {
+        let replica = Server::start_peer(peer, PEER);
+        follow(&replica, &primary);
+        await_sync(&replica, &primary);
+        for line in [
+            "XREVRANGE stream16378 + -",
+            "XREVRANGE stream2097146 + -",
+            "LRANGE list16378 -3 -1",
+            "LRANGE list2097146 -3 -1",
+        ] {
+            let reply = run(&mut replica.client(), line);
+            assert!(reply == run(&mut client, line), "{peer:?}: {line}");
+        }
+        let Reply::Bulk(dump) = run(&mut client, "DUMP list16378") else {
+            panic!("no dump");
+        };
+        ok(&mut replica.client(), "REPLICAOF NO ONE");
+        let words: [&[u8]; 4] = [b"RESTORE", b"copy", b"0", &dump];
+        assert_eq!(replica.client().command(&words), Reply::ok());
+    }
+}
+
 #[test]
 fn a_restart_of_either_side_is_followed_by_a_partial_resync() {
     let mut primary = Server::start(&["--repl-ping-replica-period", "1"]);
@@ -254,6 +293,9 @@ fn a_restart_of_either_side_is_followed_by_a_partial_resync() {
     assert_eq!(partial_and_full(&primary).0, 1, "after the replica's crash");
     replica.terminate();
     for crash in [true, false] {
+        // A primary that lost what it sent on could not go on with its replica.
+        let on_disk = run(&mut primary.client(), "WAITAOF 1 0 30000");
+        assert_eq!(on_disk, waits::both(1, 0));
         match crash {
             true => primary.kill(),
             false => drop(primary.terminate()),
@@ -339,6 +381,8 @@ fn a_full_sync_takes_function_libraries_along_both_ways() {
         let found = run(&mut replica.client(), "FCALL answer 0");
         assert_eq!(found, Reply::Integer(42), "ours leads: {ours_leads}");
         if !ours_leads {
+            let on_disk = run(&mut ours.client(), "WAITAOF 1 0 30000");
+            assert_eq!(on_disk, waits::both(1, 0));
             ours.kill();
             ours.restart();
             let found = run(&mut ours.client(), "FCALL answer 0");
@@ -486,8 +530,8 @@ fn replicas_are_waited_for_when_a_delay_is_set() {
     await_sync(&other, &primary);
 }
 
-/// A primary that gives `payload` for a full sync, then hangs up.
-fn false_primary(payload: Vec<u8>) -> u16 {
+/// A primary that gives `payload` for a full sync, and then hangs up or says no more.
+fn false_primary(payload: Vec<u8>, hangs_up: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -505,9 +549,26 @@ fn false_primary(payload: Vec<u8>) -> u16 {
             let id = "f".repeat(40);
             let _ = stream.write_all(format!("+FULLRESYNC {id} 77\r\n").as_bytes());
             let _ = stream.write_all(&payload);
+            if !hangs_up {
+                let _ = stream.read_to_end(&mut asked);
+            }
         }
     });
     port
+}
+
+#[test]
+fn empty_collections_of_a_primary_are_passed_over() {
+    let file = b"REDIS0010\xfe\x00\x01\x04list\x00\x00\x03key\x05value\xff\0\0\0\0\0\0\0\0";
+    let payload = [format!("${}\r\n", file.len()).as_bytes(), file].concat();
+    let replica = Server::start(&[]);
+    let mut client = replica.client();
+    let port = false_primary(payload, false);
+    ok(&mut client, &format!("REPLICAOF 127.0.0.1 {port}"));
+    in_time("the full sync", || {
+        run(&mut client, "GET key") == Reply::bulk("value")
+    });
+    assert_eq!(run(&mut client, "EXISTS list"), Reply::Integer(0));
 }
 
 #[test]
@@ -524,7 +585,7 @@ fn a_full_sync_that_breaks_or_is_damaged_leaves_the_data_as_it_was() {
         let mut replica = Server::start(&[]);
         write(&replica, 5);
         let before = content(&replica);
-        let port = false_primary(payload);
+        let port = false_primary(payload, true);
         ok(
             &mut replica.client(),
             &format!("REPLICAOF 127.0.0.1 {port}"),

@@ -1,6 +1,8 @@
 //! How much of the log a replica that comes back finds.
 
-use super::support::{Reply, Server};
+use std::io::Write;
+
+use super::support::{Mount, Reply, Server};
 use super::{await_sync, in_time, info, number, ok, partial_and_full};
 
 /// Writes twenty times `repl-backlog-size`, and has the tree take over all of it.
@@ -44,4 +46,78 @@ fn the_log_is_kept_for_replicas_that_come_back_beyond_the_backlog() {
             .next(),
         Some("keys=200")
     );
+}
+
+#[test]
+fn a_replica_that_is_too_slow_goes_before_the_disk_is_full() {
+    let mut primary = Server::start(&[]);
+    let data = primary.dir().join("small");
+    let Some(_mount) = Mount::new(&data, "size=300m") else {
+        return;
+    };
+    primary.kill();
+    let dir = data.to_str().expect("UTF-8").to_owned();
+    let mut directives = vec!["--dir", &dir, "--disk-free-min", "16mb"];
+    directives.extend(["--repl-backlog-size", "1mb", "--log-retention-size", "1mb"]);
+    directives.extend(["--log-segment-size", "1mb"]);
+    primary.set_directives(&directives);
+    primary.restart();
+    // It takes nothing of the stream, and says now and then that it is there.
+    let replica = std::net::TcpStream::connect(("127.0.0.1", primary.port()));
+    let mut replica = replica.expect("it listens");
+    replica.write_all(b"PSYNC ? -1\r\n").expect("it is taken");
+    let mut client = primary.client();
+    in_time("it is a replica", || {
+        info(&mut client, "replication", "slave0").contains("state=online")
+    });
+    let value = "x".repeat(1_000_000);
+    // Some in each second, as who looks after replicas does it.
+    let mut write_60_mb = || {
+        for n in 0..60 {
+            assert_eq!(client.command(&["SET", "key", &value]), Reply::ok());
+            if n % 10 == 9 {
+                in_time("the tree has it", || {
+                    ok(&mut client, "BGREWRITEAOF");
+                    number(&mut client, "persistence", "tree_lag_bytes") < 1_000_000
+                });
+            }
+        }
+        let since = number(&mut client, "server", "uptime_in_seconds");
+        in_time("it was looked at the disk", || {
+            number(&mut client, "server", "uptime_in_seconds") >= since + 2
+        });
+        number(&mut client, "replication", "connected_slaves")
+    };
+    let mut rounds = 0;
+    while write_60_mb() == 1 {
+        let _ = replica.write_all(b"REPLCONF ACK 1\r\n");
+        rounds += 1;
+        assert!(rounds < 10, "600 MB are kept on a disk of 300 MB");
+    }
+    // Now the log is kept no more, and there is room for all that comes.
+    (0..5).for_each(|_| assert_eq!(write_60_mb(), 0));
+    drop(replica);
+    primary.kill();
+}
+
+#[test]
+fn a_pure_cache_keeps_a_slow_replica_while_its_disk_has_room() {
+    let sizes = ["--repl-backlog-size", "1mb", "--log-retention-size", "1mb"];
+    let primary = Server::start(&[&sizes[..], &["--save", "", "--appendonly", "no"]].concat());
+    let replica = std::net::TcpStream::connect(("127.0.0.1", primary.port()));
+    let mut replica = replica.expect("it listens");
+    replica.write_all(b"PSYNC ? -1\r\n").expect("it is taken");
+    let mut client = primary.client();
+    in_time("it is a replica", || {
+        info(&mut client, "replication", "slave0").contains("state=online")
+    });
+    let value = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        assert_eq!(client.command(&["SET", "key", &value]), Reply::ok());
+    }
+    let since = number(&mut client, "server", "uptime_in_seconds");
+    in_time("it was looked at the replicas", || {
+        number(&mut client, "server", "uptime_in_seconds") >= since + 3
+    });
+    assert_eq!(number(&mut client, "replication", "connected_slaves"), 1);
 }

@@ -196,3 +196,20 @@ fn a_crash_on_the_way_back_leaves_one_history_or_the_other() {
         lead(&old);
     }
 }
+
+#[test]
+fn restarts_without_writes_leave_a_name_that_the_new_primary_knows() {
+    let [mut old, new] = pair(Server::start(PAUSED), Server::start(PAUSED));
+    assert!(old.terminate().success());
+    lead(&new);
+    for _ in 0..3 {
+        old.restart();
+        assert!(old.terminate().success());
+    }
+    old.restart();
+    write(&new, 2);
+    follow(&old, &new);
+    await_sync(&old, &new);
+    assert_same(&new, &old);
+    assert_resyncs(&new, 1, 0);
+}

@@ -13,9 +13,11 @@
 
 pub mod client;
 pub mod cluster;
+pub mod mount;
 pub mod server;
 
 pub use client::{Client, Reply, encode};
+pub use mount::Mount;
 pub use server::{Peer, Server};
 
 use std::time::{Duration, Instant};

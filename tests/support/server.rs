@@ -104,6 +104,15 @@ impl Server {
         self.running().child.id()
     }
 
+    /// The most memory that it has been seen to hold.
+    pub fn most_resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.expect("Linux tells").trim().trim_end_matches(" kB");
+        kilobytes.parse::<usize>().expect("a number") << 10
+    }
+
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.port).expect("the server takes a connection")

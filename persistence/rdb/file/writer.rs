@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::super::crc64::crc64;
 use super::super::primitive::{put_length, put_string};
-use super::super::{rdb_version, value_type};
+use super::super::{disputed, rdb_version, value_type};
 use super::compress::put_compressed;
 use super::older::in_version_10;
 use super::opcode;
@@ -48,6 +48,8 @@ pub struct FileWriter<W> {
     options: WriteOptions,
     /// Of version 80: hashes with an expiry a field can be written.
     for_valkey_9: bool,
+    /// For a server that is not Valkey 9.
+    for_redis: bool,
 }
 
 impl<W: Write> FileWriter<W> {
@@ -67,7 +69,15 @@ impl<W: Write> FileWriter<W> {
             written: 0,
             options,
             for_valkey_9: false,
+            for_redis: false,
         }
+    }
+
+    /// The same for a reader that is Redis, or Valkey before 9: as to streams with very large
+    /// entries, neither reads what Valkey 9 does (see [`disputed`]).
+    pub fn for_redis(mut self, for_redis: bool) -> FileWriter<W> {
+        self.for_redis = for_redis;
+        self
     }
 
     /// The same in version 80, which Valkey 9 reads and no Redis does: the only one that has
@@ -133,6 +143,11 @@ impl<W: Write> FileWriter<W> {
                 let key = key.escape_ascii();
                 io::Error::new(kind, format!("key '{key}' of type {type_byte}: {error}"))
             })?,
+        };
+        let settled = disputed::settle(type_byte, &body, self.for_redis);
+        let (type_byte, body) = match settled {
+            Some((type_byte, body)) => (type_byte, Cow::Owned(body)),
+            None => (type_byte, body),
         };
         if let Some(at_ms) = expire_at_ms {
             self.buffer.push(opcode::EXPIRY_MS);

@@ -30,7 +30,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let args_of_it = &args[3..];
     // A container with a word that is no subcommand of it is no command.
     let found = table()
-        .find(args_of_it)
+        .find_called(args_of_it)
         .filter(|found| found.command.subcommands.is_empty() || args_of_it.len() == 1)
         .ok_or_else(|| CommandError::err(format!("Command '{}' not found", shown(3))))?;
     if !found.command.arity_fits(args_of_it.len()) {

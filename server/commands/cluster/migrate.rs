@@ -40,6 +40,7 @@ pub const COMMAND: Command = Command {
             notes: "",
         },
     ],
+    find_keys: Some(keys_of),
     args: &[
         Arg::string("host"),
         Arg::integer("port"),
@@ -53,6 +54,24 @@ pub const COMMAND: Command = Command {
     run,
     ..Command::BASE
 };
+
+/// Where the keys are: the third argument, or if that is empty, those behind
+/// KEYS, which may also be a name or a password behind AUTH.
+fn keys_of(args: &[&[u8]]) -> Option<std::ops::Range<usize>> {
+    let only = args.get(3)?;
+    let mut at = 6;
+    while at < args.len() {
+        at += match () {
+            () if is(args[at], "KEYS") && at + 1 < args.len() => {
+                return only.is_empty().then_some(at + 1..args.len());
+            }
+            () if is(args[at], "AUTH") => 2,
+            () if is(args[at], "AUTH2") => 3,
+            () => 1,
+        };
+    }
+    Some(3..4)
+}
 
 /// Timeout if none is given.
 const DEFAULT_TIMEOUT_MS: u64 = 1000;
@@ -135,6 +154,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         let reply = read_reply(&mut replies).ok_or_else(|| failed("reading"))?;
         refused = refused.or(reply);
     }
+    // Then they lie elsewhere in the target, if at all, and stay here as well.
+    let unwelcome = refused.is_some();
     let mut lost = false;
     let mut moved: Vec<&[u8]> = Vec::new();
     for key in keys {
@@ -144,6 +165,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
                 break;
             }
             Some(Some(error)) => refused = refused.or(Some(error)),
+            Some(None) if unwelcome => {}
             Some(None) => moved.push(key),
         }
     }
@@ -183,7 +205,7 @@ fn requests<'a>(
     let now_ms = ctx.now_ms();
     let mut keys = Vec::new();
     for key in &options.keys {
-        let Some(entry) = ctx.db.peek(key)? else {
+        let Some(entry) = ctx.db.lookup(key)? else {
             continue;
         };
         let ttl_ms = entry.expire_at_ms().map_or(0, |at| (at - now_ms).max(1));
@@ -232,6 +254,7 @@ fn forget(ctx: &mut Context<'_>, keys: &[&[u8]]) -> CommandResult {
         }
     }
     if words.len() > 1 {
+        ctx.session.moved_keys = true;
         ctx.effects.add(&words);
     }
     Ok(())

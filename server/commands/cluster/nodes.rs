@@ -1,7 +1,7 @@
 //! CLUSTER's subcommands about nodes: who belongs to the cluster, who
 //! replicates whom, epochs.
 
-use redoubt_cluster::bus::Failover;
+use redoubt_cluster::bus::{Failover, Refusal};
 use redoubt_cluster::identity::Epoch;
 use redoubt_cluster::replication::history::History;
 
@@ -75,6 +75,15 @@ pub const REPLICATE: Command = Command {
     ..BASE
 };
 
+/// As [`ok`], for an order that changes the role or deletes keys on another
+/// thread: the reply leaves once that has happened, and the client's next command
+/// comes after it. Those of the same transaction don't: it holds all locks.
+fn ok_then(ctx: &mut Context<'_>, outcome: Result<(), Refusal>) -> CommandResult {
+    ok(ctx, outcome)?;
+    ctx.session.order = Some(cluster_of(ctx)?.outcome());
+    Ok(())
+}
+
 fn replicate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let cluster = cluster_of(ctx)?;
     let outcome = match args[2..] {
@@ -88,7 +97,7 @@ fn replicate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         }
         _ => return Err(CommandError::Syntax),
     };
-    ok(ctx, outcome)
+    ok_then(ctx, outcome)
 }
 
 /// CLUSTER FAILOVER [FORCE | TAKEOVER]
@@ -114,7 +123,7 @@ pub const FAILOVER: Command = Command {
             _ => return Err(CommandError::Syntax),
         };
         let outcome = cluster.order(|bus| bus.fail_over(how));
-        ok(ctx, outcome)
+        ok_then(ctx, outcome)
     },
     ..BASE
 };
@@ -141,7 +150,7 @@ pub const RESET: Command = Command {
         };
         let has_keys = keys::any(ctx.server);
         let outcome = cluster.order(|bus| bus.reset(hard, has_keys));
-        ok(ctx, outcome)?;
+        ok_then(ctx, outcome)?;
         // States of slots that came with the stream are gone: to have them again
         // it takes a full sync.
         let anew = ctx.server.replication.change_identity(|identity| {

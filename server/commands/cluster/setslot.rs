@@ -2,6 +2,7 @@
 
 use redoubt_cluster::bus::SlotState;
 use redoubt_cluster::identity::NodeId;
+use redoubt_cluster::slot_set::SlotSet;
 
 use super::slots::slot;
 use super::{BASE, ORDER, cluster_of, text};
@@ -62,6 +63,16 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (state, id, rest) = state_of(&args[3..])?;
     let held = ctx.holds_all.then_some(&mut ctx.db);
     slot_order::carry_out(server, held, (at, state, &id), false)?;
+    let former = SlotSet::from_iter([at]);
+    if state == SlotState::Importing && cluster.migrations.is_deleting(&former) {
+        // What comes in now would be deleted with what was there before.
+        if ctx.in_transaction {
+            let text = "The slot's former keys are still being deleted, try again later";
+            return Err(CommandError::err(text));
+        }
+        ctx.session.postponed = true;
+        return Ok(());
+    }
     let timeout_ms = timeout_of(rest)?;
     let replicas = server.replication.replicas.taking_slot_orders();
     let mut log_offset = 0;

@@ -64,13 +64,15 @@ pub const DELSLOTSRANGE: Command = Command {
 };
 
 fn singly(ctx: &mut Context<'_>, words: &[&[u8]], add: bool) -> CommandResult {
+    let cluster = cluster_of(ctx)?;
     let slots = words.iter().map(|word| slot(word));
     let slots = slots.collect::<Result<Vec<Slot>, _>>()?;
-    let outcome = cluster_of(ctx)?.order(|bus| bus.change_slots(&slots, add));
+    let outcome = cluster.order(|bus| bus.change_slots(&slots, add));
     ok(ctx, outcome)
 }
 
 fn ranges(ctx: &mut Context<'_>, name: &str, words: &[&[u8]], add: bool) -> CommandResult {
+    let cluster = cluster_of(ctx)?;
     if !words.len().is_multiple_of(2) {
         return Err(CommandError::Arity(format!("cluster|{name}")));
     }
@@ -84,7 +86,7 @@ fn ranges(ctx: &mut Context<'_>, name: &str, words: &[&[u8]], add: bool) -> Comm
         }
         slots.extend((first..=last).filter_map(Slot::new));
     }
-    let outcome = cluster_of(ctx)?.order(|bus| bus.change_slots(&slots, add));
+    let outcome = cluster.order(|bus| bus.change_slots(&slots, add));
     ok(ctx, outcome)
 }
 
@@ -148,7 +150,7 @@ pub const KEYSLOT: Command = Command {
     flags: flag::STALE,
     args: &[Arg::string("key")],
     run: |ctx, args| {
-        cluster_of(ctx)?;
+        // Without a cluster too: it is a question about the key alone.
         let number = Slot::of_key(args[2]).number();
         ctx.reply.integer(i64::from(number));
         Ok(())

@@ -5,7 +5,7 @@ use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::connection::pause;
+use crate::connection::pause::{self, Purpose};
 use crate::state::unix_ms;
 
 /// CLIENT PAUSE timeout [WRITE | ALL]
@@ -35,7 +35,7 @@ pub const UNPAUSE: Command = Command {
     complexity: "O(N) where N is the number of waiting clients",
     arity: 2,
     run: |ctx, _| {
-        pause::end(ctx.server);
+        pause::end(ctx.server, Purpose::Client);
         ctx.reply.ok();
         Ok(())
     },
@@ -60,7 +60,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let until_ms = now_ms
         .checked_add(timeout_ms)
         .ok_or_else(|| CommandError::err("timeout is out of range"))?;
-    pause::begin(ctx.server, until_ms, writes_only, now_ms);
+    pause::begin(ctx.server, Purpose::Client, until_ms, writes_only, now_ms);
     ctx.reply.ok();
     Ok(())
 }

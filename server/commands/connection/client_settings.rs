@@ -116,7 +116,8 @@ pub const IMPORT_SOURCE: Command = Command {
     arity: 3,
     args: ON_OFF,
     run: |ctx, args| {
-        if !ctx.server.config.read().bool(id("import-mode")) {
+        let off = is(args[2], "OFF");
+        if !off && !ctx.server.config.read().bool(id("import-mode")) {
             return Err(CommandError::err("Server is not in import mode"));
         }
         switch(ctx, args[2], |client| &client.import_source)

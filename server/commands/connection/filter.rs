@@ -1,6 +1,7 @@
 //! Which clients CLIENT LIST shows and CLIENT KILL closes: words with a value
 //! each, all of which a client must fit. Most have a counterpart `NOT-…` that
-//! it must not fit.
+//! it must not fit. Of several conditions of a kind the last one holds, but ids
+//! add up.
 
 use std::sync::atomic::Ordering;
 
@@ -65,7 +66,7 @@ impl Filter {
                     ids.push(parse_id(word)?);
                     at += 1;
                 }
-                filter.rules.push((fits, Rule::Ids(ids)));
+                filter.add(fits, Rule::Ids(ids));
             } else if fits && name == b"SKIPME" {
                 filter.skip_me = match value {
                     value if is(value, "YES") => true,
@@ -74,10 +75,22 @@ impl Filter {
                 };
             } else {
                 let rule = parse_rule(server, name, value, fits)?;
-                filter.rules.push((fits, rule));
+                filter.add(fits, rule);
             }
         }
         Ok(filter)
+    }
+
+    /// Adds a condition. Of several of a kind the last one holds; but ids add up.
+    fn add(&mut self, fits: bool, rule: Rule) {
+        let kind = std::mem::discriminant(&rule);
+        let same =
+            |other: &&mut (bool, Rule)| other.0 == fits && std::mem::discriminant(&other.1) == kind;
+        match (self.rules.iter_mut().find(same), rule) {
+            (Some((_, Rule::Ids(known))), Rule::Ids(ids)) => known.extend(ids),
+            (Some((_, known)), rule) => *known = rule,
+            (None, rule) => self.rules.push((fits, rule)),
+        }
     }
 
     /// Whether a client fits; `me` is the id of the one that asks.

@@ -12,6 +12,7 @@ use crate::commands::error::{CommandError, CommandResult};
 use crate::config::id;
 use crate::connection::gate;
 use crate::resp::Protocol;
+use crate::state::{REDIS_VERSION, VALKEY_VERSION};
 
 /// HELLO [protover [AUTH username password] [SETNAME clientname]]
 pub const COMMAND: Command = Command {
@@ -42,9 +43,6 @@ pub const COMMAND: Command = Command {
     run,
     ..Command::BASE
 };
-
-/// The version of Redis whose behaviour clients may rely on.
-const COMPATIBLE_VERSION: &[u8] = b"7.2.4";
 
 const LOGIN_FIRST: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 
@@ -118,8 +116,13 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         ctx.reply.bulk(name);
         ctx.reply.bulk(value);
     };
-    text(b"server", b"redoubt");
-    text(b"version", COMPATIBLE_VERSION);
+    // Some clients do without what a server can that doesn't say it is Redis.
+    let (name, version_of_it): (&[u8], _) = match config.bool(id("extended-redis-compatibility")) {
+        true => (b"redis", REDIS_VERSION),
+        false => (b"redoubt", VALKEY_VERSION),
+    };
+    text(b"server", name);
+    text(b"version", version_of_it.as_bytes());
     ctx.reply.bulk(b"proto");
     ctx.reply.integer(version);
     ctx.reply.bulk(b"id");
@@ -129,7 +132,11 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         ctx.reply.bulk(value);
     };
     text(b"mode", mode);
-    text(b"role", b"master");
+    let role: &[u8] = match ctx.server.replication.is_replica() {
+        true => b"replica",
+        false => b"master",
+    };
+    text(b"role", role);
     ctx.reply.bulk(b"modules");
     ctx.reply.array(0);
     if !zone.is_empty() {

@@ -138,6 +138,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], name: &str, unit: TimeUnit) -> Com
     }
     if at_ms <= ctx.now_ms() && ctx.db.expiry_mode == ExpiryMode::Remove {
         ctx.db.delete(key)?;
+        ctx.count_expired();
         ctx.db.changed(class::EXPIRED, "expired", key);
         let word = ctx.server.settings.expire_word();
         ctx.effects.add(&[word, key]);

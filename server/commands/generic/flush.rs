@@ -145,6 +145,9 @@ fn may_have_keys(ctx: &mut Context<'_>) -> bool {
 }
 
 fn swap(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if ctx.server.cluster.is_some() && !ctx.session.replaying {
+        return Err(CommandError::err("SWAPDB is not allowed in cluster mode"));
+    }
     let number = |arg: &[u8], text: &str| {
         let number = args::integer(arg).ok().map(i32::try_from);
         match number {

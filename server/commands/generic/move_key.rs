@@ -29,7 +29,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             "source and destination objects are the same",
         ));
     }
-    let found = ctx.db.lookup(key)?.is_some();
+    let found = ctx.db.peek(key)?.is_some();
     ctx.db.select(to_db);
     let taken = found && ctx.db.exists(key)?;
     ctx.db.select(from_db);

@@ -6,7 +6,7 @@ use super::access::untouched;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::keyspace::entry::frequency;
+use crate::keyspace::entry::{Entry, frequency};
 use crate::state::Server;
 
 /// Mask of the eviction clock.
@@ -92,8 +92,23 @@ pub fn is_lfu(server: &Server) -> bool {
     server.settings.counts_uses.load(Ordering::Relaxed)
 }
 
+/// Reads a key's entry: a hit or a miss is counted, and no `keymiss` told.
+fn looked_at<R>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    read: impl FnOnce(&Entry) -> R,
+) -> Result<Option<R>, CommandError> {
+    let found = ctx.uncounted(|ctx| untouched(ctx, key, read))?;
+    let recorder = &mut ctx.db.recorder;
+    match found {
+        Some(_) => recorder.hits += 1,
+        None => recorder.misses += 1,
+    }
+    Ok(found)
+}
+
 fn encoding(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    match untouched(ctx, args[2], |entry| entry.encoding())? {
+    match looked_at(ctx, args[2], |entry| entry.encoding())? {
         None => ctx.reply.null(),
         Some(name) => ctx.reply.bulk(name.as_bytes()),
     }
@@ -101,7 +116,7 @@ fn encoding(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 fn refcount(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    match untouched(ctx, args[2], |_| ())? {
+    match looked_at(ctx, args[2], |_| ())? {
         None => ctx.reply.null(),
         Some(()) => ctx.reply.integer(1),
     }
@@ -109,7 +124,7 @@ fn refcount(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 fn freq(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let Some(access) = untouched(ctx, args[2], |entry| entry.access())? else {
+    let Some(access) = looked_at(ctx, args[2], |entry| entry.access())? else {
         ctx.reply.null();
         return Ok(());
     };
@@ -127,7 +142,7 @@ fn freq(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 fn idletime(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let Some(access) = untouched(ctx, args[2], |entry| entry.access())? else {
+    let Some(access) = looked_at(ctx, args[2], |entry| entry.access())? else {
         ctx.reply.null();
         return Ok(());
     };

@@ -35,7 +35,7 @@ const NEW_KEY: Arg = Arg::new("newkey", crate::commands::command::ArgKind::Key(1
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]], replace: bool) -> CommandResult {
     let (from, to) = (args[1], args[2]);
-    if ctx.db.lookup(from)?.is_none() {
+    if ctx.db.peek(from)?.is_none() {
         return Err(CommandError::NoSuchKey);
     }
     let renamed = from != to && (replace || !ctx.db.exists(to)?);

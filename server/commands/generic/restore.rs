@@ -144,6 +144,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let at = digits.format(expire_at_ms.unwrap_or(0)).as_bytes();
     ctx.effects
         .add(&[b"RESTORE", key, at, payload, b"REPLACE", b"ABSTTL"]);
+    ctx.session.moved_keys = true;
     ctx.reply.ok();
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::commands::args;
 use crate::commands::command::{Arg, ArgKind, Command, Group, Locks, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::commands::scan::cursor;
+use crate::commands::scan::{cursor, refuse_of_others};
 use crate::keyspace::entry::{Entry, ValueType};
 use crate::resp::reply::ReplyBuffer;
 
@@ -60,6 +60,7 @@ fn parse<'a>(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
         value_type: None,
     };
     for pair in args[2..].chunks(2) {
+        refuse_of_others(pair[0])?;
         let [word, value] = *pair else {
             return Err(CommandError::Syntax);
         };

@@ -8,7 +8,7 @@ use redoubt_cluster::slots::{SLOT_COUNT, Slot, hash_tag};
 use crate::cluster::Cluster;
 use crate::commands::context::Context;
 use crate::connection::conclusion::{after, append_expired, break_watches};
-use crate::connection::dispatch::open_db;
+use crate::connection::dispatch::open_unless_busy;
 use crate::glob::{Case, matches};
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, DbError, ExpiryMode};
@@ -131,7 +131,9 @@ pub fn remove_due(ctx: &mut Context<'_>, stripe: usize, wanted: impl Fn(&Entry) 
     let server = ctx.server;
     let mut set = StripeSet::default();
     set.add(stripe);
-    let mut db = open_db(server, ctx.session, set, ctx.db.now_ms);
+    let Some(mut db) = open_unless_busy(server, ctx.session, set, ctx.db.now_ms) else {
+        return;
+    };
     if db.remove_due_where(stripe, REMOVED_PER_VISIT, wanted) == 0 {
         return;
     }

@@ -2,7 +2,7 @@
 //! of them enter the log as HPEXPIREAT for the fields that they changed, and
 //! as HDEL for those whose time is over already.
 
-use super::fields::{FIELDS, add_effect, conclude_removal, counted, split};
+use super::fields::{FIELDS, add_effect, conclude_removal, counted, mismatch, split};
 use crate::commands::args::{self, TimeUnit};
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
@@ -43,7 +43,7 @@ pub const HEXPIRE: Command = Command {
     acl: acl::HASH,
     keys: &[KeySpec::one(1, &["RW", "update"])],
     args: &[Arg::key("key"), Arg::integer("seconds"), CONDITION, FIELDS],
-    run: |ctx, args| run(ctx, args, "hexpire", TimeUnit::Seconds),
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args, "hexpire", TimeUnit::Seconds)),
     ..Command::BASE
 };
 
@@ -57,7 +57,7 @@ pub const HPEXPIRE: Command = Command {
         CONDITION,
         FIELDS,
     ],
-    run: |ctx, args| run(ctx, args, "hpexpire", TimeUnit::Millis),
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args, "hpexpire", TimeUnit::Millis)),
     ..HEXPIRE
 };
 
@@ -71,7 +71,7 @@ pub const HEXPIREAT: Command = Command {
         CONDITION,
         FIELDS,
     ],
-    run: |ctx, args| run(ctx, args, "hexpireat", TimeUnit::UnixSeconds),
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args, "hexpireat", TimeUnit::UnixSeconds)),
     ..HEXPIRE
 };
 
@@ -86,13 +86,16 @@ pub const HPEXPIREAT: Command = Command {
         CONDITION,
         FIELDS,
     ],
-    run: |ctx, args| run(ctx, args, "hpexpireat", TimeUnit::UnixMillis),
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args, "hpexpireat", TimeUnit::UnixMillis)),
     ..HEXPIRE
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]], name: &str, unit: TimeUnit) -> CommandResult {
     let key = args[1];
     let (options, rest) = split(args, 3)?;
+    if rest.is_empty() {
+        return Err(mismatch());
+    }
     let condition = Condition::parse(options)?;
     let fields = counted(rest, 1)?;
     let at_ms = Some(args::integer(args[2])?)
@@ -136,6 +139,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]], name: &str, unit: TimeUnit) -> Com
         };
         ctx.reply.integer(answer);
     }
+    ctx.count_expired_fields(removed.len());
     conclude_removal(ctx, key, &removed, "hexpired")?;
     conclude_expiry(ctx, key, at_ms, &set);
     Ok(())

@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
     acl: acl::HASH,
     keys: &[KeySpec::one(1, &["RW", "update"])],
     args: &[Arg::key("key"), FIELDS],
-    run,
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args)),
     ..Command::BASE
 };
 

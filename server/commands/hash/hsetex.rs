@@ -52,7 +52,7 @@ pub const COMMAND: Command = Command {
         )
         .after("FIELDS"),
     ],
-    run,
+    run: |ctx, args| ctx.uncounted(|ctx| run(ctx, args)),
     ..Command::BASE
 };
 
@@ -173,6 +173,7 @@ fn set_and_expire(ctx: &mut Context<'_>, key: &[u8], data: &[&[u8]]) -> CommandR
     for event in ["hset", "hexpire", "hexpired"] {
         ctx.db.event(class::HASH, event, key);
     }
+    ctx.count_expired_fields(data.len() / 2);
     if effect.len() > 2 {
         ctx.effects.add(&effect);
         ctx.db.changed(0, "", key);

@@ -3,7 +3,7 @@
 
 mod listeners;
 mod psubscribe;
-mod publish;
+pub mod publish;
 mod ssubscribe;
 mod subscribe;
 mod subscription;

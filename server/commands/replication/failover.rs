@@ -37,6 +37,15 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    if ctx.server.cluster.is_some() {
+        return Err(CommandError::err(
+            "FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.",
+        ));
+    }
+    fail_over(ctx, args)
+}
+
+fn fail_over(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let server = ctx.server;
     let replication = &server.replication;
     let (mut to, mut force, mut abort, mut timeout_ms) = (None, false, false, None);

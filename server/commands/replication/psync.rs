@@ -58,6 +58,12 @@ fn take_over(ctx: &mut Context<'_>, id: &[u8], word: &[u8]) -> CommandResult {
     if !args::is(word, "failover") {
         return Err(CommandError::Syntax);
     }
+    if ctx.server.cluster.is_some() {
+        // Who leads a shard is for the cluster to decide.
+        return Err(CommandError::err(
+            "PSYNC FAILOVER not allowed in cluster mode.",
+        ));
+    }
     let replication = &ctx.server.replication;
     if !replication.is_replica() {
         return Err(CommandError::err(

@@ -74,9 +74,10 @@ fn waitaof(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     if !(0..=1).contains(&local) {
         return Err(CommandError::out_of_range(BOUNDS));
     }
-    let replicas = args::integer(args[2])?;
-    let replicas = usize::try_from(replicas)
-        .map_err(|_| CommandError::out_of_range("value is out of range, must be positive"))?;
+    let replicas = args::integer(args[2]).ok();
+    let replicas = replicas
+        .and_then(|replicas| usize::try_from(replicas).ok())
+        .ok_or_else(|| CommandError::out_of_range("value is out of range, must be positive"))?;
     let timeout_ms = timeout_ms(args[3], ctx.now_ms())?;
     refuse_on_replica(
         ctx,

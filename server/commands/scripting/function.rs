@@ -8,7 +8,7 @@ use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::server::help;
 use crate::glob::{Case, matches};
 use crate::scripting::engine::Engine;
-use crate::scripting::library::Library;
+use crate::scripting::library::{self, Library};
 
 /// FUNCTION
 pub const COMMAND: Command = Command {
@@ -201,14 +201,17 @@ fn load(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     }
     let code = code.ok_or_else(|| CommandError::err("Function code is missing"))?;
     let scripting = &ctx.server.scripting;
+    let name = library::name_of(code)?;
+    if !replace && scripting.libraries.read().has(&name) {
+        // Before the text runs: it would be for nothing.
+        return Err(library::already_exists(&name));
+    }
     let mut engine = Engine::take(scripting)?;
     let in_time = !ctx.session.replaying;
     engine.prune(&scripting.libraries.read());
     let loaded = Library::load(&mut engine, code, in_time);
     engine.give_back(scripting);
-    let library = loaded?;
-    let name = library.name.clone();
-    scripting.libraries.write().add(library, replace)?;
+    scripting.libraries.write().add(loaded?, replace)?;
     ctx.db.recorder.dirty += 1;
     ctx.reply.bulk(name.as_bytes());
     Ok(())
@@ -279,6 +282,9 @@ fn describe(ctx: &mut Context<'_>, library: &Library, with_code: bool) {
 
 fn stats(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let scripting = &ctx.server.scripting;
+    if let Some(error) = scripting.running.is_blocked_by_eval(ctx.server) {
+        return Err(error);
+    }
     let reply = &mut ctx.reply;
     reply.map(2);
     reply.bulk(b"running_script");

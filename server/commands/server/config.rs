@@ -9,6 +9,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
 use crate::keyspace::garbage::FREED;
+use crate::runtime::start::is_locale;
 use crate::runtime::{keeping, recovery};
 use crate::state::Server;
 
@@ -111,7 +112,7 @@ fn get(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let found = ctx.server.config.read().get(&args[2..]);
     ctx.reply.map(found.len());
     for (name, value) in found {
-        ctx.reply.bulk(name.as_bytes());
+        ctx.reply.bulk(name);
         ctx.reply.bulk(&value);
     }
     Ok(())
@@ -186,6 +187,13 @@ fn prepare(
             let _ = former.as_ref().map(std::env::set_current_dir);
             failed("appendonly", &"Unable to turn on AOF. Check server logs.")
         })?;
+    }
+    if changed.contains(&id("tls-port")) && next.integer(id("tls-port")) != 0 {
+        return Err(failed("tls-port", &"this server has no TLS"));
+    }
+    let locale = next.string(id("locale-collate"));
+    if changed.contains(&id("locale-collate")) && !is_locale(&locale) {
+        return Err(failed("locale-collate", &"Invalid locale name"));
     }
     let places = [
         ("port", "Unable to listen on this port. Check server logs."),

@@ -6,9 +6,10 @@ use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::connection::blocking::{BlockRequest, TimeoutReply};
 use crate::runtime::save;
 use crate::scripting::busy::threshold;
-use crate::state::Shutdown;
+use crate::shutdown::{self, Request};
 
 const BASE: Command = Command {
     group: Group::Server,
@@ -102,11 +103,11 @@ pub const SHUTDOWN: Command = Command {
         Arg::word("failover", "FAILOVER").optional().since("9.0.0"),
         Arg::word("abort", "ABORT").optional().since("7.0.0"),
     ],
-    run: shutdown,
+    run: end_server,
     ..BASE
 };
 
-fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+fn end_server(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (mut save, mut nosave, mut now, mut abort) = (false, false, false, false);
     let (mut force, mut other) = (false, false);
     for arg in &args[1..] {
@@ -124,17 +125,25 @@ fn shutdown(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     if abort {
-        return Err(CommandError::err("No shutdown in progress."));
+        return match shutdown::abort(ctx.server) {
+            true => {
+                ctx.reply.ok();
+                Ok(())
+            }
+            false => Err(CommandError::err("No shutdown in progress.")),
+        };
     }
-    let save = save || (!nosave && save::is_due_at_the_end(ctx.server));
-    if save && save::last(ctx.server).is_err() && !force {
-        return Err(CommandError::err("Errors trying to SHUTDOWN. Check logs."));
-    }
-    let how = match nosave || now {
-        true => Shutdown::Now,
-        false => Shutdown::Clean,
-    };
-    ctx.server.request_shutdown(how);
-    ctx.session.close_after_reply = true;
+    let number = ctx.server.shutdown.ask(Request {
+        clean: !nosave && !now,
+        save: save || (!nosave && save::is_due_at_the_end(ctx.server)),
+        force,
+        now,
+    });
+    ctx.block(BlockRequest {
+        keys: Vec::new(),
+        args: None,
+        timeout_ms: 0,
+        on_timeout: TimeoutReply::Shutdown(number),
+    });
     Ok(())
 }

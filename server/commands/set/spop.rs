@@ -110,6 +110,8 @@ fn pop_some(ctx: &mut Context<'_>, key: &[u8], count: usize) -> CommandResult {
 
 fn pop_all(ctx: &mut Context<'_>, key: &[u8]) -> CommandResult {
     if let Some((Value::Set(set), _)) = ctx.db.take(key)? {
+        // Only what is popped whole counts as read, as in Valkey.
+        ctx.db.recorder.hits += 1;
         ctx.reply.set(set.len());
         set.iter().for_each(|member| put(ctx.reply, member));
     }

@@ -27,6 +27,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    ctx.db.lookup(args[1])?;
     let stream = ctx.db.stream_mut(args[1])?;
     let Some(group) = stream.and_then(|stream| stream.groups.get_mut(args[2])) else {
         ctx.reply.integer(0);

@@ -74,6 +74,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (key, name, consumer_name) = (args[1], args[2], args[3]);
     let options = parse(args)?;
     let now_ms = ctx.now_ms();
+    ctx.db.lookup(key)?;
     let stream = ctx.db.stream_mut(key)?;
     let Some((entries, group)) = stream.and_then(|stream| {
         let parts = &mut **stream;

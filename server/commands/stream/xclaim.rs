@@ -110,6 +110,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (key, name, consumer_name) = (args[1], args[2], args[3]);
     let now_ms = ctx.now_ms();
     let replaying = ctx.session.replaying;
+    ctx.db.lookup(key)?;
     let stream = ctx.db.stream_mut(key)?;
     let Some((entries, group)) = stream.and_then(|stream| {
         let parts = &mut **stream;
@@ -159,7 +160,8 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 /// Notes what changed, so that the effects enter the log.
 pub fn note(ctx: &mut Context<'_>, key: &[u8], outcome: &Outcome) {
     if outcome.created {
-        ctx.db.changed(class::STREAM, "xgroup-createconsumer", key);
+        ctx.db
+            .changed_beside(class::STREAM, "xgroup-createconsumer", key);
     }
     let others = outcome.claimed.len() + outcome.forgotten.len() + usize::from(outcome.advanced);
     ctx.db.recorder.dirty += others as u64;

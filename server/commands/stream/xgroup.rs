@@ -6,7 +6,7 @@ use crate::commands::command::{Arg, Command, Group as Family, KeySpec, Locks, ac
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::server::help;
-use crate::keyspace::recorder::class;
+use crate::keyspace::recorder::{GROUP_DESTROYED, class};
 use crate::keyspace::stream::{Group, StreamId};
 
 /// XGROUP subcommand
@@ -188,11 +188,12 @@ fn no_key() -> CommandError {
 fn create(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let (key, name, id) = (args[2], args[3], args[4]);
     let options = parse(args, true)?;
-    let found = ctx.db.stream(key)?;
-    let (exists, taken) = match found {
-        None => (false, false),
-        Some(stream) => (true, stream.groups.contains_key(name)),
-    };
+    let (exists, taken) = ctx.uncounted(|ctx| {
+        ctx.db.stream(key).map(|found| match found {
+            None => (false, false),
+            Some(stream) => (true, stream.groups.contains_key(name)),
+        })
+    })?;
     if !exists && !options.make_stream {
         return Err(no_key());
     }
@@ -212,7 +213,10 @@ fn create(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let last_id = given.unwrap_or(stream.entries.last_id());
     let group = Group::new(last_id, options.entries_read);
     stream.groups.insert(name.into(), group);
-    ctx.db.changed(class::STREAM, "xgroup-create", key);
+    match exists {
+        true => ctx.db.changed_beside(class::STREAM, "xgroup-create", key),
+        false => ctx.db.changed(class::STREAM, "xgroup-create", key),
+    }
     ctx.reply.ok();
     Ok(())
 }
@@ -243,7 +247,8 @@ fn set_id(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         (group.last_id, group.entries_read) = (id, options.entries_read);
         Ok(())
     })?;
-    ctx.db.changed(class::STREAM, "xgroup-setid", args[2]);
+    ctx.db
+        .changed_beside(class::STREAM, "xgroup-setid", args[2]);
     ctx.reply.ok();
     Ok(())
 }
@@ -253,7 +258,8 @@ fn destroy(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let stream = ctx.db.stream_mut(args[2])?.ok_or_else(no_key)?;
     let removed = stream.groups.remove(args[3]).is_some();
     if removed {
-        ctx.db.changed(class::STREAM, "xgroup-destroy", args[2]);
+        ctx.db
+            .changed_beside(class::STREAM, GROUP_DESTROYED, args[2]);
     }
     ctx.reply.integer(i64::from(removed));
     Ok(())
@@ -267,7 +273,7 @@ fn create_consumer(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     })?;
     if made {
         ctx.db
-            .changed(class::STREAM, "xgroup-createconsumer", args[2]);
+            .changed_beside(class::STREAM, "xgroup-createconsumer", args[2]);
     }
     ctx.reply.integer(i64::from(made));
     Ok(())
@@ -277,7 +283,8 @@ fn create_consumer(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 fn delete_consumer(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let pending = with_group(ctx, args, |group, _| Ok(group.delete_consumer(args[4])))?;
     if pending.is_some() {
-        ctx.db.changed(class::STREAM, "xgroup-delconsumer", args[2]);
+        ctx.db
+            .changed_beside(class::STREAM, "xgroup-delconsumer", args[2]);
     }
     ctx.reply.integer(pending.unwrap_or(0) as i64);
     Ok(())

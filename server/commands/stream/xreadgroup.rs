@@ -99,6 +99,8 @@ fn read(
     replies: &mut Replies,
 ) -> CommandResult {
     let now_ms = ctx.now_ms();
+    // Valkey looks the stream up once more here.
+    ctx.db.recorder.hits += 1;
     let (Some((name, consumer_name)), Some(stream)) = (options.group, ctx.db.stream_mut(key)?)
     else {
         return Ok(());
@@ -129,7 +131,8 @@ fn read(
     }
     outcome.add_to(&mut ctx.effects, [key, name, consumer_name], group);
     if outcome.created {
-        ctx.db.changed(class::STREAM, "xgroup-createconsumer", key);
+        ctx.db
+            .changed_beside(class::STREAM, "xgroup-createconsumer", key);
     } else if !outcome.is_empty() {
         ctx.db.recorder.dirty += 1;
     }

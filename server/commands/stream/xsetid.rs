@@ -98,7 +98,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         max_deleted,
     } = options;
     stream.entries.set_ids(last, added, max_deleted);
-    ctx.db.changed(class::STREAM, "xsetid", key);
+    ctx.db.changed_beside(class::STREAM, "xsetid", key);
     ctx.reply.ok();
     Ok(())
 }

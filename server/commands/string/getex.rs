@@ -65,6 +65,7 @@ fn expire(ctx: &mut Context<'_>, key: &[u8], at_ms: i64) -> CommandResult {
         ctx.db.delete(key)?;
         let word = ctx.server.settings.expire_word();
         ctx.effects.add(&[word, key]);
+        ctx.count_expired();
         ctx.db.changed(class::EXPIRED, "expired", key);
         return Ok(());
     }

@@ -104,6 +104,7 @@ fn remove_all(ctx: &mut Context<'_>, pairs: &[&[u8]]) -> CommandResult {
         ctx.db.event(class::GENERIC, "expire", pair[0]);
         let word = ctx.server.settings.expire_word();
         ctx.effects.add(&[word, pair[0]]);
+        ctx.count_expired();
         ctx.db.changed(class::EXPIRED, "expired", pair[0]);
     }
     Ok(())

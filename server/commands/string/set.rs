@@ -159,6 +159,7 @@ pub(super) fn store(
         if ctx.db.delete(key)? {
             let word = ctx.server.settings.expire_word();
             ctx.effects.add(&[word, key]);
+            ctx.count_expired();
             ctx.db.changed(class::EXPIRED, "expired", key);
         }
         return Ok(());

@@ -10,9 +10,9 @@ use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
 use crate::connection::conclusion::{after, append_expired, break_watches, log_stream};
-use crate::connection::dispatch::{open_db, reply_error, run as run_command, stripes_of};
-use crate::connection::gate;
-use crate::connection::session::{Queued, Session};
+use crate::connection::dispatch::{open_unless_busy, reply_error, run as run_command, stripes_of};
+use crate::connection::session::{Queued, Session, Transaction};
+use crate::connection::{gate, output};
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::Db;
 use crate::keyspace::recorder::{Expired, expired_keys};
@@ -41,8 +41,7 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err("EXEC without MULTI"));
     };
     ctx.session.client.queued.store(-1, Ordering::Relaxed);
-    let held = &ctx.session.client.held;
-    held.queued.store(0, Ordering::Relaxed);
+    let held_bytes = ctx.session.client.held.queued.swap(0, Ordering::Relaxed);
     if transaction.broken {
         super::abandon(ctx.server, ctx.session);
         return Err(CommandError::text(
@@ -51,9 +50,16 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     }
     let queued = &transaction.queued;
     let (server, session) = (ctx.server, &mut *ctx.session);
-    if let Err(error) = crate::cluster::route::check_transaction(server, session, queued, None) {
-        super::abandon(server, session);
-        return Err(error);
+    match crate::cluster::route::check_transaction(server, session, queued, None) {
+        Ok(()) => {}
+        Err(CommandError::Paused) => {
+            put_off(session, transaction, held_bytes);
+            return Ok(());
+        }
+        Err(error) => {
+            super::abandon(server, session);
+            return Err(error);
+        }
     }
     let refused = queued
         .iter()
@@ -67,14 +73,21 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let now_ms = ctx.now_ms();
     execute(ctx.server, ctx.session, ctx.reply, queued, now_ms);
     if ctx.session.postponed {
-        // Tried again as a whole.
-        let count = queued.len() as i64;
-        ctx.session.client.queued.store(count, Ordering::Relaxed);
-        ctx.session.transaction = Some(transaction);
+        put_off(ctx.session, transaction, held_bytes);
         return Ok(());
     }
     super::unwatch_all(ctx.server, ctx.session);
     Ok(())
+}
+
+/// The transaction is tried again later, as a whole.
+fn put_off(session: &mut Session, transaction: Transaction, held_bytes: u64) {
+    let count = transaction.queued.len() as i64;
+    session.client.queued.store(count, Ordering::Relaxed);
+    let held = &session.client.held.queued;
+    held.store(held_bytes, Ordering::Relaxed);
+    session.transaction = Some(transaction);
+    session.postponed = true;
 }
 
 /// The stripes of all queued commands and watched keys.
@@ -103,7 +116,9 @@ fn execute(
     now_ms: i64,
 ) {
     let stripes = stripes(session, queued);
-    let mut db = open_db(server, session, stripes, now_ms);
+    let opened = open_unless_busy(server, session, stripes, now_ms);
+    session.postponed = opened.is_none();
+    let Some(mut db) = opened else { return };
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
     if !hold || session.is_outdated(server) {
@@ -119,9 +134,7 @@ fn execute(
     let mut expired_logged = expired_before;
     for Queued { command, args } in queued {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let found = table()
-            .find(&args)
-            .unwrap_or_else(|| Found::new(command, 0));
+        let found = numbered(command, &args);
         let index = session.db;
         if changes_role(command) {
             settle_role(server, std::mem::take(&mut log));
@@ -165,6 +178,10 @@ fn execute(
     }
     drop(db);
     after(server, session, recorder);
+}
+
+fn numbered(command: &'static Command, args: &[&[u8]]) -> Found {
+    table().find(args).unwrap_or_else(|| Found::new(command, 0))
 }
 
 /// Appends what a transaction did, by which keys expired that it came upon.
@@ -236,6 +253,16 @@ fn watches_hold(server: &Server, session: &Session, db: &mut Db<'_>) -> bool {
     !session.client.watch_broken.load(Ordering::Acquire)
 }
 
+/// A primary's transaction holds only what has changed something there, so that
+/// a command of it which fails here meets another state.
+#[cold]
+fn note_misfit(ctx: &mut Context<'_>, command: &Command, mark: usize) {
+    if ctx.db.recorder.dirty == 0 && ctx.session.misfit.is_none() {
+        let error = String::from_utf8_lossy(&ctx.reply.buf[mark..]);
+        ctx.session.misfit = Some(format!("{}: {}", command.name, error.trim()));
+    }
+}
+
 /// Runs one queued command, unless it is refused after all.
 fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
     let (server, index) = (ctx.server, ctx.db.index());
@@ -245,12 +272,10 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
             let mut started = crate::clock::Ticks::now();
             let mark = ctx.reply.len();
             run_command(ctx, found, args);
-            if server.tracking.any() {
-                // What is read from here on is another matter.
-                let recorder = &mut ctx.db.recorder;
-                let stale = recorder.stale.get_or_insert_default();
-                server.tracking.collect(&recorder.changes, stale);
+            if ctx.session.following.is_some() && ctx.reply.buf.get(mark) == Some(&b'-') {
+                note_misfit(ctx, found.command, mark);
             }
+            server.tracking.collect_so_far(&mut ctx.db.recorder);
             let request = crate::connection::dispatch::Request {
                 found,
                 args,
@@ -259,6 +284,9 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 now_ms,
             };
             let written = ctx.reply.len().saturating_sub(mark);
+            if output::most_bytes(server, ctx.session).is_some_and(|most| ctx.reply.len() > most) {
+                output::give_up(server, ctx.session, ctx.reply, mark);
+            }
             crate::clock::account_part(server, ctx.session, &request, &mut started, written);
             if let Some(stats) = slot_stats::kept(server) {
                 slot_stats::note_queued(stats, &ctx.session.client, &request);

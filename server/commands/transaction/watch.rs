@@ -37,13 +37,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         // A key that has expired already must not break the watch later: it
         // is removed now.
         ctx.db.exists(key)?;
-        if !ctx
-            .session
-            .watched
-            .iter()
-            .any(|(of, watched)| *of == db && watched == key)
-        {
-            ctx.session.watched.push((db, key.to_vec()));
+        if ctx.session.watched.insert((db, key.to_vec())) {
             ctx.server.watches.add(db, key, &ctx.session.client);
             let held = &ctx.session.client.held;
             held.watched.fetch_add(listed_bytes(key), Ordering::Relaxed);

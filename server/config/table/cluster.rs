@@ -63,7 +63,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     declare(
         "cluster-announce-ip",
         None,
-        Text(TextRule::Any),
+        Text(TextRule::AnnouncedAddress),
         "",
         Traits::NONE,
         "Address told to other nodes.",
@@ -299,5 +299,13 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "no",
         Traits::NONE,
         "Keep expired keys while data is imported.",
+    ),
+    declare(
+        "cluster-message-gossip-perc",
+        None,
+        Integer { min: 1, max: 100 },
+        "10",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Percentage of the nodes that a PING tells of.",
     ),
 ];

@@ -355,7 +355,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         None,
         Integer {
             min: 1,
-            max: i32::MAX as i128,
+            // Half of what the tree has numbers for: each may be flushed between
+            // two checkpoints.
+            max: 1 << 15,
         },
         "16",
         Traits::IMMUTABLE,

@@ -54,11 +54,15 @@ pub const fn id(name: &str) -> DirectiveId {
 
 /// Finds a directive by its name or alias, in any case.
 pub fn find(name: &[u8]) -> Option<DirectiveId> {
-    let same = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
-    let at = DIRECTIVES
-        .iter()
-        .position(|known| same(known.name) || known.alias.is_some_and(same))?;
-    Some(DirectiveId::new(at))
+    find_name(name).map(|(id, _)| id)
+}
+
+/// The same, and which of its names that is.
+pub(super) fn find_name(name: &[u8]) -> Option<(DirectiveId, &'static str)> {
+    DIRECTIVES.iter().enumerate().find_map(|(at, directive)| {
+        let same = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
+        Some((DirectiveId::new(at), directive.names().find(same)?))
+    })
 }
 
 /// One line of a table.

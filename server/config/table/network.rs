@@ -243,4 +243,45 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Traits::NONE,
         "Where this server runs, told to clients in HELLO.",
     ),
+    declare(
+        "io-threads-always-active",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Give work to all threads however little there is, for tests.",
+    ),
+    declare(
+        "min-io-threads-avoid-copy-reply",
+        None,
+        Integer {
+            min: 0,
+            max: i32::MAX as i128,
+        },
+        "7",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Threads from which long strings are sent from where they lie.",
+    ),
+    declare(
+        "min-string-size-avoid-copy-reply",
+        None,
+        Integer {
+            min: 0,
+            max: i32::MAX as i128,
+        },
+        "16384",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Bytes from which a string counts as long for that with one thread.",
+    ),
+    declare(
+        "min-string-size-avoid-copy-reply-threaded",
+        None,
+        Integer {
+            min: 0,
+            max: i32::MAX as i128,
+        },
+        "65536",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Bytes from which it does with several.",
+    ),
 ];

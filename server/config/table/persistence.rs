@@ -299,4 +299,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
         "Microseconds to wait for each key that is loaded, for tests.",
     ),
+    declare(
+        "aof-disable-auto-gc",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Keep log files that are of no more use, for tests.",
+    ),
 ];

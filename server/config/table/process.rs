@@ -144,7 +144,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     declare(
         "proc-title-template",
         None,
-        Text(TextRule::Any),
+        Text(TextRule::ProcessTitle),
         "{title} {listen-addr} {server-mode}",
         Traits::NO_MEANING_HERE,
         "Form of the process title.",
@@ -340,5 +340,32 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "128",
         Traits::NONE,
         "Entries of the log of large replies.",
+    ),
+    declare(
+        "debug-context",
+        None,
+        Text(TextRule::Any),
+        "",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Text for the report of a crash.",
+    ),
+    declare(
+        "use-exit-on-panic",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Exit instead of abort at a failed assertion, for tests.",
+    ),
+    declare(
+        "watchdog-period",
+        None,
+        Integer {
+            min: 0,
+            max: i32::MAX as i128,
+        },
+        "0",
+        Traits::HIDDEN.and(Traits::NO_MEANING_HERE),
+        "Milliseconds after which a blocked server tells where it is.",
     ),
 ];

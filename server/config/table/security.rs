@@ -268,4 +268,24 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Traits::NONE,
         "Remember TLS sessions.",
     ),
+    declare(
+        "lua-enable-deprecated-api",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN
+            .and(Traits::PROTECTED)
+            .and(Traits::NO_MEANING_HERE),
+        "Let scripts call what Lua has deprecated.",
+    ),
+    declare(
+        "lua-enable-insecure-api",
+        None,
+        Bool,
+        "no",
+        Traits::HIDDEN
+            .and(Traits::PROTECTED)
+            .and(Traits::NO_MEANING_HERE),
+        "Let scripts leave their sandbox; here they never can.",
+    ),
 ];

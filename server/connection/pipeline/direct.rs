@@ -213,6 +213,7 @@ fn settle(ctx: &mut Context<'_>) {
             let tracking = &ctx.server.tracking;
             tracking.invalidate(ctx.server, author, &changes, None);
         }
-        notice(ctx.server, ctx.session, changes, expired_keys(&expired));
+        let told = (changes, &[][..]);
+        notice(ctx.server, ctx.session, told, expired_keys(&expired));
     }
 }

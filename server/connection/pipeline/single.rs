@@ -1,7 +1,7 @@
 //! The long way: one request with everything that may happen around it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Pipeline, Stop, Turn};
 use crate::clock::Ticks;
@@ -14,6 +14,7 @@ use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
+use crate::tracking::client::mode;
 
 impl Pipeline {
     /// Runs the turn's next request; what it returns stops the batch.
@@ -30,11 +31,19 @@ impl Pipeline {
             true => self.parser.inline_bytes(),
             false => &turn.input[bytes.clone()],
         };
-        let args: smallvec::SmallVec<[&[u8]; 16]> = self.ranges[slot.args.clone()]
+        let mut args: smallvec::SmallVec<[&[u8]; 16]> = self.ranges[slot.args.clone()]
             .iter()
             .map(|range| &source[range.clone()])
             .collect();
-        let found = slot.found.or_else(|| table().find(&args));
+        let found = slot.found.or_else(|| table().find_called(&args));
+        let renamed = found.filter(|found| found.renamed);
+        if let Some(found) = renamed {
+            args[0] = found.declared_name();
+        }
+        if found.is_none() && is_cross_protocol(args[0]) {
+            warn_of_cross_protocol(session, turn.now_ms);
+            return Some(Stop::Close);
+        }
         session.gate_version = Some(server.gate_version.load(Ordering::Acquire));
         if let Some(stop) = held_back(server, session, found, &args, turn.now_ms) {
             return Some(stop);
@@ -42,7 +51,7 @@ impl Pipeline {
         let asked = Asked {
             found,
             args: &args,
-            raw: slot.is_array.then_some(source),
+            raw: (slot.is_array && renamed.is_none()).then_some(source),
             key: slot.key,
             now_ms: turn.now_ms,
         };
@@ -55,8 +64,36 @@ impl Pipeline {
         if let Some((waiter, timeout_ms)) = waiting {
             return Some(Stop::Blocked(waiter, timeout_ms));
         }
+        if session.order.is_some() {
+            // What comes next is to see what that brings about.
+            return Some(Stop::HasMore);
+        }
         session.close_after_reply.then_some(Stop::Close)
     }
+}
+
+/// Whether a request is the beginning of one to a web server: what follows it
+/// are lines of somebody else's choice, which a browser was made to send, and
+/// none of them may run. `POST` is how it begins; if that line was too long to
+/// be read as a command, `Host:` is soon behind it.
+fn is_cross_protocol(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Tells of it in the log, once a minute at most.
+#[cold]
+fn warn_of_cross_protocol(session: &Session, now_ms: i64) {
+    static LAST_MS: AtomicI64 = AtomicI64::new(i64::MIN);
+    let last_ms = LAST_MS.load(Ordering::Relaxed);
+    if now_ms.saturating_sub(last_ms) < 60_000 {
+        return;
+    }
+    LAST_MS.store(now_ms, Ordering::Relaxed);
+    tracing::warn!(
+        "Possible SECURITY ATTACK detected: POST or Host: came as a command, so a web browser \
+         may be used to reach this server. The connection from {} is closed.",
+        session.client.address
+    );
 }
 
 /// What a request has to wait for before it can run, if anything.
@@ -105,6 +142,7 @@ fn run_one(
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
+            session.client.last_command.store(0, Ordering::Relaxed);
             reply_error(server, reply, &unknown_command(server, session, asked.args));
             None
         }
@@ -116,10 +154,10 @@ fn run_one(
                 key: asked.key,
                 now_ms: asked.now_ms,
             };
-            session
-                .client
-                .last_command
-                .store(found.number as u32 + 1, Ordering::Relaxed);
+            // A container with a word that is no subcommand of it is no command.
+            let known = found.command.subcommands.is_empty() || asked.args.len() == 1;
+            let number = if known { found.number as u32 + 1 } else { 0 };
+            session.client.last_command.store(number, Ordering::Relaxed);
             if server.monitored.load(Ordering::Relaxed) {
                 monitored(server, session, reply, &request)
             } else {
@@ -129,6 +167,13 @@ fn run_one(
             }
         }
     };
+    list_transaction(session);
+    if session.postponed {
+        return None;
+    }
+    if server.tracking.any() {
+        end_caching(session, asked.found);
+    }
     if waiting.is_none() {
         session.client.count_command();
     }
@@ -142,6 +187,32 @@ fn run_one(
         }
     }
     waiting
+}
+
+/// CLIENT CACHING is for one command only, or one transaction, whatever becomes
+/// of it.
+#[cold]
+fn end_caching(session: &Session, found: Option<Found>) {
+    let keeps =
+        |found: Found| matches!(found.command.name, "client|caching" | "client|trackinginfo");
+    if session.transaction.is_none() && !found.is_some_and(keeps) {
+        session.client.tracking.remove(mode::CACHING);
+    }
+}
+
+/// Notes how many commands CLIENT LIST shows in MULTI: none of a transaction
+/// that is broken, no more once a watched key has changed, and -1 until the
+/// first MULTI or WATCH.
+#[inline]
+fn list_transaction(session: &Session) {
+    let listed = &session.client.listed;
+    let count = match &session.transaction {
+        Some(open) if !open.broken && session.client.watch_broken.load(Ordering::Relaxed) => return,
+        Some(open) if !open.broken => open.queued.len() as i64,
+        None if session.watched.is_empty() && listed.load(Ordering::Relaxed) <= 0 => return,
+        _ => 0,
+    };
+    listed.store(count, Ordering::Relaxed);
 }
 
 /// Counts a request if it ran; one that waits counts when it is answered.
@@ -182,7 +253,7 @@ fn monitored(
     let written = reply.len().saturating_sub(mark);
     let waiting = settle(server, session, request, outcome, &mut started, written);
     let queued = session.transaction.is_some() && command.name != "multi";
-    if runs && !queued {
+    if runs && !queued && !session.postponed {
         crate::monitor::show(server, session, command, db, request.args);
     }
     waiting

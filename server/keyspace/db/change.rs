@@ -3,7 +3,7 @@
 
 use super::{Db, DbError, ExpiryMode};
 use crate::keyspace::dirty::{PreImage, packed};
-use crate::keyspace::entry::{Entry, Value};
+use crate::keyspace::entry::{Entry, Value, ValueType};
 use crate::keyspace::recorder::class;
 use crate::keyspace::rows::Rows;
 use crate::keyspace::stripe::SLOTS_PER_STRIPE;
@@ -68,6 +68,9 @@ impl Db<'_> {
                     entry.set_dirty(parity, true);
                 }
                 let old = place.replace(entry);
+                if old.value_type() == ValueType::Hash {
+                    share.field_expiries.forget(slot as u8, key.hash);
+                }
                 share.cold_values -= u64::from(old.is_cold());
                 if tracking && !listed {
                     share.dirty.changed[parity].push(packed(slot, key.hash));
@@ -93,7 +96,7 @@ impl Db<'_> {
         }
         self.move_expiry(key, old_expiry, new_expiry);
         if has_expiring_fields {
-            self.schedule_fields_anew(key);
+            self.schedule_fields_of(key);
         }
     }
 
@@ -237,6 +240,11 @@ impl Db<'_> {
         let entry = self.place(key)?.remove();
         if entry.is_cold() {
             self.share(key.slot).cold_values -= 1;
+        }
+        if entry.value_type() == ValueType::Hash {
+            let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
+            let expiries = &mut self.share(key.slot).field_expiries;
+            expiries.forget(slot, key.hash);
         }
         if tracking && (entry.is_in_tree() || entry.is_dirty(1 - parity)) {
             self.share(key.slot).dirty.note_removed(parity, key.bytes);

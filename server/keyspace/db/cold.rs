@@ -67,7 +67,7 @@ impl Db<'_> {
         let has_expiring_fields = entry.has_expiring_fields();
         self.table(key.slot).insert_new(key.hash, entry);
         if has_expiring_fields {
-            self.schedule_fields_anew(key);
+            self.schedule_fields_of(key);
         }
     }
 

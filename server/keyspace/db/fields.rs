@@ -87,32 +87,21 @@ impl Db<'_> {
     /// Has the fields of a hash expire in time. Call it after fields were
     /// given an expiry.
     pub fn schedule_fields(&mut self, key: &[u8]) {
-        let key = self.key_ref(key);
-        let found = self.table(key.slot).find(key.hash, key.bytes);
-        let Some(hash) = found.as_deref().and_then(expiring) else {
-            return;
-        };
-        let next = hash.next_expiry_ms();
-        let known = hash.scheduled_ms();
-        let Some(at_ms) = next.filter(|next| known.is_none_or(|known| *next < known)) else {
-            return;
-        };
-        hash.set_scheduled_ms(Some(at_ms));
-        let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
-        self.share(key.slot)
-            .field_expiries
-            .insert((at_ms, slot, key.hash));
-        self.keyspace.note_field_expiries();
+        self.schedule_fields_of(&self.key_ref(key));
     }
 
-    /// The same for a hash that has just come under this key.
+    /// The same for a hash that may have just come under this key.
     #[cold]
-    pub(super) fn schedule_fields_anew(&mut self, key: &KeyRef) {
+    pub(super) fn schedule_fields_of(&mut self, key: &KeyRef) {
         let found = self.table(key.slot).find(key.hash, key.bytes);
-        if let Some(hash) = found.as_deref().and_then(expiring) {
-            hash.set_scheduled_ms(None);
-            self.schedule_fields(key.bytes);
-        }
+        let hash = found.as_deref().and_then(expiring);
+        let Some(at_ms) = hash.and_then(Hash::next_expiry_ms) else {
+            return;
+        };
+        let slot = (usize::from(key.slot) % SLOTS_PER_STRIPE) as u8;
+        let expiries = &mut self.share(key.slot).field_expiries;
+        expiries.schedule(slot, key.hash, at_ms);
+        self.keyspace.note_field_expiries();
     }
 
     /// Removes about `limit` fields that are due from the hashes of a held
@@ -125,21 +114,19 @@ impl Db<'_> {
             let Some(Some(share)) = self.held.stripe(stripe).dbs.get_mut(physical) else {
                 break;
             };
-            let next = share.field_expiries.first();
-            let Some(&(at_ms, slot, hash)) = next.filter(|next| next.0 <= now_ms) else {
+            let Some((slot, hash)) = share.field_expiries.pop_due(now_ms) else {
                 break;
             };
-            share.field_expiries.remove(&(at_ms, slot, hash));
             let mut keys = Vec::new();
             share.tables[usize::from(slot)].with_hash(hash, |entry| {
-                if expiring(entry).is_some_and(|hash| hash.scheduled_ms() == Some(at_ms)) {
+                if entry.has_expiring_fields() {
                     keys.push(entry.key().to_vec());
                 }
             });
             for key in keys {
                 let key = KeyRef::new(&key);
                 removed += self.remove_fields(&key, limit - removed.min(limit));
-                self.schedule_fields_anew(&key);
+                self.schedule_fields_of(&key);
             }
         }
         removed.min(limit)

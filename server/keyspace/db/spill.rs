@@ -58,12 +58,16 @@ impl Db<'_> {
         if let Some(access) = access {
             entry.touch_as(&old, access);
         }
+        let has_expiring_fields = entry.has_expiring_fields();
         place.replace(entry);
         share.cold_values -= 1;
         if share.returned.len() == MOST_RETURNED {
             share.returned.pop_front();
         }
         share.returned.push_back(packed(slot, key.hash));
+        if has_expiring_fields {
+            self.schedule_fields_of(&key);
+        }
     }
 
     /// Drops a value from RAM that came back to a stripe before others; gives

@@ -28,7 +28,7 @@ impl Db<'_> {
             "a flush needs every stripe"
         );
         let keys = self.keyspace.key_count(index);
-        self.keyspace.retire(index);
+        self.keyspace.retire(&mut self.held, index);
         self.physical = self.keyspace.physical(self.index);
         keys
     }

@@ -71,6 +71,11 @@ impl Value {
             Value::Stream(_) => ValueType::Stream,
         }
     }
+
+    /// Whether it is a hash of which some field expires.
+    pub fn has_expiring_fields(&self) -> bool {
+        matches!(self, Value::Hash(hash) if hash.has_expiries())
+    }
 }
 
 /// A value seen in its entry.

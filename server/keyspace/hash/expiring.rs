@@ -28,8 +28,6 @@ pub struct Expiring {
     order: BTreeSet<(i64, u64)>,
     /// Fields that expire up to this moment are not shown.
     hidden_until_ms: Cell<i64>,
-    /// The earliest moment at which the keyspace will look at this hash.
-    scheduled_ms: Cell<Option<i64>>,
 }
 
 impl Expiring {
@@ -38,7 +36,6 @@ impl Expiring {
             table: table.into(),
             order: BTreeSet::new(),
             hidden_until_ms: Cell::new(SHOW_ALL),
-            scheduled_ms: Cell::new(None),
         }
     }
 
@@ -264,23 +261,6 @@ impl Hash {
         let taken = fields.take_due(now_ms, limit);
         self.settle();
         taken
-    }
-
-    /// When the keyspace will look at this hash next; see
-    /// [`Hash::set_scheduled_ms`].
-    pub fn scheduled_ms(&self) -> Option<i64> {
-        match self {
-            Hash::Expiring(fields) => fields.scheduled_ms.get(),
-            _ => None,
-        }
-    }
-
-    /// Notes when the keyspace will look at this hash next. Only the holder of
-    /// the stripe's lock may call this.
-    pub fn set_scheduled_ms(&self, at_ms: Option<i64>) {
-        if let Hash::Expiring(fields) = self {
-            fields.scheduled_ms.set(at_ms);
-        }
     }
 
     /// All fields with their expiry, hidden ones included, and how many there

@@ -315,6 +315,31 @@ fn each_commit_holds_what_there_was_when_it_began() {
     }
 }
 
+#[test]
+fn who_locks_his_first_key_after_the_cut_changes_what_comes_behind_it() {
+    let mut world = World::new(1);
+    world.change();
+    let key = KEYS[0];
+    for removes in [false, true] {
+        let mut late = Db::open(&world.keyspace, StripeSet::default(), 0, NOW_MS);
+        let state = world.state();
+        let begun = world
+            .keyspace
+            .begin_checkpoint(Duration::from_secs(9), || ());
+        let (frozen, ()) = begun.unwrap();
+        assert!(late.extend(KeyRef::new(key).stripe(), Duration::ZERO));
+        match removes {
+            true => drop(late.delete(key).unwrap()),
+            false => late.set_string(key, b"late", None).unwrap(),
+        }
+        drop(late);
+        world.write(&frozen);
+        assert!(world.stored() == state, "the tree holds what came later");
+        world.checkpoint(0, false);
+        assert_eq!(world.stored().contains_key(key), !removes);
+    }
+}
+
 /// A long value of which the tree has nothing, of a kind; 5 is a string.
 fn set_long(db: &mut Db<'_>, key: &[u8], kind: u8) {
     db.delete(key).unwrap();

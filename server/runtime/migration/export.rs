@@ -19,7 +19,7 @@ use redoubt_persistence::tree::{Meta, ScanCursor, ScanRow, Snapshot};
 
 use super::LOOK;
 use super::filter::Filter;
-use super::peer::{Heard, Peer};
+use super::peer::{Heard, Peer, TIMED_OUT, may_go_on, patience};
 use crate::cluster::Cluster;
 use crate::cluster::migration::{Job, Pause, Stop};
 use crate::commands::effects::encode;
@@ -27,7 +27,7 @@ use crate::config::id;
 use crate::keyspace::stripe::{StripeSet, stripe_of};
 use crate::runtime::save::databases_of;
 use crate::state::{Server, Storage};
-use crate::storage::LogHold;
+use crate::storage::{LogHold, TurnWish};
 
 /// Bytes that are read from the log, or gathered of the snapshot, at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -122,11 +122,6 @@ impl Export {
         found.ok_or_else(|| failed("Target node not found in cluster"))
     }
 
-    fn patience(&self) -> Duration {
-        let seconds = self.server.config.read().integer(id("repl-timeout"));
-        Duration::from_secs(seconds.clamp(1, 3600) as u64)
-    }
-
     /// How long a hand-over may take.
     pub(super) fn hand_over_patience(&self) -> Duration {
         let ms = self
@@ -136,7 +131,7 @@ impl Export {
     }
 
     fn connect(&self, address: SocketAddr) -> Result<Peer, Stop> {
-        let peer = Peer::connect(self.server, &self.job, address, self.patience());
+        let peer = Peer::connect(self.server, self.cluster, &self.job, address);
         peer.map_err(|error| {
             let text = error.to_string();
             let text = text.split(" (os error").next().unwrap_or_default();
@@ -188,7 +183,7 @@ impl Export {
                 }
                 Some(Heard::Closed) => return Err(lost()),
                 Some(Heard::Message(_)) => {}
-                None if began.elapsed() > self.patience() => return Err(failed("Timed out")),
+                None if began.elapsed() > patience(self.server) => return Err(failed("Timed out")),
                 None => {}
             }
         }
@@ -196,13 +191,7 @@ impl Export {
 
     /// Whether there is any sense in going on.
     fn check(&self) -> Result<(), Stop> {
-        if let Some(why) = self.job.stopped() {
-            return Err(why);
-        }
-        match self.cluster.read(|bus| bus.owns_all(&self.job.plan.slots)) {
-            true => Ok(()),
-            false => Err(failed("Slots are no longer owned by myself")),
-        }
+        may_go_on(self.cluster, &self.job)
     }
 
     /// A sign of life, when one is due.
@@ -291,7 +280,7 @@ impl Export {
         tail: &mut Tail,
         storage: &'s Storage,
     ) -> Result<MutexGuard<'s, ()>, Stop> {
-        let (mut asked, mut wish) = (None::<Instant>, None);
+        let (mut asked, mut wish) = (None::<Instant>, None::<TurnWish<'_>>);
         let mut heard = Instant::now();
         loop {
             let idle = self.forward(peer, tail, CHUNK_BYTES)? == 0;
@@ -304,7 +293,6 @@ impl Export {
                 Some(Heard::Message(Message::RequestPause)) => {
                     self.job.enter(State::WaitingToPause, "");
                     asked = Some(Instant::now());
-                    wish = Some(storage.wish_for_turn());
                 }
                 Some(Heard::Closed) => return Err(lost()),
                 Some(Heard::Line(line)) => {
@@ -312,7 +300,7 @@ impl Export {
                     return Err(failed(format!("Target node refused: {line}")));
                 }
                 Some(_) => heard = Instant::now(),
-                None if heard.elapsed() > self.patience() => return Err(lost()),
+                None if heard.elapsed() > patience(self.server) => return Err(lost()),
                 None => {}
             }
             self.keep_alive(peer, &mut tail.said)?;
@@ -320,11 +308,13 @@ impl Export {
             let end = storage.log.end().0;
             let rest = end.saturating_sub(tail.reader.offset().0);
             self.job.remaining_bytes.store(rest, Ordering::Relaxed);
-            if asked.is_some_and(|since| rest <= self.small_rest(since))
-                && let Some(turn) = storage.tree_turn.try_lock()
-            {
-                drop(wish);
+            if asked.is_none_or(|since| rest > self.small_rest(since)) {
+                // It may take long to get there.
+                wish = None;
+            } else if let Some(turn) = storage.tree_turn.try_lock() {
                 return Ok(turn);
+            } else {
+                wish = wish.or_else(|| Some(storage.wish_for_turn()));
             }
         }
     }
@@ -362,19 +352,9 @@ impl Export {
         tail: &mut Tail,
         storage: &Storage,
     ) -> Result<Pause<'static>, Stop> {
-        let began = Instant::now();
-        let slots = &self.job.plan.slots;
-        let pause = Pause::begin(self.cluster, slots.clone());
-        // Who still writes has locked its keys by now, or looks again once it has.
-        let mut stripes = StripeSet::default();
-        slots
-            .iter()
-            .for_each(|slot| stripes.add(stripe_of(slot.number())));
-        drop(self.server.keyspace.lock(stripes));
-        let end = storage.log.end();
-        storage.log.write_soon();
-        self.job.enter(State::FailoverPaused, "");
-        match self.hand_over(peer, tail, end, began) {
+        let pause = Pause::begin(self.cluster, self.job.plan.slots.clone());
+        peer.deadline = Some(Instant::now() + self.hand_over_patience());
+        match self.hand_over(peer, tail, storage) {
             Ok(()) => Ok(pause),
             Err(why) => {
                 drop(pause);
@@ -384,23 +364,27 @@ impl Export {
         }
     }
 
-    fn hand_over(
-        &self,
-        peer: &mut Peer,
-        tail: &mut Tail,
-        end: Offset,
-        began: Instant,
-    ) -> Result<(), Stop> {
-        let patience = self.hand_over_patience();
-        let late = || began.elapsed() > patience;
-        let timed_out = || failed("Slot migration timed out during slot failover");
+    fn hand_over(&self, peer: &mut Peer, tail: &mut Tail, storage: &Storage) -> Result<(), Stop> {
+        // Who still writes has locked its keys by now, or looks again once it has.
+        let mut stripes = StripeSet::default();
+        let slots = self.job.plan.slots.iter();
+        slots.for_each(|slot| stripes.add(stripe_of(slot.number())));
+        let is_over = || peer.is_late() || self.check().is_err();
+        let locked = self.server.keyspace.lock_unless(stripes, is_over);
+        if locked.map(drop).is_none() {
+            self.check()?;
+            return Err(failed(TIMED_OUT));
+        }
+        let end = storage.log.end();
+        storage.log.write_soon();
+        self.job.enter(State::FailoverPaused, "");
         while tail.reader.offset() < end {
             if self.forward(peer, tail, (end.0 - tail.reader.offset().0) as usize)? == 0 {
                 std::thread::sleep(Duration::from_micros(200));
             }
             self.check()?;
-            if late() {
-                return Err(timed_out());
+            if peer.is_late() {
+                return Err(failed(TIMED_OUT));
             }
         }
         peer.say(&Message::Paused).map_err(|_| lost())?;
@@ -413,8 +397,8 @@ impl Export {
                 Some(Heard::Closed) => return Err(lost()),
                 _ => self.check()?,
             }
-            if late() {
-                return Err(timed_out());
+            if peer.is_late() {
+                return Err(failed(TIMED_OUT));
             }
         }
     }

@@ -10,7 +10,7 @@ use redoubt_cluster::slots::Slot;
 
 use super::LOOK;
 use super::export::{Export, failed, lost};
-use super::peer::Peer;
+use super::peer::{Peer, TIMED_OUT};
 use crate::cluster::migration::Stop;
 use crate::commands::effects::encode;
 
@@ -45,7 +45,7 @@ impl Export {
             }
             if began.elapsed() > patience {
                 self.cluster.order(|bus| bus.keep_granted());
-                return Err(failed("Slot migration timed out during slot failover"));
+                return Err(failed(TIMED_OUT));
             }
         }
     }

@@ -38,6 +38,9 @@ use crate::stats::add;
 const CHUNK_BYTES: usize = 64 << 10;
 /// Time between two signs of life.
 const ACK_INTERVAL: Duration = Duration::from_secs(1);
+/// For how long no checkpoint begins once the source is to hold back writes. It
+/// may not come to that: they may never leave it so little to send.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes over the connection of a source whose migration was accepted; `rest`
 /// is what it has sent besides. False if that can't be.
@@ -109,13 +112,16 @@ impl Import {
         match outcome {
             Ok(()) => self.job.enter(State::Success, ""),
             Err(why) => {
+                // Whoever asks next finds none of the slots' keys, and waits
+                // until that is so.
+                let slots: Vec<Slot> = self.job.plan.slots.iter().collect();
+                self.cluster.migrations.will_delete(&slots);
                 match why {
                     Stop::Cancelled => self.job.enter(State::Cancelled, ""),
                     Stop::Failed(message) => self.job.enter(State::Failed, &message),
                 }
-                // Whoever asks next finds none of the slots' keys.
-                let slots: Vec<Slot> = self.job.plan.slots.iter().collect();
                 keys::delete_foreign(self.server, &slots);
+                self.cluster.migrations.has_deleted(&slots);
             }
         }
         drop(foreign);
@@ -131,6 +137,7 @@ impl Import {
         let mut claimed = self.run_whole(b"")?;
         // From the pause on no checkpoint is to be under way.
         let (mut wish, mut turn) = (None, None::<MutexGuard<'_, ()>>);
+        let mut since = Instant::now();
         while !claimed {
             self.check()?;
             if self.awaits_pause {
@@ -139,8 +146,11 @@ impl Import {
                 turn = turn.or_else(|| storage?.tree_turn.try_lock());
                 if turn.is_some() || storage.is_none() {
                     wish = None;
+                    since = Instant::now();
                     self.ask_for_pause()?;
                 }
+            } else if turn.is_some() && since.elapsed() > TURN_PATIENCE {
+                turn = None;
             }
             match (&self.socket).read(&mut chunk) {
                 Ok(0) => return Err(lost()),

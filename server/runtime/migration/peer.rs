@@ -6,19 +6,25 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use redoubt_cluster::flags::Flags;
 use redoubt_cluster::slot_migration::Message;
 
 use super::LOOK;
-use crate::cluster::migration::Job;
+use crate::cluster::Cluster;
+use crate::cluster::migration::{Job, Stop};
 use crate::commands::effects::encode;
+use crate::config::id;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
 use crate::state::Server;
 use crate::stats::add;
 
 /// What the connection holds that the target has not taken.
 const BUFFER_BYTES: usize = 128 << 10;
+
+/// Why a hand-over that takes too long ends.
+pub const TIMED_OUT: &str = "Slot migration timed out during slot failover";
 
 /// What the target says.
 pub enum Heard {
@@ -33,21 +39,24 @@ pub enum Heard {
 /// A connection to the target.
 pub struct Peer {
     server: &'static Server,
+    cluster: &'static Cluster,
     stream: TcpStream,
     job: Arc<Job>,
     heard: Receiver<Heard>,
     closed: bool,
+    /// While writes are held back for the target: until when.
+    pub deadline: Option<Instant>,
 }
 
 impl Peer {
     /// Connects.
     pub fn connect(
         server: &'static Server,
+        cluster: &'static Cluster,
         job: &Arc<Job>,
         address: SocketAddr,
-        patience: Duration,
     ) -> io::Result<Peer> {
-        let stream = TcpStream::connect_timeout(&address, patience)?;
+        let stream = TcpStream::connect_timeout(&address, patience(server))?;
         stream.set_nodelay(true)?;
         // What is on its way when writes are held back is what they wait for.
         let _ = socket2::SockRef::from(&stream).set_send_buffer_size(BUFFER_BYTES);
@@ -63,10 +72,12 @@ impl Peer {
             })?;
         Ok(Peer {
             server,
+            cluster,
             stream,
             job: job.clone(),
             heard,
             closed: false,
+            deadline: None,
         })
     }
 
@@ -103,6 +114,49 @@ impl Peer {
         encode(&mut bytes, words);
         self.write_all(&bytes)
     }
+
+    /// Whether writes were held back for long enough.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|end| Instant::now() > end)
+    }
+
+    /// Whether to wait on for a target that has taken nothing since then.
+    fn may_wait(&self, since: Instant) -> Result<(), Stop> {
+        let stop = |why: &str| Err(Stop::Failed(why.into()));
+        if self.is_late() {
+            return stop(TIMED_OUT);
+        }
+        if since.elapsed() > patience(self.server) {
+            return stop("Timed out");
+        }
+        let target = &self.job.plan.target;
+        let has_failed = self.cluster.read(|bus| {
+            let node = bus.table().find(target);
+            let node = node.and_then(|key| bus.table().get(key));
+            node.is_none_or(|node| node.is(Flags::FAIL))
+        });
+        match has_failed {
+            true => stop("Target node has failed"),
+            false => may_go_on(self.cluster, &self.job),
+        }
+    }
+}
+
+/// How long the target may be silent, or take nothing.
+pub fn patience(server: &Server) -> Duration {
+    let seconds = server.config.read().integer(id("repl-timeout"));
+    Duration::from_secs(seconds.clamp(1, 3600) as u64)
+}
+
+/// Whether there is any sense in going on with an export.
+pub fn may_go_on(cluster: &Cluster, job: &Job) -> Result<(), Stop> {
+    if let Some(why) = job.stopped() {
+        return Err(why);
+    }
+    match cluster.read(|bus| bus.owns_all(&job.plan.slots)) {
+        true => Ok(()),
+        false => Err(Stop::Failed("Slots are no longer owned by myself".into())),
+    }
 }
 
 impl Drop for Peer {
@@ -114,6 +168,7 @@ impl Drop for Peer {
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let began = Instant::now();
         loop {
             if self.job.stopped().is_some() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -125,7 +180,12 @@ impl Write for Peer {
                         io::ErrorKind::WouldBlock
                             | io::ErrorKind::TimedOut
                             | io::ErrorKind::Interrupted
-                    ) => {}
+                    ) =>
+                {
+                    if let Err(why) = self.may_wait(began) {
+                        self.job.stop(why);
+                    }
+                }
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     add(&self.server.replication.sent_bytes, count as u64);

@@ -127,11 +127,9 @@ impl Applier {
         if self.session.is_outdated(self.server) {
             return Err("the stream is not followed any more".into());
         }
-        let failed = self.reply.buf.first() == Some(&b'-');
-        if failed && self.session.tally.dirty == dirty {
+        if let Some(error) = self.failure(dirty) {
             // What it locked was logged with it; that is of no harm, since
             // what follows an error is a full sync.
-            let error = String::from_utf8_lossy(&self.reply.buf).trim().to_string();
             let name = String::from_utf8_lossy(args[0]).into_owned();
             if !self
                 .server
@@ -141,11 +139,22 @@ impl Applier {
             {
                 // What its own clients wrote may be in the way, as is known.
                 tracing::warn!("{name} fails on this writable replica: {error}");
+                let astray = self.server.replication.go_astray();
+                astray.map_err(|e| format!("can't write the replication state: {e}"))?;
                 return self.log_unlogged(found, args);
             }
             return Err(format!("{name} fails here: {error}"));
         }
         self.log_unlogged(found, args)
+    }
+
+    /// What a command answered that failed before it had changed anything, or
+    /// what one within a transaction did.
+    fn failure(&mut self, dirty_before: u64) -> Option<String> {
+        let failed = self.reply.buf.first() == Some(&b'-');
+        let own = failed && self.session.tally.dirty == dirty_before;
+        let text = || String::from_utf8_lossy(&self.reply.buf).trim().to_string();
+        self.session.misfit.take().or_else(|| own.then(text))
     }
 
     /// Without a lock of its own a command has not been logged.

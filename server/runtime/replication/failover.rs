@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use redoubt_cluster::replication::peer::Stage;
 
 use super::{change_role, switch};
-use crate::connection::pause;
+use crate::connection::pause::{self, Purpose};
 use crate::keyspace::stripe::StripeSet;
 use crate::replication::Target;
 use crate::state::{Server, unix_ms};
@@ -69,7 +69,7 @@ pub fn begin(server: &Server, request: Request) {
     tracing::info!("FAILOVER requested.");
     *server.replication.failover.state.lock() = State::Waiting(request);
     let now_ms = unix_ms();
-    pause::begin(server, now_ms + PAUSE_MS, true, now_ms);
+    pause::begin(server, Purpose::Failover, now_ms + PAUSE_MS, true, now_ms);
     super::ask_for_acks(server);
     server.replication.log_bell.ring();
 }
@@ -82,7 +82,7 @@ pub fn abort(server: &'static Server) -> bool {
         State::Waiting(_) => {}
         State::HandingOver(_) => hand_back(server),
     }
-    pause::end(server);
+    pause::end(server, Purpose::Failover);
     tracing::info!("Failover aborted");
     true
 }
@@ -113,7 +113,7 @@ pub fn advance(server: &'static Server) {
         State::HandingOver(target) => {
             if replication.link.is_up() && replication.target() == Some(target) {
                 *replication.failover.state.lock() = State::None;
-                pause::end(server);
+                pause::end(server, Purpose::Failover);
                 tracing::info!("Failover succeeded");
             }
         }

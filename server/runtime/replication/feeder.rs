@@ -3,7 +3,7 @@
 //! costs a cursor in the log's files and a buffer of fixed size, however far
 //! behind it is.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,13 +19,11 @@ use socket2::Socket;
 
 use super::image::{Count, Image};
 use super::stream::CHUNK_BYTES;
-use super::{Counted, gathering};
-use crate::commands::table::table;
+use super::{Counted, gathering, hearing};
 use crate::connection::client::Client;
 use crate::connection::session::Session;
 use crate::replication::replicas::{Replica, StreamRequest};
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
-use crate::runtime::save::Origin;
+use crate::runtime::save::{Origin, write_options};
 use crate::state::{Server, Storage, random_id};
 use crate::stats::add;
 use crate::storage::LogHold;
@@ -34,6 +32,8 @@ use crate::storage::LogHold;
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// Time between newlines to a replica that waits for its snapshot.
 const NEWLINES: Duration = Duration::from_millis(500);
+/// The version from which on Valkey's listpacks are as ours.
+const VALKEY_9: u32 = 0x09_00_00;
 
 /// Takes over a connection whose client has asked for the stream; `rest` is
 /// what it sent besides. The descriptor is duplicated, so that the caller can
@@ -81,6 +81,7 @@ fn start(
             ..peer
         }),
         owed: AtomicU64::new(0),
+        kept_from: AtomicU64::new(u64::MAX),
     });
     let reader = socket.try_clone()?;
     server.replication.replicas.add(replica.clone());
@@ -90,7 +91,7 @@ fn start(
     };
     spawn(
         "replica-acks",
-        Box::new(move || hear(server, &hears, &reader, rest)),
+        Box::new(move || hearing::hear(server, &hears, &reader, rest)),
     )?;
     let mut feeder = Feeder {
         server,
@@ -162,7 +163,7 @@ impl Feeder {
             Some(from) => from,
             None => self.send_everything(storage, &request, &hold)?,
         };
-        hold.move_to(from.0);
+        self.keep_from(&hold, from.0);
         if self.replica.peer.lock().rdb_only {
             while !self.is_over() {
                 std::thread::sleep(LOOK);
@@ -226,9 +227,11 @@ impl Feeder {
         let _counted = Counted::new(&replication.snapshots);
         let generation = replication.generation();
         let (snapshot, meta) = self.snapshot(storage)?;
-        hold.move_to(meta.offset);
+        self.keep_from(hold, meta.offset);
         let identity = replication.identity();
-        if replication.generation() != generation || self.is_over() {
+        // The snapshot may be of another history than the one that came meanwhile.
+        let is_ours = meta.replication_id == identity.history.id.to_string();
+        if replication.generation() != generation || !is_ours || self.is_over() {
             return Err(End::Gone);
         }
         let origin = Origin::at(&identity, &meta);
@@ -238,14 +241,19 @@ impl Feeder {
             self.write(line.as_bytes())?;
         }
         self.replica.peer.lock().stage = Stage::TakesSnapshot;
-        let eof = self.replica.peer.lock().capabilities.eof;
+        let (eof, version) = {
+            let peer = self.replica.peer.lock();
+            (peer.capabilities.eof, peer.version)
+        };
         let buffer = std::mem::take(&mut self.buffers.file);
         let image = Image {
             server: self.server,
             snapshot: &snapshot,
             meta: &meta,
             origin,
+            options: write_options(self.server),
             for_valkey_9: self.server.keyspace.has_field_expiries(),
+            for_redis: version < VALKEY_9,
             open_slots: self
                 .server
                 .cluster
@@ -270,6 +278,12 @@ impl Feeder {
         }
         self.replica.peer.lock().applied = offset;
         Ok(Offset(meta.offset))
+    }
+
+    /// Keeps the log from an offset on.
+    pub(super) fn keep_from(&self, hold: &LogHold, offset: u64) {
+        hold.move_to(offset);
+        self.replica.kept_from.store(offset, Ordering::Release);
     }
 
     /// Waits for further replicas, where that is asked for.
@@ -367,6 +381,8 @@ impl Feeder {
         client.kill();
         let _ = self.socket.shutdown(Shutdown::Both);
         self.server.replication.replicas.remove(client.id);
+        // Who is gone counts no more.
+        self.server.count_good_replicas();
         self.server.clients.remove(client.id);
     }
 }
@@ -389,82 +405,7 @@ impl Write for Feeder {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+pub(super) fn is_timeout(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
-}
-
-/// Hears what a replica says, until it is gone.
-fn hear(server: &'static Server, replica: &Replica, mut socket: &Socket, rest: Vec<u8>) {
-    let limits = RequestLimits {
-        max_bulk_bytes: 1 << 20,
-        authenticated: true,
-    };
-    let mut parser = RequestParser::new();
-    let (mut input, mut ranges) = (rest, Vec::new());
-    let mut chunk = [0; 1024];
-    loop {
-        let mut start = 0;
-        loop {
-            match parser.next(&input[start..], &limits, &mut ranges) {
-                Ok(Parsed::Complete { consumed }) => {
-                    let from = &input[start..];
-                    let words: Vec<&[u8]> = ranges.iter().map(|r| &from[r.clone()]).collect();
-                    heed(server, replica, &words);
-                    ranges.clear();
-                    start += consumed;
-                }
-                Ok(Parsed::Words { consumed } | Parsed::Inline { consumed }) => {
-                    ranges.clear();
-                    start += consumed;
-                }
-                Ok(Parsed::Empty { consumed }) => start += consumed,
-                Ok(Parsed::Incomplete { .. }) => break,
-                Err(_) => return replica.client.kill(),
-            }
-        }
-        input.drain(..start);
-        match socket.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => {
-                add(&replica.client.bytes_in, count as u64);
-                input.extend_from_slice(&chunk[..count]);
-            }
-            Err(error) if is_timeout(&error) => {}
-            Err(_) => break,
-        }
-        if replica.client.killed.load(Ordering::Acquire) {
-            break;
-        }
-    }
-    replica.client.kill();
-    server.replication.log_bell.ring();
-}
-
-fn heed(server: &'static Server, replica: &Replica, words: &[&[u8]]) {
-    if !words[0].eq_ignore_ascii_case(b"replconf") {
-        let name = table().find(words).map_or_else(
-            || String::from_utf8_lossy(words[0]).to_ascii_lowercase(),
-            |found| found.command.name.to_owned(),
-        );
-        // Its answer would be taken for a part of the stream.
-        tracing::warn!(
-            "Replica generated a reply to command '{name}', disconnecting it: {}",
-            replica.client.address
-        );
-        return replica.client.kill();
-    }
-    let replication = &server.replication;
-    let now_ms = replication.now_ms();
-    let _ = replica.peer.lock().configure(now_ms, &words[1..]);
-    let heard_ms = &replication.replicas.heard_ms;
-    heard_ms.store(now_ms, Ordering::Relaxed);
-    replica
-        .client
-        .active_ms
-        .store(crate::state::unix_ms(), Ordering::Relaxed);
-    replication.replicas.answer_waiters(server);
-    if server.settings.min_replicas.load(Ordering::Relaxed) != 0 {
-        server.count_good_replicas();
-    }
 }

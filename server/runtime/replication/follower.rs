@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redoubt_cluster::replication::history::{Names, Position};
+use redoubt_cluster::replication::ReplicationId;
+use redoubt_cluster::replication::history::{History, Names, Position};
 use redoubt_cluster::replication::link::{Failure, Identity, Input, Link, Output, Phase};
 
 use super::apply::Applier;
@@ -63,6 +64,8 @@ pub(super) struct Follower {
     target: Target,
     generation: u64,
     pub(super) link: Link,
+    /// The name of the history under which the stream was last asked for.
+    asked: Option<ReplicationId>,
     socket: Option<TcpStream>,
     pub(super) client: Option<Arc<Client>>,
     applier: Option<Applier>,
@@ -85,6 +88,7 @@ impl Follower {
             storage,
             target,
             generation,
+            asked: None,
             socket: None,
             client: None,
             applier: None,
@@ -209,6 +213,11 @@ impl Follower {
 
     fn connect(&mut self) {
         let Target { host, port } = &self.target;
+        if self.storage.log.failure().is_some() {
+            // What would come could not be logged.
+            tracing::warn!("The PRIMARY {host}:{port} has to wait until the log is mended");
+            return self.link.handle(self.now_ms(), Input::Disconnected);
+        }
         tracing::info!("Connecting to PRIMARY {host}:{port}");
         let input = match open(host, *port) {
             Ok(socket) => {
@@ -272,20 +281,31 @@ impl Follower {
             }
         }
         let end = replication.stream_offset(self.storage.log.end().0);
-        let position = replication.identity().history.position(end);
+        let position = replication.identity().history.position_in(end, names);
+        self.asked = Some(position.id);
         self.link.go_on(self.now_ms(), Some(position));
     }
 
     /// The primary goes on from our offset.
-    fn continued(&mut self, new: Option<redoubt_cluster::replication::ReplicationId>) {
+    fn continued(&mut self, new: Option<ReplicationId>) {
         let replication = &self.server.replication;
         tracing::info!("Successful partial resynchronization with primary");
         let known = replication.identity();
         if let Some(id) = new.filter(|id| *id != known.history.id) {
             let end = replication.stream_offset(self.storage.log.end().0);
-            let renamed = replication.change_identity(|identity| identity.history.rename(id, end));
+            let mut is_ours = false;
+            let renamed = replication.change_identity(|identity| {
+                is_ours = self.asked.is_some_and(|id| identity.history.knows(id));
+                if is_ours {
+                    identity.history.rename(id, end);
+                }
+            });
             if let Err(error) = renamed {
                 tracing::error!("can't write the replication state: {error}");
+                return self.link.give_up(self.now_ms());
+            }
+            if !is_ours {
+                // The log has failed meanwhile: this answers for what we had.
                 return self.link.give_up(self.now_ms());
             }
             replication.replicas.disconnect();
@@ -300,7 +320,7 @@ impl Follower {
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
         self.set_phase(Phase::Streaming);
-        crate::cluster::replicate::note_phase(self.server);
+        crate::cluster::replicate::keep_phase(self.server);
     }
 
     fn apply(&mut self, bytes: &[u8]) {
@@ -332,7 +352,8 @@ impl Follower {
     fn start_over(&mut self) {
         let replication = &self.server.replication;
         let own = replication.change_identity(|identity| {
-            identity.history = redoubt_cluster::replication::history::History::new(new_id());
+            identity.history = History::new(new_id());
+            identity.astray = true;
         });
         if let Err(error) = own {
             tracing::error!("can't write the replication state: {error}");
@@ -356,18 +377,19 @@ impl Follower {
             position.id,
             position.offset
         );
+        if self.storage.log.failure().is_some() {
+            // Nothing can take its place until the log is mended.
+            return self.link.give_up(self.now_ms());
+        }
         self.set_phase(Phase::Syncing);
-        crate::cluster::replicate::note_phase(self.server);
+        crate::cluster::replicate::keep_phase(self.server);
         replication.link.loaded_bytes.store(0, Ordering::Relaxed);
         let began = std::time::Instant::now();
         let (server, storage, generation) = (self.server, self.storage, self.generation);
         let mut source = Source::new(self);
         let loaded = install::load(server, &mut source).and_then(|incoming| match source.drain() {
             Ok(()) => Ok(incoming),
-            Err(error) => {
-                incoming.discard();
-                Err(error.to_string())
-            }
+            Err(error) => Err(error.to_string()),
         });
         let installed = loaded.and_then(|incoming| {
             let (keys, open_slots) = (incoming.keys, incoming.open_slots.clone());

@@ -8,7 +8,6 @@ use redoubt_persistence::rdb::file::{
 use redoubt_persistence::tree::{Meta, Snapshot};
 
 use super::feeder::End;
-use crate::config::id;
 use crate::runtime::recovery::decode_map;
 use crate::runtime::save::{Origin, dawdle, functions_of};
 use crate::state::Server;
@@ -24,24 +23,22 @@ pub(super) struct Image<'a> {
     pub origin: Origin,
     /// Whether fields of hashes may expire, which only Valkey 9 can be told.
     pub for_valkey_9: bool,
+    /// Whether the replica did not say that it is Valkey 9.
+    pub for_redis: bool,
     /// Slots that move by hand.
     pub open_slots: String,
+    /// How it is written.
+    pub options: WriteOptions,
 }
 
 impl Image<'_> {
     /// Writes it, gathered in `buffer`; the same bytes each time.
     pub fn write(&self, out: &mut impl Write, buffer: Vec<u8>) -> Result<(), End> {
-        let (compress, checksum) = {
-            let config = self.server.config.read();
-            (
-                config.bool(id("rdbcompression")),
-                config.bool(id("rdbchecksum")),
-            )
-        };
-        let mut file =
-            FileWriter::gathering_in(buffer, &mut *out, WriteOptions { compress, checksum });
+        let mut file = FileWriter::gathering_in(buffer, &mut *out, self.options);
         if self.for_valkey_9 {
             file = file.for_valkey_9();
+        } else {
+            file = file.for_redis(self.for_redis);
         }
         file.aux("redis-ver", crate::state::REDIS_VERSION.as_bytes())?;
         file.aux("redis-bits", b"64")?;

@@ -13,14 +13,13 @@ use redoubt_cluster::replication::history::{History, Position};
 use redoubt_cluster::slots::Slot;
 use redoubt_persistence::log::{Offset, Term, UNKNOWN_DB};
 use redoubt_persistence::rdb::file::{FileReader, KeyRecord, ReadOptions, Record};
-use redoubt_persistence::rdb::object::Object;
 use redoubt_persistence::rdb::{Limits, RdbError, value_type};
 use redoubt_persistence::tree::{Meta, Tree, TreeError, TreeOptions};
 
 use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::Held;
 use crate::keyspace::{DbMap, codec};
-use crate::replication::identity::{INCOMING, remove_dir};
+use crate::replication::identity::{INCOMING, Unsettled, remove_dir};
 use crate::runtime::import::put_library;
 use crate::runtime::recovery::{LIBRARIES, encode_map, read_libraries};
 use crate::scripting::library::Libraries;
@@ -41,10 +40,13 @@ struct Row {
     payload: Box<[u8]>,
 }
 
-/// A tree that is complete, but in nobody's use.
+/// A tree that is complete, but in nobody's use. It goes with its directory
+/// unless it takes the place of ours.
 pub struct Incoming {
     tree: Tree,
     dir: PathBuf,
+    /// Behind the tree, which is closed first.
+    abandoned: Abandoned,
     /// Database selected at the beginning of the stream behind it.
     pub selected_db: u32,
     /// The libraries of functions.
@@ -55,7 +57,7 @@ pub struct Incoming {
     pub keys: u64,
 }
 
-/// A directory that goes away unless it is kept.
+/// A directory that goes away unless it is taken out.
 struct Abandoned(Option<PathBuf>);
 
 impl Drop for Abandoned {
@@ -75,12 +77,13 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
         .map(|number| parent.join(format!("{INCOMING}{number}")))
         .find(|dir| !dir.exists())
         .ok_or("no name is left for another tree")?;
-    let mut abandoned = Abandoned(Some(dir.clone()));
+    let abandoned = Abandoned(Some(dir.clone()));
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let tree = Tree::open(&dir, TreeOptions::default()).map_err(|e| text(&e))?;
     let mut incoming = Incoming {
         tree,
         dir,
+        abandoned,
         selected_db: 0,
         open_slots: Vec::new(),
         libraries: Libraries::default(),
@@ -130,7 +133,6 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
     incoming.write(&mut rows)?;
     incoming.libraries = read_libraries(server, &libraries)
         .map_err(|error| format!("a function library: {error}"))?;
-    abandoned.0 = None;
     Ok(incoming)
 }
 
@@ -138,17 +140,11 @@ pub fn load(server: &Server, input: impl Read) -> Result<Incoming, String> {
 /// have written it so. Nothing for an empty collection, which is no key. The
 /// value is validated whole (I9).
 fn row_payload(key: &KeyRecord<'_>) -> Result<Option<Vec<u8>>, RdbError> {
-    let object = key.decode(Limits::default())?;
-    let empty = match &object {
-        Object::List(items) => items.is_empty(),
-        Object::Set(members) => members.is_empty(),
-        Object::Hash(fields) => fields.is_empty(),
-        Object::ZSet(members) => members.is_empty(),
-        _ => false,
+    let object = match key.decode(Limits::default()) {
+        Ok(object) => object,
+        Err(RdbError::Empty) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    if empty {
-        return Ok(None);
-    }
     if key.payload[0] <= value_type::STREAM_LISTPACKS_2 {
         return Ok(Some(key.payload.to_vec()));
     }
@@ -194,13 +190,6 @@ impl Incoming {
         self.tree.begin()?.commit(&meta)?;
         Ok(self.tree.meta()?.key_counts)
     }
-
-    /// Removes it.
-    pub fn discard(self) {
-        let dir = self.dir.clone();
-        drop(self);
-        let _gone = Abandoned(Some(dir));
-    }
 }
 
 /// Where our tree lies.
@@ -215,7 +204,7 @@ fn parent_of(server: &Server) -> PathBuf {
 pub fn swap(
     server: &'static Server,
     storage: &'static Storage,
-    incoming: Incoming,
+    mut incoming: Incoming,
     position: Position,
     generation: u64,
 ) -> Result<(), String> {
@@ -227,11 +216,10 @@ pub fn swap(
         .sync_to(storage.log.end())
         .map_err(|e| text(&e))?;
     let Some(mut held) = lock_all(server, generation) else {
-        incoming.discard();
         return Err("the role has changed".into());
     };
-    if incoming.dir.parent() != Some(&parent_of(server)) {
-        incoming.discard();
+    let parent = parent_of(server);
+    if incoming.dir.parent() != Some(&parent) {
         return Err("log and tree have moved".into());
     }
     let end = storage.log.end();
@@ -246,16 +234,20 @@ pub fn swap(
         .map_err(|e| text(&e))?;
     let name = incoming.dir.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
-    let old = parent_of(server).join(&replication.identity().tree);
+    let old = parent.join(&replication.identity().tree);
+    // Those who follow us have the old history.
+    replication.replicas.disconnect();
     // From here on a restart finds the new tree, before this the old one.
     let changed = replication.change_identity(|identity| {
         identity.history = History::new(position.id);
         identity.base = position.offset.wrapping_sub(end.0) as i64;
         identity.begin = end.0;
         identity.void.clear();
+        identity.astray = false;
         identity.tree = name;
     });
-    changed.map_err(|e| text(&e))?;
+    changed.map_err(|error| unchanged(&error))?;
+    incoming.abandoned.0 = None;
     let tree = Arc::new(incoming.tree);
     let keyspace = &server.keyspace;
     keyspace.replace(&mut held, tree.clone(), map, &counts);
@@ -274,6 +266,16 @@ pub fn swap(
     drop(Abandoned(Some(old)));
     warm_again(server);
     Ok(())
+}
+
+/// What to say of a replication state that could not be written. Ends the
+/// process if it may name the new tree all the same.
+fn unchanged(error: &std::io::Error) -> String {
+    if error.get_ref().is_some_and(|inner| inner.is::<Unsettled>()) {
+        tracing::error!("The replication state may be lost: {error}. A restart is needed");
+        std::process::exit(1);
+    }
+    error.to_string()
 }
 
 /// Locks all stripes, unless the role has changed.

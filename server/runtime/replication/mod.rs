@@ -13,6 +13,7 @@ pub mod failover;
 pub mod feeder;
 mod follower;
 mod gathering;
+mod hearing;
 mod image;
 mod install;
 mod rewind;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use redoubt_cluster::replication::history::{History, Position};
 use redoubt_persistence::log::{Offset, Term};
 
+use super::retention;
 use super::save::Origin;
 use crate::config::{Value, id};
 use crate::connection::serve;
@@ -50,6 +52,8 @@ pub fn prepare(
         let renamed = replication.change_identity(|current| {
             if let Some(identity) = identity {
                 *current = identity;
+                // A crash may have taken the log's end.
+                current.begin = current.begin.min(end);
             }
             if known && !following {
                 let end = current.stream_offset(end);
@@ -75,11 +79,20 @@ fn configured_target(server: &Server) -> Option<Target> {
 }
 
 /// Goes on from where a dump is from, which everything that there is came from:
-/// as a replica in its history, as a primary in one that follows on it.
+/// as a replica in its history, as a primary in one that follows on it. Without
+/// room for a log, a full sync will have to do.
 pub(super) fn go_on_from(server: &'static Server, origin: &Origin) -> Result<(), String> {
     let replication = &server.replication;
     let Position { id, offset } = origin.position;
-    let end = server.log().map_or(0, |log| log.end().0);
+    // From here on a pure cache logs, too: whoever has this dump may come.
+    let log = match storage(server) {
+        Ok(storage) => &storage.log,
+        Err(error) => {
+            tracing::warn!("Replication can't go on from where the dump is from: {error}");
+            return Ok(());
+        }
+    };
+    let end = log.end().0;
     let named = replication.change_identity(|identity| {
         identity.history = History::new(id);
         identity.base = offset.wrapping_sub(end) as i64;
@@ -89,8 +102,6 @@ pub(super) fn go_on_from(server: &'static Server, origin: &Origin) -> Result<(),
         }
     });
     named.map_err(|error| format!("can't write the replication state: {error}"))?;
-    // From here on a pure cache logs, too: whoever has this dump may come.
-    let log = &storage(server)?.log;
     if replication.is_replica() {
         log.append_raw_selected(b"", origin.selected_db);
     }
@@ -134,7 +145,7 @@ pub fn change_role(server: &'static Server, target: Option<Target>) -> std::io::
         replication.change_identity(|identity| identity.history.rename(new_id(), end))?;
         storage.log.start_term(Term(storage.log.term().0 + 1));
         storage.log.force_select_next();
-        if !server.settings.replica_read_only.load(Ordering::Relaxed) {
+        if replication.identity().astray {
             // A writable replica's own writes are in RAM only, and what is
             // logged from now on builds on them.
             storage.checkpoints.request();
@@ -200,6 +211,9 @@ fn tend(server: &'static Server) {
                 replica.client.kill();
             }
         }
+        if let Some(log) = server.log().filter(|_| !replication.replicas.is_empty()) {
+            retention::drop_laggards(server, log.end().0);
+        }
         let silent = replication.is_silent() || replication.replicas.is_empty();
         if now_ms >= last_ping_ms + ping_ms && !silent {
             last_ping_ms = now_ms;
@@ -217,12 +231,16 @@ pub(super) fn ping(server: &'static Server) {
     }
 }
 
-/// Asks our replicas how far they are.
-pub fn ask_for_acks(server: &Server) {
-    if let Some(log) = server.own_log() {
-        log.append_aside(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
-        log.write_soon();
-    }
+/// What asks replicas how far they are.
+pub const ACK_REQUEST: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+
+/// Asks our replicas how far they are; gives where the log ended before the
+/// request and where it does behind it. A replica has no say in its stream.
+pub fn ask_for_acks(server: &Server) -> Option<(u64, u64)> {
+    let log = server.own_log()?;
+    let Offset(end) = log.append_aside(ACK_REQUEST);
+    log.write_soon();
+    Some((end - ACK_REQUEST.len() as u64, end))
 }
 
 /// Appends to our log what our primary's stream has beside the keyspace. It

@@ -45,12 +45,12 @@ pub fn rewind(
     if server.storage().is_none() {
         return Err("a pure cache keeps no earlier state".into());
     }
-    if !server.settings.replica_read_only.load(Ordering::Relaxed) {
-        return Err("what this writable replica's clients wrote is in no log".into());
-    }
     let replication = &server.replication;
     let turn = storage.take_turn();
     let identity = replication.identity();
+    if identity.astray {
+        return Err("tree and log do not lead to what was here".into());
+    }
     let to = identity.log_offset(offset);
     let tree = storage.tree.get();
     let meta = tree.meta().map_err(|e| e.to_string())?;

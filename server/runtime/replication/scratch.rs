@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,9 +14,11 @@ use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{Log, LogOptions, Offset, SyncPolicy};
 use redoubt_persistence::tree::{Tree, TreeOptions};
 
+use crate::memory::used_bytes;
 use crate::replication::identity::{TREE, remove_dir};
 use crate::runtime::checkpoint;
 use crate::runtime::recovery::LOG;
+use crate::runtime::watch::free_bytes;
 use crate::state::{Server, Storage};
 
 /// What the directories' names begin with.
@@ -32,6 +35,7 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
     if let Some(storage) = server.any_storage() {
         return Ok(storage);
     }
+    look_for_room(server)?;
     let (dir, lock) = claim(Path::new("."))?;
     let text = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
     let tree = Tree::open(&dir.join(TREE), TreeOptions::default()).map_err(|e| text(&e))?;
@@ -57,6 +61,24 @@ pub fn enable(server: &'static Server) -> Result<&'static Storage, String> {
     tracing::info!("Replication keeps log and tree in {}", dir.display());
     *directory = Some((dir, lock));
     Ok(storage)
+}
+
+/// Whether the disk can have room for log and tree; an error tells how much they
+/// take. To find out later is worse: by then every write depends on the disk.
+pub fn look_for_room(server: &Server) -> Result<(), String> {
+    let Some(free) = free_bytes(Path::new(".")) else {
+        return Ok(());
+    };
+    let startup = server.stats.startup_memory.load(Ordering::Relaxed);
+    // Small keys take less in a tree's pages than in memory, large ones more.
+    let tree = used_bytes().saturating_sub(startup) / 2;
+    let needed = tree + LogOptions::default().segment_bytes;
+    match free < needed {
+        true => Err(format!(
+            "log and tree need {needed} bytes of disk at least, and {free} are free"
+        )),
+        false => Ok(()),
+    }
 }
 
 /// A fresh directory that nobody else uses.

@@ -43,7 +43,7 @@ impl Feeder {
             chunk.clear();
             if reader.next(&mut chunk, CHUNK_BYTES)? != 0 {
                 self.send_chunk(at, &chunk)?;
-                hold.move_to(reader.offset().0.min(storage.log.end().0));
+                self.keep_from(hold, reader.offset().0.min(storage.log.end().0));
                 continue;
             }
             let bound = self.bound();

@@ -26,9 +26,7 @@ pub fn files() -> Target {
     let all: Vec<Vec<u8>> = Config::new()
         .get(&[b"*"])
         .iter()
-        .map(|(name, value)| {
-            options_from_arguments(&[[b"--", name.as_bytes()].concat(), value.clone()])
-        })
+        .map(|(name, value)| options_from_arguments(&[[b"--", *name].concat(), value.clone()]))
         .collect();
     corpus.extend(all.chunks(20).map(<[Vec<u8>]>::concat));
     Target {

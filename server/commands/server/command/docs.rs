@@ -23,7 +23,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let commands: Vec<&'static Command> = if args.len() == 2 {
         table().top_level().collect()
     } else {
-        let known = |name: &&[u8]| table().by_name(name).map(|found| found.command);
+        let known = |name: &&[u8]| table().by_called_name(name).map(|found| found.command);
         args[2..].iter().filter_map(known).collect()
     };
     ctx.reply.map(commands.len());

@@ -67,7 +67,7 @@ struct Keys {
 }
 
 fn find(args: &[&[u8]]) -> Result<Keys, CommandError> {
-    let Some(found) = table().find(args) else {
+    let Some(found) = table().find_called(args) else {
         return Err(CommandError::err("Invalid command specified"));
     };
     let command = found.command;

@@ -126,9 +126,9 @@ fn info(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     }
     ctx.reply.array(args.len() - 2);
     for name in &args[2..] {
-        match table().by_name(name) {
+        match table().by_called_name(name) {
             Some(found) => describe::describe(ctx.reply, found.command),
-            None => ctx.reply.null_array(),
+            None => ctx.reply.null(),
         }
     }
     Ok(())
@@ -141,8 +141,7 @@ fn list(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         _ => return Err(CommandError::Syntax),
     };
     let names: Vec<&str> = table()
-        .all()
-        .iter()
+        .callable()
         .filter(|command| filter(command))
         .map(|command| command.name)
         .collect();

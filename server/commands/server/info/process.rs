@@ -84,4 +84,6 @@ pub fn cpu(_: &Server, text: &mut Text) {
     let (system, user) = usage(libc::RUSAGE_THREAD);
     text.field("used_cpu_sys_main_thread", format_args!("{system:.6}"));
     text.field("used_cpu_user_main_thread", format_args!("{user:.6}"));
+    let active = system + user;
+    text.field("used_active_time_main_thread", format_args!("{active:.6}"));
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Text;
 use super::process::{resident_bytes, system_bytes, system_name};
 use crate::config::id;
+use crate::connection::pause::Purpose;
 use crate::connection::pubsub::Kind;
 use crate::keyspace::garbage::FREED;
 use crate::state::{Server, unix_ms};
@@ -21,6 +22,8 @@ pub fn server(server: &Server, text: &mut Text) {
         .as_micros();
     text.field("redis_version", crate::state::REDIS_VERSION);
     text.field("server_name", "redoubt");
+    text.field("valkey_version", crate::state::VALKEY_VERSION);
+    text.field("valkey_release_stage", "ga");
     text.field("redoubt_version", env!("CARGO_PKG_VERSION"));
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
@@ -32,7 +35,9 @@ pub fn server(server: &Server, text: &mut Text) {
     text.field("server_mode", mode);
     text.field("os", system_name());
     text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", crate::clock::describe());
     text.field("multiplexing_api", "epoll");
+    text.field("gcc_version", "0.0.0");
     text.field("process_id", std::process::id());
     text.field("process_supervised", "no");
     text.field("run_id", &server.run_id);
@@ -42,6 +47,7 @@ pub fn server(server: &Server, text: &mut Text) {
     text.field("uptime_in_days", uptime_s / 86400);
     text.field("hz", config.integer(id("hz")));
     text.field("configured_hz", config.integer(id("hz")));
+    text.field("clients_hz", config.integer(id("hz")));
     text.field("lru_clock", (unix_ms() / 1000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     text.field("executable", executable.display());
@@ -55,6 +61,9 @@ pub fn server(server: &Server, text: &mut Text) {
         listener.push_str(&format!(",bind={address}"));
     }
     text.field("listener0", format_args!("{listener},port={port}"));
+    if let Some(left_ms) = server.shutdown.left_ms() {
+        text.field("shutdown_in_milliseconds", left_ms);
+    }
 }
 
 pub fn clients(server: &Server, text: &mut Text) {
@@ -62,7 +71,6 @@ pub fn clients(server: &Server, text: &mut Text) {
     let count = |wanted: &dyn Fn(&crate::connection::client::Client) -> bool| {
         all.iter().filter(|client| wanted(client)).count()
     };
-    let pause_ms = (server.pause_until_ms.load(Relaxed) - unix_ms()).max(0);
     let input = all
         .iter()
         .map(|client| client.query_bytes.load(Relaxed))
@@ -85,7 +93,7 @@ pub fn clients(server: &Server, text: &mut Text) {
     text.field("pubsub_clients", count(&subscribed));
     text.field(
         "watching_clients",
-        count(&|client| client.watched.load(Relaxed) != 0),
+        count(&|client| client.watched_keys() != 0),
     );
     text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", server.watches.keys());
@@ -94,14 +102,26 @@ pub fn clients(server: &Server, text: &mut Text) {
         "total_blocking_keys_on_nokey",
         server.blocked.keys_that_must_be(),
     );
-    let (reason, actions) = match (pause_ms > 0, server.pause_writes_only.load(Relaxed)) {
-        (false, _) => ("none", "none"),
-        (true, true) => ("client_pause", "write"),
-        (true, false) => ("client_pause", "all"),
+    pauses(server, text);
+}
+
+fn pauses(server: &Server, text: &mut Text) {
+    let (pauses, now_ms) = (&server.pauses, unix_ms());
+    let reason = match pauses.in_force(now_ms) {
+        None => "none",
+        Some(Purpose::Client) => "client_pause",
+        Some(Purpose::Shutdown) => "shutdown_in_progress",
+        Some(Purpose::Failover | Purpose::ManualFailover) => "failover_in_progress",
     };
+    let actions = match reason {
+        "none" => "none",
+        _ if pauses.holds_all(now_ms) => "all",
+        _ => "write",
+    };
+    let left_ms = (pauses.next_end_ms(now_ms) - now_ms).max(0);
     text.field("paused_reason", reason);
     text.field("paused_actions", actions);
-    text.field("paused_timeout_milliseconds", pause_ms);
+    text.field("paused_timeout_milliseconds", left_ms);
 }
 
 /// The fields about interpreters, scripts and functions: all interpreters
@@ -187,6 +207,8 @@ pub fn memory(server: &Server, text: &mut Text) {
     let links = cluster.map_or(0, |cluster| cluster.queues.memory_bytes());
     text.field("mem_cluster_links", links);
     let log = server.log().map_or(0, |log| log.buffer_bytes());
+    text.field("mem_cluster_slot_import", 0);
+    text.field("mem_cluster_slot_export", 0);
     text.field("mem_aof_buffer", log);
     text.field("mem_allocator", "mimalloc");
     text.field("mem_overhead_db_hashtable_rehashing", 0);
@@ -239,13 +261,15 @@ pub fn persistence(server: &Server, text: &mut Text) {
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_rewrite_time_sec", -1);
     text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", status(tree_ok));
+    let rewritten = tree_ok && !crate::runtime::keeping::is_failing();
+    text.field("aof_last_bgrewrite_status", status(rewritten));
     text.field("aof_rewrites", server.saves.rewrites.0.load(Relaxed));
     text.field("aof_rewrites_consecutive_failures", 0);
     text.field("aof_last_write_status", status(log_ok));
     text.field("aof_last_cow_size", 0);
     text.field("module_fork_in_progress", 0);
     text.field("module_fork_last_cow_size", 0);
+    text.field("slot_migration_fork_in_progress", 0);
     text.field("warming_slots", server.keyspace.cold_slot_count());
     if let Some(storage) = server.storage() {
         super::storage::fields(server, storage, text);

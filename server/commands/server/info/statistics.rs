@@ -24,6 +24,12 @@ pub fn stats(server: &Server, text: &mut Text) {
     text.field("total_net_repl_input_bytes", received);
     let sent = server.replication.sent_bytes.load(Relaxed);
     text.field("total_net_repl_output_bytes", sent);
+    for name in [
+        "total_net_cluster_slot_import_bytes",
+        "total_net_cluster_slot_export_bytes",
+    ] {
+        text.field(name, 0);
+    }
     let kilo = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     text.field("instantaneous_input_kbps", kilo(rates.bytes_in));
     text.field("instantaneous_output_kbps", kilo(rates.bytes_out));
@@ -48,6 +54,7 @@ fn keys(server: &Server, text: &mut Text) {
     text.field("expired_keys", stats.expired.load(Relaxed));
     text.field("expired_fields", server.keyspace.expired_fields());
     text.field("expired_stale_perc", "0.00");
+    text.field("expired_keys_with_volatile_items_stale_perc", "0.00");
     let cut_short = stats.expiry_cut_short.load(Relaxed);
     text.field("expired_time_cap_reached_count", cut_short);
     let spent_ms = stats.expiry_nanos.load(Relaxed) / 1_000_000;
@@ -97,6 +104,11 @@ fn clients(server: &Server, text: &mut Text, errors: u64) {
         "total_writes_processed",
         "io_threaded_reads_processed",
         "io_threaded_writes_processed",
+        "io_threaded_freed_objects",
+        "io_threaded_accept_processed",
+        "io_threaded_poll_processed",
+        "io_threaded_total_prefetch_batches",
+        "io_threaded_total_prefetch_entries",
     ] {
         text.field(name, 0);
     }

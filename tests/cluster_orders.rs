@@ -1,0 +1,101 @@
+//! What a node does at once: what an order says has happened when it is answered,
+//! and what comes over the bus from nobody known is not collected.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use support::cluster::{Node, join};
+use support::{Reply, encode, eventually};
+
+/// Sends commands in one piece; gives their replies.
+fn in_one_piece(node: &Node, commands: &[&[&str]]) -> Vec<Reply> {
+    let bytes: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
+    let mut client = node.server.client();
+    client.send(&bytes);
+    commands.iter().map(|_| client.read()).collect()
+}
+
+/// The first word of ROLE.
+fn role(reply: &Reply) -> Option<String> {
+    match reply {
+        Reply::Array(parts) => parts.first()?.text(),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_next_command_sees_what_an_order_has_changed() {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = Node::start(None, &[]);
+    let (port, bus) = (replica.server.port(), replica.bus_port);
+    let (port, bus) = (port.to_string(), bus.to_string());
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    assert_eq!(nodes[0].ask(&["SET", "key{b}", "x"]), Reply::ok());
+    let primary = nodes[0].id();
+    let order: &[&str] = &["CLUSTER", "REPLICATE", &primary];
+    let mut replies = Vec::new();
+    eventually("the new node knows the one it is to follow", || {
+        replies = in_one_piece(&replica, &[order, &["ROLE"]]);
+        replies[0] == Reply::ok()
+    });
+    assert_eq!(role(&replies[1]).as_deref(), Some("slave"));
+    eventually("the replica has the key", || {
+        replica.ask(&["DBSIZE"]) == Reply::Integer(1)
+    });
+    eventually("it knows whose the slots are", || replica.is_up());
+    let take_over: &[&str] = &["CLUSTER", "FAILOVER", "TAKEOVER"];
+    let set: &[&str] = &["SET", "key{b}", "y"];
+    let replies = in_one_piece(&replica, &[take_over, set, &["ROLE"]]);
+    assert_eq!(replies[..2], [Reply::ok(), Reply::ok()]);
+    assert_eq!(role(&replies[2]).as_deref(), Some("master"));
+    eventually(
+        "the former primary has become a replica with the key",
+        || {
+            let link = nodes[0].text(&["INFO", "replication"]);
+            link.contains("master_link_status:up") && nodes[0].ask(&["DBSIZE"]) == Reply::Integer(1)
+        },
+    );
+    let (reset, flush): (&[&str], &[&str]) = (&["CLUSTER", "RESET", "HARD"], &["FLUSHALL"]);
+    let replies = in_one_piece(&nodes[0], &[reset, &["DBSIZE"], flush]);
+    assert_eq!(replies, [Reply::ok(), Reply::Integer(0), Reply::ok()]);
+    // The same as a transaction: its reply leaves behind its locks.
+    let transaction: &[&[&str]] = &[&["MULTI"], take_over, &["EXEC"], &["ROLE"]];
+    let refused = in_one_piece(&nodes[0], transaction);
+    assert!(matches!(&refused[2], Reply::Array(parts) if parts.len() == 1));
+    let transaction: &[&[&str]] = &[&["MULTI"], reset, &["EXEC"], &["ROLE"]];
+    let replies = in_one_piece(&nodes[0], transaction);
+    assert_eq!(replies[2], Reply::Array(vec![Reply::ok()]));
+    assert_eq!(role(&replies[3]).as_deref(), Some("master"));
+}
+
+#[test]
+fn a_stranger_on_the_bus_is_not_listened_to_for_long() {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let mut stranger = TcpStream::connect(("127.0.0.1", nodes[0].bus_port)).expect("it listens");
+    let patience = Some(Duration::from_secs(20));
+    stranger.set_read_timeout(patience).expect("it is open");
+    // A PUBLISH of almost 4 GB.
+    let mut bytes = b"RCmb\xff\xff\xff\xf0\0\x01\0\0\0\x04".to_vec();
+    bytes.resize(64 << 10, 0);
+    let _ = stranger.write_all(&bytes);
+    let ended = match stranger.read(&mut [0; 16]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(ended, "the connection stays");
+    // What is as long and comes from a node gets through.
+    let mut listener = nodes[1].server.client();
+    listener.command(&["SUBSCRIBE", "channel"]);
+    let message = "x".repeat(9 << 20);
+    nodes[0].ask(&["PUBLISH", "channel", &message]);
+    let Reply::Array(parts) = listener.read() else {
+        panic!("no message");
+    };
+    assert!(parts[2] == Reply::bulk(&message));
+}
