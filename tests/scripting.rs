@@ -397,6 +397,29 @@ fn a_command_that_is_tried_again_counts_and_shows_once() {
 }
 
 #[test]
+fn a_read_that_was_put_off_by_a_script_does_not_wait_for_the_end_of_a_pause() {
+    let server = Server::start(&["--busy-reply-threshold", "600000"]);
+    let (mut caller, mut client, mut reader) = (server.client(), server.client(), server.client());
+    client.command(&["SET", "k", "1"]);
+    caller.send(&encode(&["EVAL", "while true do end", "1", "k"]));
+    until("the script runs", || {
+        let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+        list.contains("cmd=eval")
+    });
+    let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
+    assert_eq!(client.command(&pause), Reply::ok());
+    reader.send(&encode(&["GET", "k"]));
+    until("the reader waits", || {
+        let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+        list.contains("cmd=get")
+    });
+    until("the script is killed", || {
+        client.command(&["SCRIPT", "KILL"]) == Reply::ok()
+    });
+    assert_eq!(reader.read(), Reply::bulk("1"));
+}
+
+#[test]
 fn nobody_who_comes_across_the_key_of_an_endless_script_holds_up_the_others() {
     let server = Server::start(&["--busy-reply-threshold", "50", "--io-threads", "2"]);
     let mut others: Vec<Client> = (0..8).map(|_| server.client()).collect();

@@ -49,8 +49,11 @@ pub enum Stop {
     NeedsInput(usize),
     /// There is more to run; write the replies first.
     HasMore,
-    /// The next request has to wait for the end of CLIENT PAUSE.
+    /// The next request has to wait for the end of a pause.
     Paused,
+    /// The next request could not run now, for another reason: what it needs is
+    /// in use, or has changed. It is tried again soon.
+    PutOff,
     /// The next request waits for values that are in the tree.
     Cold(tokio::sync::oneshot::Receiver<()>),
     /// The client waits; nothing of it runs until then. With its timeout.

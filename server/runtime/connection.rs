@@ -129,6 +129,12 @@ impl Connection {
                 self.flush().await?;
                 self.wait_while_paused().await
             }
+            Stop::PutOff => {
+                self.wanted = 0;
+                self.flush().await?;
+                self.wait_to_try_again().await;
+                Ok(())
+            }
             Stop::Cold(read) => {
                 self.wanted = 0;
                 self.flush().await?;

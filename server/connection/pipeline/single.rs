@@ -57,7 +57,7 @@ impl Pipeline {
         };
         let waiting = run_one(server, session, reply, &asked, &mut turn.clock);
         if std::mem::take(&mut session.postponed) {
-            return Some(Stop::Paused);
+            return Some(Stop::PutOff);
         }
         turn.next += 1;
         turn.consumed_to = if unquoted { turn.parsed_to } else { bytes.end };

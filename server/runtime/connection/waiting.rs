@@ -15,22 +15,42 @@ use crate::connection::client::Client;
 use crate::connection::serve::count_unserved;
 use crate::state::{Server, unix_ms};
 
-impl Connection {
-    /// Waits for the end of CLIENT PAUSE (what others send goes on), or of a script.
-    pub(super) async fn wait_while_paused(&mut self) -> Result<(), Gone> {
-        let (server, client) = (self.server, self.session.client.clone());
+/// For how long a request is put off.
+const PUT_OFF: Duration = Duration::from_millis(5);
+
+/// Shows a client as one that waits, for as long as it lives.
+struct Postponed<'a>(&'static Server, &'a Client);
+
+impl Postponed<'_> {
+    fn begin<'a>(server: &'static Server, client: &'a Client) -> Postponed<'a> {
         client.postponed.store(true, Ordering::Relaxed);
         server.blocked.postpone();
-        let ended = match crate::connection::pause::is_on(server, unix_ms()) {
-            true => self.wait_for_unpause(server, &client).await,
-            false => {
-                sleep(Duration::from_millis(5)).await;
-                Ok(())
-            }
-        };
-        server.blocked.resume();
-        client.postponed.store(false, Ordering::Relaxed);
-        ended
+        Postponed(server, client)
+    }
+}
+
+impl Drop for Postponed<'_> {
+    fn drop(&mut self) {
+        self.0.blocked.resume();
+        self.1.postponed.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    /// Waits for the end of the pause that holds the next request back. What
+    /// others send goes on.
+    pub(super) async fn wait_while_paused(&mut self) -> Result<(), Gone> {
+        let (server, client) = (self.server, self.session.client.clone());
+        let _postponed = Postponed::begin(server, &client);
+        self.wait_for_unpause(server, &client).await
+    }
+
+    /// Waits a moment before a request that was put off is tried again. If by
+    /// then a pause holds it back, it is found out then.
+    pub(super) async fn wait_to_try_again(&mut self) {
+        let client = self.session.client.clone();
+        let _postponed = Postponed::begin(self.server, &client);
+        sleep(PUT_OFF).await;
     }
 
     async fn wait_for_unpause(
