@@ -1,9 +1,13 @@
 //! Counters for INFO, LATENCY, SLOWLOG.
 
+mod histogram;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
+pub use histogram::Histogram;
 
 /// Counters of one command.
 #[derive(Default)]
@@ -18,57 +22,6 @@ pub struct CommandStats {
     pub failed: AtomicU64,
     /// How long the runs took.
     pub latency: Histogram,
-}
-
-/// Runs by how long they took: bucket n counts those of up to 2^n times
-/// 1.024 microseconds, less those of the buckets below.
-#[derive(Default)]
-pub struct Histogram([AtomicU64; 32]);
-
-impl Histogram {
-    /// Counts a run.
-    #[inline]
-    pub fn record(&self, nanos: u64, runs: u64) {
-        let bucket = 64 - (nanos >> 10).leading_zeros() as usize;
-        add(&self.0[bucket.min(31)], runs);
-    }
-
-    /// Upper bounds in microseconds of the buckets in use, each with the
-    /// runs up to it.
-    pub fn cumulative(&self) -> Vec<(u64, u64)> {
-        let mut sum = 0;
-        let mut buckets = Vec::new();
-        for (bucket, count) in self.0.iter().enumerate() {
-            let count = count.load(Ordering::Relaxed);
-            if count != 0 {
-                sum += count;
-                buckets.push(((1024u64 << bucket) / 1000, sum));
-            }
-        }
-        buckets
-    }
-
-    /// An upper bound in microseconds for this share of the runs.
-    pub fn percentile_us(&self, percent: f64) -> f64 {
-        let counts: Vec<u64> = self.0.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-        let wanted = (counts.iter().sum::<u64>() as f64 * percent / 100.0)
-            .ceil()
-            .max(1.0);
-        let mut sum = 0;
-        for (bucket, count) in counts.iter().enumerate() {
-            sum += count;
-            if sum as f64 >= wanted {
-                return (1024u64 << bucket) as f64 / 1000.0 - 0.001;
-            }
-        }
-        0.0
-    }
-
-    fn reset(&self) {
-        self.0
-            .iter()
-            .for_each(|count| count.store(0, Ordering::Relaxed));
-    }
 }
 
 /// One log of COMMANDLOG, newest first.
