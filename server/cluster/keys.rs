@@ -296,13 +296,7 @@ fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
         return false;
     };
     loop {
-        let request = Request {
-            found,
-            args,
-            raw: None,
-            key: None,
-            now_ms: unix_ms(),
-        };
+        let request = Request::new(found, args, unix_ms());
         call(server, session, &mut reply, &request);
         if !std::mem::take(&mut session.postponed) {
             return reply.buf.first() != Some(&b'-');

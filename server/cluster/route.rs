@@ -338,9 +338,7 @@ pub fn redirect_waiting(server: &'static Server) {
         let Some(waiter) = client.waiter.lock().clone() else {
             continue;
         };
-        let mut session = Session::new(client.clone(), true);
-        // Who waits for a key of a slot that is being imported has said so.
-        session.routing.asking = true;
+        let session = crate::connection::serve::session_of(&waiter);
         let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
         let Err(error) = check(server, &session, waiter.command, &args, None) else {
             continue;

@@ -214,13 +214,7 @@ pub fn note_answered(server: &Server, waiter: &Waiter, nanos: u64, bytes_out: us
     let Some(found) = crate::commands::table::table().find(&args) else {
         return;
     };
-    let request = Request {
-        found,
-        args: &args,
-        raw: None,
-        key: None,
-        now_ms: 0,
-    };
+    let request = Request::new(found, &args, 0);
     let cost = Cost {
         nanos,
         bytes_in: encoded_len(&args),

@@ -41,6 +41,19 @@ pub struct Request<'a> {
     pub now_ms: i64,
 }
 
+impl<'a> Request<'a> {
+    /// A command that came from no client's own bytes. Its time is Unix ms.
+    pub fn new(found: Found, args: &'a [&'a [u8]], now_ms: i64) -> Request<'a> {
+        Request {
+            found,
+            args,
+            raw: None,
+            key: None,
+            now_ms,
+        }
+    }
+}
+
 /// What became of a request.
 pub enum Dispatched {
     /// It ran.

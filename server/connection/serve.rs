@@ -104,25 +104,25 @@ fn wanted_type(waiter: &Waiter) -> Option<ValueType> {
     }
 }
 
-/// Tries a claimed waiter's command again, because of `key`.
-fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
+/// A session to ask or run a waiter's command with again.
+pub fn session_of(waiter: &Waiter) -> Session {
     let mut session = Session::new(waiter.client.clone(), true);
     session.db = waiter.db;
     // Who waits for a key of a slot that is being imported has said so.
     session.routing.asking = true;
+    session
+}
+
+/// Tries a claimed waiter's command again, because of `key`.
+fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
+    let mut session = session_of(waiter);
     server.acl.assume_of_client(&mut session);
     let mut reply = ReplyBuffer::new(waiter.client.protocol());
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     let Some(found) = table().find(&args) else {
         return Attempt::Waits;
     };
-    let request = Request {
-        found,
-        args: &args,
-        raw: None,
-        key: None,
-        now_ms: unix_ms(),
-    };
+    let request = Request::new(found, &args, unix_ms());
     let started = Ticks::now();
     let stripes = stripes_of(waiter.command, &args);
     let Some(mut db) = open_unless_busy(server, &session, stripes, request.now_ms) else {
@@ -260,13 +260,7 @@ pub fn answer_script(
 ) {
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     if let Some(found) = table().find(&args) {
-        let request = Request {
-            found,
-            args: &args,
-            raw: None,
-            key: None,
-            now_ms: unix_ms(),
-        };
+        let request = Request::new(found, &args, unix_ms());
         let session = Session::new(waiter.client.clone(), true);
         let nanos = started.elapsed_nanos();
         count_answered(server, found.number, nanos);

@@ -370,13 +370,7 @@ impl Replayer {
         if is_framing(found.command) {
             return Ok(());
         }
-        let request = Request {
-            found,
-            args,
-            raw: None,
-            key: None,
-            now_ms: self.server.started_ms,
-        };
+        let request = Request::new(found, args, self.server.started_ms);
         let dirty = self.session.tally.dirty;
         call(self.server, &mut self.session, &mut self.reply, &request);
         // A command that failed after it had changed something was logged for

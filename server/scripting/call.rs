@@ -234,13 +234,7 @@ fn run_command(run: &mut Run, found: Found, words: &[&[u8]]) {
     let mut started = Ticks::now();
     dispatch::run(ctx, found, words);
     server.tracking.collect_so_far(&mut ctx.db.recorder);
-    let request = Request {
-        found,
-        args: words,
-        raw: None,
-        key: None,
-        now_ms: run.now_ms,
-    };
+    let request = Request::new(found, words, run.now_ms);
     let written = ctx.reply.len();
     if !ctx.session.replaying {
         crate::clock::account_part(server, ctx.session, &request, &mut started, written);

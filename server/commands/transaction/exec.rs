@@ -276,13 +276,7 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 note_misfit(ctx, found.command, mark);
             }
             server.tracking.collect_so_far(&mut ctx.db.recorder);
-            let request = crate::connection::dispatch::Request {
-                found,
-                args,
-                raw: None,
-                key: None,
-                now_ms,
-            };
+            let request = crate::connection::dispatch::Request::new(found, args, now_ms);
             let written = ctx.reply.len().saturating_sub(mark);
             if output::most_bytes(server, ctx.session).is_some_and(|most| ctx.reply.len() > most) {
                 output::give_up(server, ctx.session, ctx.reply, mark);

@@ -114,13 +114,7 @@ impl Applier {
     fn run(&mut self, found: Found, args: &[&[u8]], raw: &[u8]) -> Result<(), String> {
         self.session.stream_part.set(Some(raw.to_vec()));
         let dirty = self.session.tally.dirty;
-        let request = Request {
-            found,
-            args,
-            raw: None,
-            key: None,
-            now_ms: unix_ms(),
-        };
+        let request = Request::new(found, args, unix_ms());
         let mut clock = Ticks::now();
         call(self.server, &mut self.session, &mut self.reply, &request);
         account(self.server, &mut self.session, &request, &mut clock, 0);
