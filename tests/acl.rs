@@ -163,6 +163,34 @@ fn passwords_let_in_and_are_shown_as_hashes_only() {
 }
 
 #[test]
+fn a_password_is_bytes() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    let password: &[u8] = b"p\xffx";
+    let set: [&[u8]; 4] = [b"CONFIG", b"SET", b"requirepass", password];
+    admin.send(&encode(&set));
+    assert_eq!(admin.read(), Reply::ok());
+    let mut client = server.client();
+    assert_eq!(run(&mut client, "PING").error_code(), Some("NOAUTH"));
+    client.send(&encode(&[b"AUTH", password]));
+    assert_eq!(client.read(), Reply::ok());
+    // The link to a primary logs in with the same bytes.
+    let replica = Server::start(&[]);
+    let mut follower = replica.client();
+    let set: [&[u8]; 4] = [b"CONFIG", b"SET", b"primaryauth", password];
+    follower.send(&encode(&set));
+    assert_eq!(follower.read(), Reply::ok());
+    run(
+        &mut follower,
+        &format!("REPLICAOF 127.0.0.1 {}", server.port()),
+    );
+    eventually("the link is up", || {
+        let info = run(&mut follower, "INFO replication").text();
+        info.is_some_and(|text| text.contains("master_link_status:up"))
+    });
+}
+
+#[test]
 fn connections_of_a_user_that_goes_are_closed() {
     let server = Server::start(&[]);
     let mut admin = server.client();

@@ -133,6 +133,30 @@ fn count(client: &mut Client, prefix: &str) -> usize {
 }
 
 #[test]
+fn a_transaction_that_has_begun_runs_as_a_whole() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    limit_to(&mut client, 20 << 20, "noeviction");
+    let size = (6 << 20).to_string();
+    run_ok(&mut client, "MULTI");
+    for n in 0..8 {
+        run(&mut client, &format!("SETRANGE big{n} {size} x"));
+    }
+    run(&mut client, "DEL big0");
+    let Reply::Array(replies) = run(&mut client, "EXEC") else {
+        panic!("it ran");
+    };
+    let length = Reply::Integer((6 << 20) + 1);
+    assert_eq!(replies[..8], vec![length; 8]);
+    assert_eq!(replies[8], Reply::Integer(1));
+    // The next one is refused before it begins.
+    run_ok(&mut client, "MULTI");
+    let refused = run(&mut client, "SETRANGE other 1 x");
+    assert_eq!(refused.error_code(), Some("OOM"));
+    assert_eq!(run(&mut client, "EXEC").error_code(), Some("EXECABORT"));
+}
+
+#[test]
 fn what_is_used_often_stays_under_lfu() {
     let server = Server::start(&["--appendonly", "no", "--save", ""]);
     let mut client = server.client();

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Client, Reply, Server, encode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use support::{Client, Reply, Server, encode, eventually};
 
 fn run(client: &mut Client, line: &str) -> Reply {
     client.command(&line.split(' ').collect::<Vec<_>>())
@@ -147,6 +149,57 @@ fn an_expired_key_is_told_of() {
     // Once because it was set, and once because it is gone.
     assert_eq!(cache.read(), invalidate(&["a"]));
     assert_eq!(cache.read(), invalidate(&["a"]));
+}
+
+/// Sets a key whose time is over when this returns; nobody has come across it.
+fn set_expired(client: &mut Client, key: &str) {
+    let at_ms = 50
+        + SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
+    run(client, &format!("SET {key} 1 PXAT {at_ms}"));
+    run(client, &format!("SET beside 1 PXAT {at_ms}"));
+    eventually("its time is over", || {
+        run(client, "EXISTS beside") == Reply::Integer(0)
+    });
+}
+
+#[test]
+fn a_watched_key_that_expires_is_told_of_although_nothing_runs() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut cache, mut client, mut other) = (resp3(&server), server.client(), server.client());
+    run(&mut other, "DEBUG SET-ACTIVE-EXPIRE 0");
+    run(&mut cache, "CLIENT TRACKING ON BCAST PREFIX k");
+    run(&mut client, "SET k 0");
+    assert_eq!(cache.read(), invalidate(&["k"]));
+    run(&mut client, "WATCH k");
+    run(&mut client, "MULTI");
+    run(&mut client, "PING");
+    set_expired(&mut other, "k");
+    assert_eq!(cache.read(), invalidate(&["k"]));
+    assert_eq!(run(&mut client, "EXEC"), Reply::Null);
+    assert_eq!(cache.read(), invalidate(&["k"]));
+}
+
+#[test]
+fn a_key_that_had_expired_when_it_was_watched_breaks_nothing() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut cache, mut client, mut before) = (resp3(&server), server.client(), server.client());
+    run(&mut cache, "CLIENT TRACKING ON BCAST");
+    run(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+    run(&mut client, "SET k 0");
+    run(&mut before, "WATCH k");
+    set_expired(&mut client, "k");
+    for (watcher, reply) in [
+        (&mut client, Reply::Array(vec![pong()])),
+        (&mut before, Reply::Null),
+    ] {
+        run(watcher, "WATCH k");
+        run(watcher, "MULTI");
+        run(watcher, "PING");
+        assert_eq!(run(watcher, "EXEC"), reply);
+    }
 }
 
 #[test]

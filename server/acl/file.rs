@@ -30,10 +30,10 @@ impl Acl {
             true => configured(lines, channels)?,
         };
         let acl = Acl::with_users(users, channels);
-        let password = config.string(id("requirepass"));
+        let password = config.render(id("requirepass"));
         let defined = |line: &Vec<Vec<u8>>| line.first().is_some_and(|name| name == DEFAULT);
         if file.is_empty() && !password.is_empty() && !lines.iter().any(defined) {
-            acl.set_default_password(password.as_bytes());
+            acl.set_default_password(&password);
         }
         Ok(acl)
     }

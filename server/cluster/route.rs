@@ -92,6 +92,9 @@ pub fn check(
     if session.routing.internal || session.replaying {
         return Ok(());
     }
+    if takes_over(server, cluster, command) {
+        return Err(CommandError::Paused);
+    }
     if command.keys.is_empty() {
         return match cluster.migrations.holds_back_whole(command) {
             true => Err(CommandError::Paused),
@@ -119,10 +122,10 @@ pub fn check_transaction(
         .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
         .collect();
     let migrations = &cluster.migrations;
-    if queued
-        .iter()
-        .any(|q| migrations.holds_back_whole(q.command))
-    {
+    let waits = |q: &Queued| {
+        migrations.holds_back_whole(q.command) || takes_over(server, cluster, q.command)
+    };
+    if queued.iter().any(waits) {
         return Err(CommandError::Paused);
     }
     let asked: Vec<Asked<'_>> = queued
@@ -166,7 +169,7 @@ pub fn check_in_script(
     if session.routing.internal || session.replaying {
         return Ok(());
     }
-    if command.keys.is_empty() {
+    if command.keys.is_empty() || takes_over(server, cluster, command) {
         return check(server, session, command, words, db);
     }
     let crosses = || {
@@ -193,6 +196,14 @@ pub fn check_in_script(
             false => "Script attempted to access a non local key in a cluster node",
         })
     })
+}
+
+/// Whether this node has become a primary, but does not play that role yet: then
+/// what a replica would refuse waits.
+fn takes_over(server: &Server, cluster: &Cluster, command: &Command) -> bool {
+    let refused =
+        || command.has(flag::WRITE) || !server.settings.serve_stale.load(Ordering::Relaxed);
+    server.replication.is_replica() && refused() && cluster.read(|bus| bus.me().is(Flags::PRIMARY))
 }
 
 fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {

@@ -112,7 +112,8 @@ pub fn append_expired(server: &Server, recorder: &Recorder) {
 
 /// Breaks the transactions that watch what changed.
 pub fn break_watches(server: &Server, recorder: &Recorder) {
-    for change in recorder.changes.iter().filter(|change| change.changed) {
+    let changes = &recorder.changes[recorder.told_watches..];
+    for change in changes.iter().filter(|change| change.changed) {
         server.watches.touch(change.db, &change.key);
     }
 }

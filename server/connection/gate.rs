@@ -35,16 +35,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("stale replica", stale),
 ];
 
-/// Those of them that EXEC makes again, for each command that was queued.
-const CHECKS_IN_EXEC: &[(&str, Check)] = &[
-    ("permission", permission_in_exec),
-    ("memory", memory),
-    ("storage", storage),
-    ("replicas", replicas),
-    ("loading", loading),
-    ("stale replica", stale),
-];
-
 /// Runs all checks.
 #[inline]
 pub fn check(
@@ -58,20 +48,18 @@ pub fn check(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
-/// Runs the checks that a command needs that has passed all of them before it
-/// was queued.
+/// What is checked within EXEC before each command that was queued. Nothing of
+/// the server's state is: a transaction that has begun runs as a whole.
 pub fn check_in_exec(
     server: &Server,
     session: &Session,
     command: &'static Command,
     args: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if session.replaying {
-        return Ok(());
+    match session.replaying {
+        true => Ok(()),
+        false => permission_in_exec(server, session, command, args),
     }
-    CHECKS_IN_EXEC
-        .iter()
-        .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
 /// The checks that EXEC makes for all its commands before it runs the first:
@@ -88,6 +76,7 @@ pub fn check_writes(
     storage(server, session, command, &[])?;
     replicas(server, session, command, &[])?;
     read_only(server, session, command, &[])?;
+    loading(server, session, command, &[])?;
     stale(server, session, command, &[])
 }
 

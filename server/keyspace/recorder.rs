@@ -83,6 +83,8 @@ pub struct Recorder {
     pub dirty: u64,
     /// Changes in order, if observed.
     pub changes: Vec<Change>,
+    /// So many of them have broken the watches of their keys already.
+    pub told_watches: usize,
     /// What a transaction or script has published: it goes out with the
     /// notifications of its changes, at its place among them.
     pub messages: Vec<Message>,

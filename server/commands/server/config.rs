@@ -225,8 +225,8 @@ fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
         }
     }
     if changed.contains(&id("requirepass")) {
-        let password = config.string(id("requirepass"));
-        ctx.server.acl.set_default_password(password.as_bytes());
+        let password = config.render(id("requirepass"));
+        ctx.server.acl.set_default_password(&password);
     }
     ctx.server.acl.set_new_channels(new_channels(config));
     ctx.server.client_memory.evict(ctx.server);

@@ -121,11 +121,11 @@ fn execute(
     let Some(mut db) = opened else { return };
     let hold = watches_hold(server, session, &mut db);
     append_expired(server, &db.recorder);
-    if !hold || session.is_outdated(server) {
-        return reply.null_array();
-    }
-    if let Err(error) = still_allowed(server, session, queued, &mut db) {
-        return refuse(server, session, reply, &error);
+    if !may_begin(server, session, reply, queued, hold, &mut db) {
+        // Watched keys may have expired.
+        let recorder = std::mem::take(&mut db.recorder);
+        drop(db);
+        return after(server, session, recorder);
     }
     reply.array(queued.len());
     let mut log = Effect::default();
@@ -212,12 +212,27 @@ fn changes_role(command: &Command) -> bool {
     )
 }
 
-/// Refuses a transaction, or puts it off until it is known who serves its slot.
-fn refuse(server: &Server, session: &mut Session, reply: &mut ReplyBuffer, error: &CommandError) {
-    match error {
-        CommandError::Paused => session.postponed = true,
-        error => reply_error(server, reply, error),
+/// Whether a transaction may run, with its keys locked; if not it is refused, or
+/// put off until it is known who serves its slot. `hold`: no watched key has
+/// changed.
+fn may_begin(
+    server: &Server,
+    session: &mut Session,
+    reply: &mut ReplyBuffer,
+    queued: &[Queued],
+    hold: bool,
+    db: &mut Db<'_>,
+) -> bool {
+    if !hold || session.is_outdated(server) {
+        reply.null_array();
+        return false;
     }
+    match still_allowed(server, session, queued, db) {
+        Ok(()) => return true,
+        Err(CommandError::Paused) => session.postponed = true,
+        Err(error) => reply_error(server, reply, &error),
+    }
+    false
 }
 
 /// Keys may have moved to another node, and the server may have become a

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::commands::command::{Arg, Command, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::connection::conclusion::break_watches;
 use crate::connection::memory::listed_bytes;
 
 /// WATCH key [key …]
@@ -33,10 +34,14 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         return Err(CommandError::err("WATCH inside MULTI is not allowed"));
     }
     let db = ctx.session.db;
+    // A key that has expired already must not break the watch: it is removed
+    // now, and who watched it before is told first.
     for key in &args[1..] {
-        // A key that has expired already must not break the watch later: it
-        // is removed now.
         ctx.db.exists(key)?;
+    }
+    break_watches(ctx.server, &ctx.db.recorder);
+    ctx.db.recorder.told_watches = ctx.db.recorder.changes.len();
+    for key in &args[1..] {
         if ctx.session.watched.insert((db, key.to_vec())) {
             ctx.server.watches.add(db, key, &ctx.session.client);
             let held = &ctx.session.client.held;

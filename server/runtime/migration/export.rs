@@ -141,9 +141,7 @@ impl Export {
 
     pub(super) fn login(&self) -> Vec<Vec<u8>> {
         let config = self.server.config.read();
-        let user = config.string(id("primaryuser")).into_owned();
-        let password = config.string(id("primaryauth")).into_owned();
-        let words = [user, password].map(String::into_bytes);
+        let words = [id("primaryuser"), id("primaryauth")].map(|id| config.render(id));
         let mut words: Vec<Vec<u8>> = words.into_iter().filter(|word| !word.is_empty()).collect();
         if !words.is_empty() {
             words.insert(0, b"AUTH".to_vec());

@@ -471,7 +471,7 @@ fn identity(server: &Server) -> Identity {
         0 => config.integer(id("port")),
         port => port,
     };
-    let text = |name| config.string(id(name)).into_owned().into_bytes();
+    let text = |name| config.render(id(name));
     Identity {
         user: text("primaryuser"),
         password: text("primaryauth"),

@@ -34,6 +34,8 @@ use crate::runtime::recovery::{LIBRARIES, decode_map, read_libraries, read_log};
 use crate::scripting::library::Libraries;
 use crate::state::{Server, Storage};
 
+const ROLE_CHANGED: &str = "the role has changed";
+
 /// Goes back to an offset of the stream, in this generation of the role. After
 /// an error everything is as it was.
 pub fn rewind(
@@ -69,9 +71,12 @@ pub fn rewind(
     way.inspect(storage)?;
     let end = storage.log.end();
     storage.log.sync_to(end).map_err(|e| e.to_string())?;
+    if replication.generation() != generation {
+        return Err(ROLE_CHANGED.into());
+    }
     // Clients are refused rather than kept waiting for locks.
     let _loading = Loading::begin(&server.loading);
-    let held = lock_all(server, generation).ok_or("the role has changed")?;
+    let held = lock_all(server, generation).ok_or(ROLE_CHANGED)?;
     let end = storage.log.end();
     storage.log.sync_to(end).map_err(|e| e.to_string())?;
     // Those who follow us must not go on with what is void.
