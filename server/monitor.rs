@@ -10,11 +10,11 @@ use crate::connection::session::Session;
 use crate::state::Server;
 
 /// Shows a command to all monitors, unless it is one that administers the
-/// server. `db` is the database in which it began.
+/// server, once it has run: with the database that is selected then.
 #[cold]
-pub fn show(server: &Server, session: &Session, command: &Command, db: u32, args: &[&[u8]]) {
+pub fn show(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {
     if command.flags & (flag::ADMIN | flag::SKIP_MONITOR) == 0 {
-        show_line(server, &session.client.address, command, db, args);
+        show_line(server, &session.client.address, command, session.db, args);
     }
 }
 

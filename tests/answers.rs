@@ -294,6 +294,7 @@ fn a_client_is_listed_with_what_its_transaction_holds() {
         ("WATCH k", "0 1 watch N"),
         ("WATCH k,@SET k v", "0 0 watch d"),
         ("WATCH k,@SET k v,MULTI,GET a", "0 0 get xd"),
+        ("CLIENT TRACKING ON,MULTI", "0 0 multi xt"),
         ("MULTI,GET k,NOSUCH", "0 0 NULL x"),
         ("MULTI,GET k,GET", "0 0 get x"),
         ("NOSUCH", "-1 0 NULL N"),

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
@@ -435,6 +436,48 @@ fn a_manual_failover_loses_nothing_to_a_client_that_unpauses() {
         let count = replica.ask(&["GET", &format!("{{foo}}{n}")]).text();
         let count: Option<i64> = count.and_then(|text| text.parse().ok());
         assert!(count >= Some(acknowledged), "{count:?}, {acknowledged}");
+    }
+}
+
+/// Writes to a node until it has taken a hundred; the codes of its refusals.
+fn refusals_of(mut client: Client) -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    let mut taken = 0;
+    let until = Instant::now() + Duration::from_secs(60);
+    while taken < 100 {
+        assert!(Instant::now() < until, "it takes nothing");
+        match client.command(&["INCR", "foo"]) {
+            Reply::Integer(_) => taken += 1,
+            refusal => {
+                codes.insert(refusal.error_code().expect("an error").to_owned());
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn a_node_that_takes_over_does_not_call_itself_a_replica() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = replica_of(&nodes, 2, &[]);
+    for round in 0..6 {
+        let next = if round % 2 == 0 { &replica } else { &nodes[2] };
+        eventually("it has all", || {
+            let text = next.text(&["INFO", "replication"]);
+            text.contains("master_link_status:up")
+        });
+        std::thread::scope(|scope| {
+            let clients = [0; 2].map(|_| next.server.client());
+            let writers = clients.map(|client| scope.spawn(|| refusals_of(client)));
+            eventually("it is asked", || {
+                next.ask(&["CLUSTER", "FAILOVER"]) == Reply::ok()
+            });
+            for writer in writers {
+                let codes = writer.join().expect("it takes over");
+                assert!(codes.iter().all(|code| code == "MOVED"), "{codes:?}");
+            }
+        });
     }
 }
 

@@ -270,6 +270,24 @@ fn ids_of_a_filter_add_up_and_of_others_the_last_counts() {
 }
 
 #[test]
+fn a_monitor_shows_the_database_that_was_selected() {
+    let server = Server::start(&[]);
+    let (mut monitor, mut client) = (server.client(), server.client());
+    assert_eq!(monitor.command(&["MONITOR"]), Reply::ok());
+    client.command(&["SELECT", "3"]);
+    client.command(&["MULTI"]);
+    client.command(&["SELECT", "5"]);
+    client.command(&["EXEC"]);
+    for (db, command) in [(3, "SELECT"), (3, "MULTI"), (5, "SELECT"), (5, "EXEC")] {
+        let Reply::Simple(line) = monitor.read() else {
+            panic!("no line");
+        };
+        assert!(line.contains(&format!("[{db} ")), "{line}");
+        assert!(line.contains(&format!("\"{command}\"")), "{line}");
+    }
+}
+
+#[test]
 fn a_monitor_reads_no_keys() {
     let server = Server::start(&[]);
     let mut monitor = server.client();

@@ -183,6 +183,11 @@ fn refusals_have_the_exact_texts_and_change_nothing() {
             "a b",
             "cluster-announce-ip contains invalid character",
         ),
+        (
+            "cluster-announce-ip",
+            "0123456789012345678901234567890123456789012345",
+            "cluster-announce-ip is too long",
+        ),
         ("proc-title-template", "{title} {pid}", UNKNOWN_VARIABLE),
         ("proc-title-template", "{title", UNKNOWN_VARIABLE),
         ("proc-title-template", "", UNKNOWN_VARIABLE),

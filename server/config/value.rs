@@ -284,6 +284,8 @@ fn obey(rule: TextRule, text: &[u8]) -> Result<(), Reason> {
         TextRule::AnnouncedAddress => {
             let allowed =
                 |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"-./:_`".contains(b);
+            // The bus has 46 bytes for an address, the last of them 0.
+            demand(text.len() < 46, "cluster-announce-ip is too long")?;
             let reason = "cluster-announce-ip contains invalid character";
             demand(text.iter().all(allowed), reason)
         }

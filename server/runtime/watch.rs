@@ -45,13 +45,14 @@ pub fn start(
 
 fn run(server: &'static Server, storage: &'static Storage, places: &[PathBuf]) {
     let mut ticks: u64 = 0;
+    let mut below_least = false;
     while !storage.checkpoints.is_stopped() {
         crate::resident::watch(server);
         watch_lag(server, storage);
         watch_log(server, storage);
         let short = server.health.disk_free.load(Ordering::Relaxed) < SHORT_BYTES;
         if short || ticks.is_multiple_of(5) {
-            watch_disk(server, storage, places);
+            watch_disk(server, storage, places, &mut below_least);
         }
         if ticks.is_multiple_of(5) {
             storage.log.retry_space();
@@ -112,7 +113,9 @@ pub fn watch_log(server: &Server, storage: &Storage) {
     }
 }
 
-fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
+/// `below_least`: there were fewer bytes free than there must be, and not
+/// clearly more since.
+fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf], below_least: &mut bool) {
     let free = places.iter().filter_map(|place| free_bytes(place)).min();
     let Some(free) = free else { return };
     let health = &server.health;
@@ -134,17 +137,19 @@ fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf]) {
         (_, true) => Room::Ample,
         _ => Room::Usual,
     });
-    if free < least {
+    let clearly_more = least.saturating_add(least / 8);
+    *below_least = free < least || (*below_least && free < clearly_more);
+    if *below_least {
         health.set(
             Trouble::Disk,
-            format!("only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are more"),
+            format!("only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are {clearly_more}"),
         );
-    } else if free < least + needed {
+    } else if free < least.saturating_add(needed) {
         health.set(
             Trouble::Disk,
             format!("only {free} bytes are free on the disk, and the tree may need {needed} to take over what is in the log; writes are taken again once it has, or there are more"),
         );
-    } else if free >= least + least / 8 {
+    } else {
         health.clear(Trouble::Disk);
     }
 }

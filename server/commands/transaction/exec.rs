@@ -280,7 +280,7 @@ fn note_misfit(ctx: &mut Context<'_>, command: &Command, mark: usize) {
 
 /// Runs one queued command, unless it is refused after all.
 fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) {
-    let (server, index) = (ctx.server, ctx.db.index());
+    let server = ctx.server;
     server.acl.keep_current(ctx.session);
     match gate::check_in_exec(server, ctx.session, found.command, args) {
         Ok(()) => {
@@ -301,7 +301,7 @@ fn run_queued(ctx: &mut Context<'_>, found: Found, args: &[&[u8]], now_ms: i64) 
                 slot_stats::note_queued(stats, &ctx.session.client, &request);
             }
             if server.monitored.load(Ordering::Relaxed) {
-                crate::monitor::show(server, ctx.session, found.command, index, args);
+                crate::monitor::show(server, ctx.session, found.command, args);
             }
         }
         Err(error) => {

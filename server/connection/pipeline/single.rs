@@ -245,7 +245,7 @@ fn monitored(
     reply: &mut ReplyBuffer,
     request: &Request,
 ) -> Option<(Arc<Waiter>, u64)> {
-    let (command, db) = (request.found.command, session.db);
+    let command = request.found.command;
     let runs = gate::check(server, session, command, request.args).is_ok();
     let mut started = Ticks::now();
     let mark = reply.len();
@@ -254,7 +254,7 @@ fn monitored(
     let waiting = settle(server, session, request, outcome, &mut started, written);
     let queued = session.transaction.is_some() && command.name != "multi";
     if runs && !queued && !session.postponed {
-        crate::monitor::show(server, session, command, db, request.args);
+        crate::monitor::show(server, session, command, request.args);
     }
     waiting
 }
