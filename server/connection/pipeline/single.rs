@@ -64,7 +64,7 @@ impl Pipeline {
         if let Some((waiter, timeout_ms)) = waiting {
             return Some(Stop::Blocked(waiter, timeout_ms));
         }
-        if session.order.is_some() {
+        if session.order.is_some() && !session.close_after_reply {
             // What comes next is to see what that brings about.
             return Some(Stop::HasMore);
         }
