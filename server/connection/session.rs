@@ -11,6 +11,7 @@ use super::client::Client;
 use crate::acl::user::User;
 use crate::cluster::effects::Outcome;
 use crate::commands::command::Command;
+use crate::scripting::line::PutOff;
 
 /// Which replies a client wants (CLIENT REPLY).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -99,6 +100,8 @@ pub struct Session {
     pub in_script: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
+    /// What became of that so far.
+    pub put_off: Option<Box<PutOff>>,
     /// The reply waits until what is in the log is in its file: another server
     /// deletes what is here now, or keeps what is here no more.
     pub moved_keys: bool,
@@ -142,6 +145,7 @@ impl Session {
             detached: None,
             in_script: false,
             postponed: false,
+            put_off: None,
             moved_keys: false,
             gate_version: None,
         }
