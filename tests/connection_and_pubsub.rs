@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Client, Reply, Server, encode, eventually};
 
@@ -303,4 +304,130 @@ fn a_monitor_reads_no_keys() {
     }
     assert_eq!(monitor.command(&["RESET"]), Reply::Simple("RESET".into()));
     assert_eq!(monitor.command(&["GET", "key"]), Reply::Null);
+}
+
+/// The server's id of a connection.
+fn id_of(client: &mut Client) -> String {
+    match client.command(&["CLIENT", "ID"]) {
+        Reply::Integer(id) => id.to_string(),
+        other => panic!("{other:?} is no id"),
+    }
+}
+
+/// Ends what other threads do until this is true, even if the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits until a client is shown as one that waits.
+fn until_blocked(admin: &mut Client, id: &str) {
+    eventually("it waits", || {
+        let list = admin.command(&["CLIENT", "LIST", "ID", id]).text();
+        list.is_some_and(|text| text.contains("flags=b"))
+    });
+}
+
+#[test]
+fn a_client_that_was_killed_is_nowhere() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    for _ in 0..20 {
+        let (mut waiting, mut listener) = (server.client(), server.client());
+        let (waits, listens) = (id_of(&mut waiting), id_of(&mut listener));
+        waiting.send(&encode(&["BLPOP", "queue", "0"]));
+        listener.command(&["SUBSCRIBE", "channel"]);
+        until_blocked(&mut admin, &waits);
+        let commands: [&[&str]; 8] = [
+            &["CLIENT", "KILL", "ID", &waits],
+            &["LPUSH", "queue", "element"],
+            &["RPOP", "queue"],
+            &["CLIENT", "KILL", "ID", &listens],
+            &["PUBLISH", "channel", "message"],
+            &["CLIENT", "LIST", "ID", &listens],
+            &["CLIENT", "KILL", "ID", &listens],
+            &["PUBSUB", "NUMSUB", "channel"],
+        ];
+        let pipeline: Vec<u8> = commands.iter().flat_map(|args| encode(args)).collect();
+        let mut replies = admin.pipeline(&pipeline, 8);
+        let listed = replies.remove(5).text().expect("a text");
+        assert_eq!(listed.trim(), "");
+        let [one, none] = [1, 0].map(Reply::Integer);
+        let element = Reply::bulk("element");
+        let nobody = Reply::Array(vec![Reply::bulk("channel"), none.clone()]);
+        let (pushed, killed) = (one.clone(), one.clone());
+        assert_eq!(
+            replies,
+            [one, pushed, element, killed, none.clone(), none, nobody]
+        );
+    }
+}
+
+#[test]
+fn nothing_of_a_client_runs_once_it_is_killed() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    for _ in 0..10 {
+        let mut victim = server.client();
+        let id = id_of(&mut victim);
+        admin.command(&["SET", "n", "0"]);
+        let flood = encode(&["INCR", "n"]).repeat(200_000);
+        std::thread::scope(|scope| {
+            let sent = scope.spawn(|| {
+                let _ = victim.try_send(&flood);
+                victim.read_to_close()
+            });
+            eventually("it is at work", || {
+                let n = admin.command(&["GET", "n"]).text().expect("a number");
+                n.parse::<u64>().expect("a number") > 1000
+            });
+            let kill = encode(&["CLIENT", "KILL", "ID", &id]);
+            let pipeline = [kill, encode(&["GET", "n"])].concat();
+            let replies = admin.pipeline(&pipeline, 2);
+            let _ = sent.join().expect("it is closed");
+            if replies[0] == Reply::Integer(1) {
+                assert_eq!(admin.command(&["GET", "n"]), replies[1]);
+            }
+        });
+    }
+}
+
+#[test]
+fn whoever_waits_can_be_unblocked_whatever_becomes_of_his_key() {
+    let server = Server::start(&[]);
+    let over = AtomicBool::new(false);
+    let make_and_empty: [&[&str]; 4] = [
+        &["MULTI"],
+        &["LPUSH", "queue", "x"],
+        &["LPOP", "queue"],
+        &["EXEC"],
+    ];
+    let churn = make_and_empty.iter().flat_map(|args| encode(args));
+    let churn = churn.collect::<Vec<u8>>().repeat(20);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (mut client, churn, over) = (server.client(), &churn, &over);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    client.pipeline(churn, 80);
+                }
+            });
+        }
+        let _over = Over(&over);
+        let (mut waiting, mut admin) = (server.client(), server.client());
+        let id = id_of(&mut waiting);
+        let mut missed = 0;
+        for _ in 0..700 {
+            waiting.send(&encode(&["BLPOP", "queue", "0"]));
+            until_blocked(&mut admin, &id);
+            while admin.command(&["CLIENT", "UNBLOCK", &id]) != Reply::Integer(1) {
+                missed += 1;
+            }
+            assert_eq!(waiting.read(), Reply::Null);
+        }
+        assert_eq!(missed, 0);
+    });
 }

@@ -528,13 +528,15 @@ fn who_waits_for_his_own_script_cannot_be_unblocked() {
     assert_eq!(admin.command(&["SCRIPT", "KILL"]), Reply::ok());
     let killed = text(caller.read());
     assert!(killed.contains("killed by user"), "{killed}");
-    // One that is gone waits no more, though its script goes on.
+    // One that was closed waits no more, though its script goes on.
     let mut caller = server.client();
+    let id = id_of(&mut caller);
     caller.send(&encode(&["EVAL", "while true do end", "0"]));
     until("the script is set aside", || {
         text(admin.command(&["INFO", "clients"])).contains("blocked_clients:1\r\n")
     });
-    drop(caller);
+    let kill = ["CLIENT", "KILL", "ID", &id];
+    assert_eq!(admin.command(&kill), Reply::Integer(1));
     until("it waits no more", || {
         text(admin.command(&["INFO", "clients"])).contains("blocked_clients:0\r\n")
     });
@@ -663,4 +665,96 @@ fn commands_of_functions_know_a_busy_script_that_has_written() {
     ] {
         assert_eq!(other.command(&command).error_code(), Some(code));
     }
+}
+
+/// Ends what other threads do until this is true, even if the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A script of some ten milliseconds, which is long.
+const LONG: &str = "for i = 1, 3000000 do local x = i * i end return 1";
+
+#[test]
+fn what_was_sent_behind_a_long_script_runs_though_nothing_more_comes() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    let requests = [encode(&["EVAL", LONG, "0"]), encode(&["INCR", "n"])].concat();
+    let mut half = server.client();
+    half.send(&requests.repeat(2));
+    half.shutdown_write();
+    let replies = half.read_to_close().expect("it is closed in the end");
+    assert_eq!(
+        String::from_utf8_lossy(&replies),
+        ":1\r\n:1\r\n:1\r\n:2\r\n"
+    );
+    let mut gone = server.client();
+    gone.send(&requests);
+    drop(gone);
+    until("all has run", || text(admin.command(&["GET", "n"])) == "3");
+    until("it is gone", || {
+        text(admin.command(&["CLIENT", "LIST"])).lines().count() == 1
+    });
+}
+
+#[test]
+fn whoever_needs_many_keys_gets_his_turn_among_scripts() {
+    let server = Server::start(&[]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (mut client, over) = (server.client(), &over);
+            scope.spawn(move || {
+                let body = LONG.replace("return 1", "return redis.call('INCR', KEYS[1])");
+                let key = format!("k{number}");
+                while !over.load(Ordering::Relaxed) {
+                    let reply = eval(&mut client, &body, &[&key], &[]);
+                    assert!(matches!(reply, Reply::Integer(_)), "{reply:?}");
+                }
+            });
+        }
+        let _over = Over(&over);
+        let mut client = server.client();
+        until("all are at work", || {
+            let keys = ["EXISTS", "k0", "k1", "k2", "k3"];
+            client.command(&keys) == Reply::Integer(4)
+        });
+        let names: Vec<String> = (0..400).map(|number| format!("x{number}")).collect();
+        let mut mset = vec!["MSET"];
+        mset.extend(names.iter().flat_map(|name| [name.as_str(), "v"]));
+        let incr: [&[&str]; 6] = [
+            &["MULTI"],
+            &["INCR", "k0"],
+            &["INCR", "k1"],
+            &["INCR", "k2"],
+            &["INCR", "k3"],
+            &["EXEC"],
+        ];
+        let alone: [&[&str]; 7] = [
+            &mset,
+            &["DBSIZE"],
+            &["SCAN", "0"],
+            &["CONFIG", "SET", "maxmemory", "0"],
+            &["EVAL", "return redis.call('DBSIZE')", "0"],
+            &["BGSAVE"],
+            &["FLUSHALL"],
+        ];
+        let mut wrong = Vec::new();
+        for command in incr.iter().chain(&alone) {
+            client.send(&encode(command));
+            match client.try_read() {
+                Ok(Reply::Error(error)) => wrong.push(format!("{}: {error}", command[0])),
+                Ok(_) => {}
+                Err(error) => {
+                    wrong.push(format!("{}: {error}", command[0]));
+                    break;
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    });
 }

@@ -3,11 +3,13 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use redoubt_cluster::bus::{Input, Output};
 use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slots::Slot;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
 use super::{keys, replicate, route, slot_stats};
 use crate::connection::client::Client;
@@ -53,24 +55,33 @@ pub enum Effect {
     Told(oneshot::Sender<()>),
 }
 
-/// That everything has happened which an order brings about.
-#[derive(Debug)]
-pub struct Outcome(pub oneshot::Receiver<()>);
+/// That everything has happened which a command brings about elsewhere.
+#[derive(Debug, Default)]
+pub struct Outcome(Vec<(oneshot::Receiver<()>, Option<Instant>)>);
 
 impl Outcome {
+    /// Adds something that is told, and waited for no longer than `patience`, if
+    /// there is one.
+    pub fn add(&mut self, told: oneshot::Receiver<()>, patience: Option<Duration>) {
+        self.0
+            .push((told, patience.map(|time| Instant::now() + time)));
+    }
+
     /// Waits for it; false if the client is to go before.
     pub async fn comes(&mut self, client: &Client) -> bool {
-        loop {
+        while let Some((told, until)) = self.0.last_mut() {
+            if client.killed.load(Ordering::Acquire) {
+                return false;
+            }
+            let over = until.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
-                _ = &mut self.0 => return true,
-                () = client.bell.rung() => {
-                    if client.killed.load(Ordering::Acquire) {
-                        return false;
-                    }
-                }
+                _ = told => drop(self.0.pop()),
+                () = sleep_until(over), if until.is_some() => drop(self.0.pop()),
+                () = client.bell.rung() => {}
             }
         }
+        true
     }
 }
 
@@ -169,7 +180,7 @@ fn follow_slots(server: &'static Server) {
 
 /// How long a new primary waits before it drops what its predecessor was
 /// importing: it may yet hear that those slots had become its own.
-const AFTER_PROMOTION: std::time::Duration = std::time::Duration::from_secs(2);
+const AFTER_PROMOTION: Duration = Duration::from_secs(2);
 
 /// Leads the shard; what the primary before was importing is of no use.
 fn lead(server: &'static Server) {

@@ -206,11 +206,11 @@ impl Cluster {
         self.with(|bus, now_ms| bus.order(now_ms, order))
     }
 
-    /// What to wait for until that has happened which orders so far bring about.
-    pub fn outcome(&self) -> effects::Outcome {
+    /// Tells when that has happened which orders so far bring about.
+    pub fn outcome(&self) -> tokio::sync::oneshot::Receiver<()> {
         let (told, outcome) = tokio::sync::oneshot::channel();
         let _ = self.effects.send(Effect::Told(told));
-        effects::Outcome(outcome)
+        outcome
     }
 
     /// Lets `look` read the state machine.

@@ -354,7 +354,7 @@ pub fn redirect_waiting(server: &'static Server) {
         let Err(error) = check(server, &session, waiter.command, &args, None) else {
             continue;
         };
-        if error == CommandError::Paused || !waiter.take() {
+        if error == CommandError::Paused || !waiter.claim() {
             continue;
         }
         server.blocked.remove(&waiter);

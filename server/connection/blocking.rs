@@ -8,13 +8,15 @@
 //! | state | meaning | who may change it |
 //! |---|---|---|
 //! | `WAITING` | in the queues | who takes it |
-//! | `TAKEN` | being served, or its wait being ended | who took it |
+//! | `SERVED` | being served, with its keys' stripes locked | who serves it, at once |
+//! | `TAKEN` | its wait being ended | who took it |
 //! | `DONE` | answered, out of the queues | nobody |
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -80,9 +82,13 @@ pub struct BlockRequest {
     pub args: Option<Vec<Vec<u8>>>,
 }
 
+/// How long somebody who ends a wait waits at most for who serves it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 const WAITING: u8 = 0;
-const TAKEN: u8 = 1;
-const DONE: u8 = 2;
+const SERVED: u8 = 1;
+const TAKEN: u8 = 2;
+const DONE: u8 = 3;
 
 /// A blocked command.
 pub struct Waiter {
@@ -130,17 +136,41 @@ impl Waiter {
         })
     }
 
-    /// Claims the waiter: to serve it, or to end its wait. Only one succeeds.
+    /// Claims it to serve it, unless its client is to be closed. Its keys'
+    /// stripes are locked: who has been told that the client is closed, and
+    /// changes one of the keys after that, changes it for others.
+    pub fn take_to_serve(&self) -> bool {
+        !self.client.killed.load(Ordering::Acquire) && self.claim_as(SERVED).is_ok()
+    }
+
+    /// Claims the waiter to end its wait. Only one succeeds.
     pub fn take(&self) -> bool {
+        self.claim_as(TAKEN).is_ok()
+    }
+
+    fn claim_as(&self, state: u8) -> Result<u8, u8> {
         self.state
-            .compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+            .compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// Claims it to end its wait, unless somebody else ends it. Who serves it has
+    /// all his locks, and either answers it or gives it back at once; so that
+    /// is waited for, whatever the caller has locked; though not for ever.
+    pub fn claim(&self) -> bool {
+        let began = Instant::now();
+        loop {
+            match self.claim_as(TAKEN) {
+                Ok(_) => return true,
+                Err(SERVED) if began.elapsed() < PATIENCE => std::thread::yield_now(),
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Claims it to end its wait, unless it waits for nothing but its own script,
     /// or for the server's end.
     pub fn interrupt(&self) -> bool {
-        self.on_timeout != TimeoutReply::Script && !self.is_for_the_end() && self.take()
+        self.on_timeout != TimeoutReply::Script && !self.is_for_the_end() && self.claim()
     }
 
     /// Whether it is there until the server ends.
@@ -225,8 +255,7 @@ impl Blocked {
     }
 
     /// The right to serve waiters. Only one thread has it, so a waiter that
-    /// is found taken is not missed: whoever took it either answers it or is
-    /// not serving. No stripe may be locked by the caller.
+    /// is found taken is not missed: whoever took it ends its wait. No stripe may be locked by the caller.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock()
     }

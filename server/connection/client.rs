@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot::Sender;
 
 use super::bell::Bell;
 use super::blocking::Waiter;
@@ -75,6 +76,9 @@ pub struct Client {
     pub bell: Bell,
     /// The connection is to be closed, without what is still to be sent.
     pub killed: AtomicBool,
+    /// Who waits until it has left: they are told by the end of these. None once
+    /// it has.
+    missed_by: Mutex<Option<Vec<Arc<Sender<()>>>>>,
     /// Set when a watched key changed.
     pub watch_broken: AtomicBool,
     /// The blocking command under way.
@@ -183,6 +187,7 @@ impl Client {
             over_soft_since_ms: AtomicI64::new(0),
             bell: Bell::default(),
             killed: AtomicBool::new(false),
+            missed_by: Mutex::new(Some(Vec::new())),
             watch_broken: AtomicBool::new(false),
             waiter: Mutex::new(None),
             subscriptions: Default::default(),
@@ -370,6 +375,19 @@ impl Client {
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.bell.ring();
+    }
+
+    /// Has somebody be told, by the end of `told`, when its connection has left
+    /// everything that it was part of.
+    pub fn tell_when_left(&self, told: &Arc<Sender<()>>) {
+        if let Some(missed_by) = &mut *self.missed_by.lock() {
+            missed_by.push(told.clone());
+        }
+    }
+
+    /// Tells those who wait for its leaving.
+    pub fn has_left(&self) {
+        *self.missed_by.lock() = None;
     }
 }
 

@@ -74,7 +74,10 @@ pub fn dispatch(
     request: &Request,
 ) -> Dispatched {
     let command = request.found.command;
-    if server.scripting.running.any() && gives_way(server, session, reply, request) {
+    let scripting = &server.scripting;
+    if (scripting.running.any() || scripting.line.any())
+        && gives_way(server, session, reply, request)
+    {
         return Dispatched::NotRun;
     }
     server.acl.keep_current(session);

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod listing;
 pub mod memory;
 pub mod output;
+pub mod parting;
 pub mod pause;
 pub mod pipeline;
 pub mod pubsub;

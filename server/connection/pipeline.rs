@@ -182,6 +182,10 @@ impl Pipeline {
                     parsed
                 }
             };
+            if session.client.killed.load(Ordering::Acquire) {
+                self.give_up_parsed(0);
+                return Stop::Close;
+            }
             self.prefetch_entries(server, session);
             let clock = Ticks::now();
             let mut turn = Turn {

@@ -31,7 +31,8 @@ use crate::stats::add;
 enum Attempt {
     /// It was answered; these keys changed.
     Answered(Vec<Change>),
-    /// There is nothing for it under this key, perhaps for another waiter.
+    /// There is nothing for it under this key, perhaps for another waiter; or it
+    /// waits no more.
     Waits,
     /// A long script has one of its keys.
     Later,
@@ -73,21 +74,14 @@ fn serve_keys(server: &'static Server, mut ready: VecDeque<(u32, Box<[u8]>)>) {
         let wanted = |is_gone: bool| move |waiter: &Waiter| !is_gone || waiter.minds_absence();
         while let Some(waiter) = server.blocked.next(db, &key, last, wanted(is_gone)) {
             last = waiter.number();
-            if !waiter.take() {
-                continue;
-            }
             match serve(server, &waiter, &key) {
                 Attempt::Answered(changes) => ready.extend(waited_for(server, changes)),
-                Attempt::Waits => waiter.put_back(),
+                Attempt::Waits => {}
                 Attempt::Later => {
-                    waiter.put_back();
                     server.blocked.put_off(db, key);
                     break;
                 }
-                Attempt::KeyIsGone => {
-                    waiter.put_back();
-                    is_gone = true;
-                }
+                Attempt::KeyIsGone => is_gone = true,
             }
         }
     }
@@ -113,7 +107,7 @@ pub fn session_of(waiter: &Waiter) -> Session {
     session
 }
 
-/// Tries a claimed waiter's command again, because of `key`.
+/// Tries a waiter's command again, because of `key`.
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = session_of(waiter);
     server.acl.assume_of_client(&mut session);
@@ -147,12 +141,18 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
         block: None,
     };
     let (mut failed, mut refused) = (false, false);
-    let unfit = unfit.or_else(|| is_paused(&mut ctx, found, &args).then_some(Attempt::Waits));
+    let unfit = unfit
+        .or_else(|| is_paused(&mut ctx, found, &args).then_some(Attempt::Waits))
+        .or_else(|| (!waiter.take_to_serve()).then_some(Attempt::Waits));
     if unfit.is_none() {
         refused = is_refused(&mut ctx, found, &args);
         failed = refused || run(&mut ctx, found, &args);
     }
-    let waits = unfit.or(ctx.block.take().map(|_| Attempt::Waits));
+    let waits = unfit.or_else(|| {
+        ctx.block.take()?;
+        waiter.put_back();
+        Some(Attempt::Waits)
+    });
     let Context { db, effects, .. } = ctx;
     let recorder = conclude(server, &session, db, &effects, failed, &request);
     add(&server.stats.hits, recorder.hits);

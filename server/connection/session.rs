@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
+
+use tokio::sync::oneshot::Receiver;
 
 use super::client::Client;
 use crate::acl::user::User;
+use crate::cluster::effects::Outcome;
 use crate::commands::command::Command;
+use crate::scripting::line::PutOff;
 
 /// Which replies a client wants (CLIENT REPLY).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,8 +90,8 @@ pub struct Session {
     pub stream_request: Option<crate::replication::replicas::StreamRequest>,
     /// It has offered slots: the connection is handed over to a thread.
     pub slot_import: Option<Arc<crate::cluster::migration::Job>>,
-    /// What an order to the cluster brings about, before which no reply leaves.
-    pub order: Option<crate::cluster::effects::Outcome>,
+    /// What its command brings about elsewhere, before which no reply leaves.
+    pub order: Option<Outcome>,
     /// What it has said about redirections.
     pub routing: crate::cluster::route::Routing,
     /// A script that was set aside, for the dispatcher to go on with.
@@ -95,6 +100,8 @@ pub struct Session {
     pub in_script: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
+    /// What became of that so far.
+    pub put_off: Option<Box<PutOff>>,
     /// The reply waits until what is in the log is in its file: another server
     /// deletes what is here now, or keeps what is here no more.
     pub moved_keys: bool,
@@ -138,9 +145,16 @@ impl Session {
             detached: None,
             in_script: false,
             postponed: false,
+            put_off: None,
             moved_keys: false,
             gate_version: None,
         }
+    }
+
+    /// Has its replies wait until it is told of something, for no longer than
+    /// `patience` if there is one.
+    pub fn await_outcome(&mut self, told: Receiver<()>, patience: Option<Duration>) {
+        self.order.get_or_insert_default().add(told, patience);
     }
 
     /// Whether it is the stream of a primary that we follow no more. Asked

@@ -141,6 +141,12 @@ impl StripeSet {
         }
     }
 
+    /// Whether the two have a stripe in common.
+    pub fn meets(self, other: StripeSet) -> bool {
+        let mut words = self.0.iter().zip(other.0);
+        words.any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     /// The stripes, ascending.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = usize> {

@@ -9,7 +9,7 @@ use redoubt_persistence::tree::{Batch, Meta, Snapshot, Tree, TreeOptions};
 use super::recovery::{LIBRARIES, encode_map};
 use super::save::temporary_name;
 use crate::keyspace::checkpoint::Rows;
-use crate::keyspace::stripe::STRIPES;
+use crate::keyspace::stripe::{STRIPES, StripeSet};
 use crate::state::Server;
 
 /// A tree that is removed when it is dropped.
@@ -32,6 +32,7 @@ struct Walk(&'static Server);
 impl Walk {
     fn begin(server: &'static Server) -> Walk {
         server.saves.walking.store(true, Ordering::SeqCst);
+        let _place = server.scripting.line.join(StripeSet::ALL);
         server.keyspace.begin_walk();
         Walk(server)
     }
@@ -64,7 +65,9 @@ impl CacheTree {
             }
             put(&mut batch, db, rows)
         })?;
+        let place = server.scripting.line.join(StripeSet::ALL);
         let frozen = server.keyspace.begin_walk_checkpoint();
+        drop(place);
         for &db in &frozen.map.physical {
             for stripe in 0..STRIPES {
                 let put = &mut |rows: &Rows| put(&mut batch, db, rows);

@@ -25,6 +25,7 @@ use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
 use crate::keyspace::stripe::STRIPES;
 use crate::replication::new_id;
+use crate::scripting::line::insist;
 use crate::state::{Server, Storage};
 use crate::stats::add;
 
@@ -229,12 +230,15 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
     let _turn = storage.tree_turn.lock();
     // A replica's stream may not be added to; there the number is known.
     let fresh = storage.checkpoints.requested().is_some() && !server.replication.is_replica();
-    let cut = server.keyspace.begin_checkpoint(patience, || {
-        if fresh {
-            storage.log.force_select_next();
-        }
-        (led_in(server), storage.log.position(), libraries(server))
-    });
+    let begin = || {
+        server.keyspace.begin_checkpoint(patience, || {
+            if fresh {
+                storage.log.force_select_next();
+            }
+            (led_in(server), storage.log.position(), libraries(server))
+        })
+    };
+    let cut = begin().or_else(|| insist(server, begin));
     let Some((frozen, (led_in, (offset, selected_db), libraries))) = cut else {
         return false;
     };

@@ -53,6 +53,7 @@ pub async fn serve(
     if !super::replication::feeder::take_over(server, &mut connection.session, rest) {
         connection.farewell();
     }
+    client.has_left();
 }
 
 struct Connection {

@@ -65,10 +65,14 @@ pub fn may_have_all(server: &Server) -> bool {
 
 /// Waits until all stripes can be had soon, and takes the right to roam. False
 /// if the script was killed meanwhile.
-pub fn wait_for_all(server: &Server, long: &Arc<LongScript>) -> bool {
+pub fn wait_for_all(server: &'static Server, long: &Arc<LongScript>) -> bool {
+    let mut place = server.scripting.line.join(StripeSet::ALL);
     long.hold(StripeSet::default());
     server.unpaused.notify_waiters();
     while long.killed().is_none() {
+        if place.is_over() {
+            place = server.scripting.line.join(StripeSet::ALL);
+        }
         if !server.scripting.roaming.try_claim(PATIENCE) {
             continue;
         }

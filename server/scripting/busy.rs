@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::line::{ENDLESS, PutOff};
 use super::run::Abort;
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
@@ -175,7 +176,8 @@ impl Running {
         })
     }
 
-    /// What a command is to do; asked when there is any long script.
+    /// What a command is to do; asked when there is any long script, or anybody
+    /// stands in line.
     #[cold]
     pub fn verdict(
         &self,
@@ -197,7 +199,24 @@ impl Running {
             }
             wait |= touches;
         }
-        if wait { Verdict::Wait } else { Verdict::Free }
+        if wait || has_to_queue(server, session, command, args) {
+            return Verdict::Wait;
+        }
+        Verdict::Free
+    }
+
+    /// Whether any holds one of these stripes.
+    pub fn hold_any(&self, stripes: StripeSet) -> bool {
+        let scripts = self.scripts.lock();
+        scripts.iter().any(|script| script.holds_any(stripes))
+    }
+
+    /// Whether one that may go on for ever does.
+    pub fn is_endless(&self, stripes: StripeSet) -> bool {
+        let scripts = self.scripts.lock();
+        scripts
+            .iter()
+            .any(|script| script.started.elapsed() >= ENDLESS && script.holds_any(stripes))
     }
 
     /// The error of FUNCTION STATS where EVAL keeps everybody out.
@@ -225,10 +244,7 @@ pub fn threshold(server: &Server) -> Duration {
 
 /// The stripes that a command of a client may lock.
 fn needed_by(session: &Session, command: &'static Command, args: &[&[u8]]) -> StripeSet {
-    if matches!(
-        command.name,
-        "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
-    ) {
+    if calls_script(command) {
         let mut stripes = StripeSet::default();
         crate::commands::keys::each_key(command, args, |at, _| {
             stripes.add(crate::keyspace::KeyRef::new(args[at]).stripe());
@@ -251,6 +267,58 @@ fn needed_by(session: &Session, command: &'static Command, args: &[&[u8]]) -> St
         stripes.add(crate::keyspace::KeyRef::new(key).stripe());
     }
     stripes
+}
+
+fn calls_script(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+    )
+}
+
+/// The stripes that a request waits for when it is put off.
+fn awaited_by(session: &Session, command: &'static Command, args: &[&[u8]]) -> StripeSet {
+    match needed_by(session, command, args) {
+        // A script without keys may use any.
+        none if calls_script(command) && none == StripeSet::default() => StripeSet::ALL,
+        stripes => stripes,
+    }
+}
+
+/// Whether a request is to run scripts and others go before it.
+fn has_to_queue(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> bool {
+    let (running, line) = (&server.scripting.running, &server.scripting.line);
+    let runs_scripts = match &session.transaction {
+        None => calls_script(command),
+        Some(open) => command.name == "exec" && open.queued.iter().any(|q| calls_script(q.command)),
+    };
+    if !runs_scripts || !line.any() {
+        return false;
+    }
+    let place = session.put_off.as_deref().map_or(u64::MAX, PutOff::number);
+    line.is_before(place, awaited_by(session, command, args), running)
+}
+
+/// Notes that a request has been put off, and has it stand in line once that has
+/// gone on for a while.
+#[cold]
+pub fn put_off(
+    server: &'static Server,
+    session: &mut Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) {
+    let put_off = session.put_off.take();
+    let mut put_off = put_off.unwrap_or_else(|| Box::new(PutOff::begin()));
+    if put_off.is_impatient() {
+        put_off.line_up(server, awaited_by(session, command, args));
+    }
+    session.put_off = Some(put_off);
 }
 
 /// Whether a command's stripes can be had soon. Asked while any script is

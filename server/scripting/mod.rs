@@ -32,6 +32,7 @@ pub mod invocation;
 mod json;
 mod json_read;
 pub mod library;
+pub mod line;
 mod locks;
 pub(crate) mod lua;
 mod msgpack;
@@ -57,6 +58,8 @@ pub struct Scripting {
     pub libraries: RwLock<library::Libraries>,
     /// Scripts that have run for long.
     pub running: busy::Running,
+    /// Who has waited for them, and goes first now.
+    pub line: line::Line,
     /// Who may write without having declared what.
     pub roaming: locks::Roaming,
     /// Scripts under way, quick ones too.

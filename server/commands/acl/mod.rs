@@ -111,16 +111,12 @@ fn close_clients(
     ctx: &mut Context<'_>,
     wanted: impl Fn(&crate::connection::client::Client) -> bool,
 ) {
-    let server = ctx.server;
-    for client in server.clients.all() {
-        if !wanted(&client) {
-            continue;
-        }
-        if client.id == ctx.session.client.id {
-            ctx.session.close_after_reply = true;
-        } else {
-            client.kill();
-            server.clients.remove(client.id);
+    let mut theirs = ctx.server.clients.all();
+    theirs.retain(|client| wanted(client));
+    crate::connection::parting::close(ctx.session, &theirs);
+    for client in theirs {
+        if client.id != ctx.session.client.id {
+            ctx.server.clients.remove(client.id);
         }
     }
 }

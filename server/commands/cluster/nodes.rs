@@ -80,7 +80,8 @@ pub const REPLICATE: Command = Command {
 /// comes after it. Those of the same transaction don't: it holds all locks.
 fn ok_then(ctx: &mut Context<'_>, outcome: Result<(), Refusal>) -> CommandResult {
     ok(ctx, outcome)?;
-    ctx.session.order = Some(cluster_of(ctx)?.outcome());
+    let outcome = cluster_of(ctx)?.outcome();
+    ctx.session.await_outcome(outcome, None);
     Ok(())
 }
 

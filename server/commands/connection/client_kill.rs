@@ -1,13 +1,11 @@
 //! CLIENT KILL: closes connections.
 
-use std::sync::Arc;
-
 use super::client::ADMIN;
 use super::filter::{FILTER_ARGS, Filter};
 use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::connection::client::Client;
+use crate::connection::parting::close;
 use crate::state::unix_ms;
 
 /// CLIENT KILL address | filter …
@@ -33,28 +31,15 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         let clients = ctx.server.clients.all();
         let found = clients.iter().find(|c| c.address.as_bytes() == *address);
         let client = found.ok_or_else(|| CommandError::err("No such client"))?;
-        kill(ctx, client);
+        close(ctx.session, std::slice::from_ref(client));
         ctx.reply.ok();
         return Ok(());
     }
     let filter = Filter::parse(&args[2..], ctx.server, true)?;
     let now_ms = unix_ms();
-    let mut killed = 0;
-    for client in ctx.server.clients.all() {
-        if filter.fits(&client, ctx.session.client.id, now_ms) {
-            kill(ctx, &client);
-            killed += 1;
-        }
-    }
-    ctx.reply.integer(killed);
+    let mut found = ctx.server.clients.all();
+    found.retain(|client| filter.fits(client, ctx.session.client.id, now_ms));
+    close(ctx.session, &found);
+    ctx.reply.integer(found.len() as i64);
     Ok(())
-}
-
-/// The connection that asks gets its reply before it is closed.
-fn kill(ctx: &mut Context<'_>, client: &Arc<Client>) {
-    if client.id == ctx.session.client.id {
-        ctx.session.close_after_reply = true;
-    } else {
-        client.kill();
-    }
 }

@@ -38,6 +38,7 @@ pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
     let scripts = server.scripting.active.load(Ordering::Relaxed) != 0;
     let plain = !special
         && !scripts
+        && session.put_off.is_none()
         && session.transaction.is_none()
         && session.reply_mode == ReplyMode::On;
     match plain {

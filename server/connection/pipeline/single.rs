@@ -13,6 +13,7 @@ use crate::connection::dispatch::{Dispatched, Request, dispatch, reply_error};
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
 use crate::resp::reply::ReplyBuffer;
+use crate::scripting::busy::put_off;
 use crate::state::Server;
 use crate::tracking::client::mode;
 
@@ -46,6 +47,7 @@ impl Pipeline {
         }
         session.gate_version = Some(server.gate_version.load(Ordering::Acquire));
         if let Some(stop) = held_back(server, session, found, &args, turn.now_ms) {
+            session.put_off = None;
             return Some(stop);
         }
         let asked = Asked {
@@ -57,14 +59,18 @@ impl Pipeline {
         };
         let waiting = run_one(server, session, reply, &asked, &mut turn.clock);
         if std::mem::take(&mut session.postponed) {
+            if let Some(found) = found {
+                put_off(server, session, found.command, &args);
+            }
             return Some(Stop::PutOff);
         }
+        session.put_off = None;
         turn.next += 1;
         turn.consumed_to = if unquoted { turn.parsed_to } else { bytes.end };
         if let Some((waiter, timeout_ms)) = waiting {
             return Some(Stop::Blocked(waiter, timeout_ms));
         }
-        if session.order.is_some() {
+        if session.order.is_some() && !session.close_after_reply {
             // What comes next is to see what that brings about.
             return Some(Stop::HasMore);
         }

@@ -92,6 +92,10 @@ impl Connection {
     /// Waits until a blocked command is answered, its time is over, or the
     /// client is gone. What is pushed meanwhile goes out, however slow the client
     /// is to take it.
+    ///
+    /// Who sends no more is gone, since what he waits for is somebody else's then.
+    /// But a script runs in any case: its client gets its reply, and what it has
+    /// sent behind it runs as it would behind a quick one.
     pub(super) async fn wait_blocked(
         &mut self,
         waiter: &Arc<Waiter>,
@@ -101,6 +105,7 @@ impl Connection {
         let client = self.session.client.clone();
         // What came before the command goes out first.
         client.bell.ring();
+        let mut reads = true;
         while !waiter.is_done() {
             if let TimeoutReply::Shutdown(number) = waiter.on_timeout
                 && self.server.shutdown.get(number).is_none()
@@ -127,7 +132,10 @@ impl Connection {
                         tokio::task::yield_now().await;
                     }
                 }
-                read = self.socket.receive(&mut self.input) => gone = self.received(read).is_err(),
+                read = self.socket.receive(&mut self.input), if reads => {
+                    reads = !matches!((&read, waiter.on_timeout), (Ok(0), TimeoutReply::Script));
+                    gone = reads && self.received(read).is_err();
+                }
             }
             if gone {
                 self.withdraw(waiter).await;
