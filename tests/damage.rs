@@ -168,6 +168,40 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn segments_in_each_others_place_are_refused_by_name() {
+    let mut server = Server::start(&[ALWAYS, &["--enable-debug-command", "yes"]].concat());
+    let mut client = server.client();
+    run(&mut client, "DEBUG STORAGE PAUSE-TREE");
+    fill(&mut client, 500);
+    server.kill();
+    let paths = segments(&server);
+    assert!(paths.len() > 5, "{paths:?}");
+    for pair in paths.windows(2) {
+        let exchange = || {
+            let aside = pair[0].with_extension("aside");
+            let moves = [(&pair[0], &aside), (&pair[1], &pair[0]), (&aside, &pair[1])];
+            for (from, to) in moves {
+                fs::rename(from, to).expect("it can be moved");
+            }
+        };
+        exchange();
+        let refusal = server.restart_refused();
+        assert!(
+            refusal.contains("files are in each other's place"),
+            "{refusal}"
+        );
+        // Of the last two, one was prepared and has no name of its own.
+        for path in pair {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            assert!(refusal.contains(&*name), "{refusal}");
+        }
+        exchange();
+    }
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(500));
+}
+
+#[test]
 fn foreign_files_are_left_alone() {
     let mut server = killed_with_full_tree(10);
     let dir = server.dir().to_path_buf();

@@ -23,6 +23,7 @@
 
 mod anew;
 mod blocks;
+mod candidate;
 mod error;
 mod group;
 #[cfg(test)]
