@@ -168,6 +168,169 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn segments_in_each_others_place_are_refused_by_name() {
+    let mut server = Server::start(&[ALWAYS, &["--enable-debug-command", "yes"]].concat());
+    let mut client = server.client();
+    run(&mut client, "DEBUG STORAGE PAUSE-TREE");
+    fill(&mut client, 500);
+    server.kill();
+    let paths = segments(&server);
+    assert!(paths.len() > 5, "{paths:?}");
+    for pair in paths.windows(2) {
+        let exchange = || {
+            let aside = pair[0].with_extension("aside");
+            let moves = [(&pair[0], &aside), (&pair[1], &pair[0]), (&aside, &pair[1])];
+            for (from, to) in moves {
+                fs::rename(from, to).expect("it can be moved");
+            }
+        };
+        exchange();
+        let refusal = server.restart_refused();
+        assert!(
+            refusal.contains("files are in each other's place"),
+            "{refusal}"
+        );
+        // Of the last two, one was prepared and has no name of its own.
+        for path in pair {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            assert!(refusal.contains(&*name), "{refusal}");
+        }
+        exchange();
+    }
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(500));
+}
+
+fn remove(server: &Server, name: &str) {
+    fs::remove_dir_all(server.dir().join(name)).expect("it can be removed");
+}
+
+#[test]
+fn a_tree_that_is_gone_is_not_taken_for_an_empty_one() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    fill(&mut server.client(), 100);
+    assert_eq!(run(&mut server.client(), "SAVE"), Reply::ok());
+    server.terminate();
+    // What is imported is in no log.
+    for name in ["tree", "log"] {
+        remove(&server, name);
+    }
+    fs::remove_file(server.dir().join("replication.state")).expect("it can be removed");
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(100));
+    assert_eq!(run(&mut client, "SET one more"), Reply::ok());
+    server.kill();
+    let file = server.dir().join("tree/data.mdb");
+    let whole = fs::read(&file).expect("it can be read");
+    for emptied in [true, false] {
+        match emptied {
+            true => fs::write(&file, "").expect("it can be written"),
+            false => remove(&server, "tree"),
+        }
+        for _ in 0..2 {
+            let refusal = server.restart_refused();
+            assert!(refusal.contains("the tree is gone"), "{refusal}");
+        }
+        fs::write(&file, &whole).expect("it can be written");
+        server.restart();
+        assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(101));
+        server.kill();
+    }
+    // Nothing that is left is lost then.
+    for name in ["tree", "log"] {
+        remove(&server, name);
+    }
+    fs::remove_file(server.dir().join("dump.rdb")).expect("it can be removed");
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(0));
+}
+
+/// The lines of a server's replication.state as an older build wrote them.
+fn older_state(server: &Server) -> (PathBuf, String) {
+    let file = server.dir().join("replication.state");
+    let text = fs::read_to_string(&file).expect("it can be read");
+    let lines = text.split_inclusive('\n');
+    let older = lines.filter(|line| !line.starts_with("check ")).collect();
+    (file, older)
+}
+
+#[test]
+fn an_older_builds_directory_starts_without_a_checkpoint() {
+    let mut server = Server::start(&[ALWAYS, &["--enable-debug-command", "yes"]].concat());
+    let mut client = server.client();
+    run(&mut client, "DEBUG STORAGE PAUSE-TREE");
+    fill(&mut client, 10);
+    server.kill();
+    let (file, older) = older_state(&server);
+    fs::write(file, older).expect("it can be written");
+    // Nothing was ever committed to it.
+    remove(&server, "tree");
+    for _ in 0..2 {
+        server.restart();
+        assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(10));
+        server.kill();
+    }
+}
+
+#[test]
+fn what_was_void_in_a_log_that_is_gone_is_not_in_the_next() {
+    let directives = [ALWAYS, &["--enable-debug-command", "yes"]].concat();
+    for gone in [["log"].as_slice(), &["log", "tree"]] {
+        let mut server = Server::start(&directives);
+        fill(&mut server.client(), 1);
+        server.terminate();
+        let (file, older) = older_state(&server);
+        // As after a way back to a fork.
+        let older = older.replace("begin 0\n", "begin 4000\n") + "void 2000 4000\n";
+        assert!(older.contains("begin 4000"), "{older}");
+        fs::write(file, older).expect("it can be written");
+        gone.iter().for_each(|name| remove(&server, name));
+        server.restart();
+        let mut client = server.client();
+        run(&mut client, "DEBUG STORAGE PAUSE-TREE");
+        fill(&mut client, 50);
+        server.kill();
+        server.restart();
+        assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(50));
+    }
+}
+
+#[test]
+fn a_damaged_replication_state_is_refused_by_name() {
+    let mut server = killed_with_full_tree(10);
+    let foreign = server.dir().join("foreign");
+    fs::create_dir(&foreign).expect("it can be made");
+    let file = server.dir().join("replication.state");
+    let whole = fs::read_to_string(&file).expect("it can be read");
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let cut = lines[..lines.len() - 1].concat();
+    let without =
+        |name: &str| whole.replace(lines.iter().find(|l| l.starts_with(name)).expect(name), "");
+    let damaged = [
+        cut,
+        without("begin"),
+        whole.replace(" 0\n", " -5\n"),
+        whole.replace(" 0\n", " 9223372036854775807\n"),
+        format!("{whole}void 100 5\n"),
+        whole.replace("tree tree\n", "tree foreign\n"),
+        String::new(),
+    ];
+    for text in damaged {
+        fs::write(&file, &text).expect("it can be written");
+        let refusal = server.restart_refused();
+        assert!(
+            refusal.contains("replication.state is damaged"),
+            "{text}: {refusal}"
+        );
+    }
+    assert!(foreign.is_dir());
+    fs::write(&file, &whole).expect("it can be written");
+    server.restart();
+    assert_eq!(run(&mut server.client(), "DBSIZE"), Reply::Integer(10));
+}
+
+#[test]
 fn foreign_files_are_left_alone() {
     let mut server = killed_with_full_tree(10);
     let dir = server.dir().to_path_buf();

@@ -139,3 +139,13 @@ pub fn forget_before(disk: &dyn Disk, dir: &Path, first: u64) -> Result<(), LogE
     }
     Ok(())
 }
+
+/// Whether there is a log in `dir`.
+pub fn is_there(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError> {
+    let names = match disk.list(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        names => names.map_err(LogError::io("list", dir))?,
+    };
+    let is_segment = |name: &String| matches!(parse_name(name), FileName::Segment(_));
+    Ok(names.iter().any(is_segment))
+}

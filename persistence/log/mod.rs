@@ -23,6 +23,7 @@
 
 mod anew;
 mod blocks;
+mod candidate;
 mod error;
 mod group;
 #[cfg(test)]
@@ -52,7 +53,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Mutex, RwLock};
 
-pub use anew::forget_before;
+pub use anew::{forget_before, is_there};
 pub use error::LogError;
 pub use group::UNKNOWN_DB;
 #[cfg(test)]

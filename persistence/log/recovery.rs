@@ -14,19 +14,19 @@
 //! the log is truncated at the stop: or before it, where the records that were
 //! read last are the beginning of an append whose end is missing.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Release};
 
+use super::candidate::{self, Candidate};
 use super::record::{ALIGNMENT, MAGIC, RecordHeader};
 use super::segment::{
     FileName, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name, segment_path, spare_path,
 };
 use super::window::Window;
-use super::zeros::{is_zero, written_ranges, zero};
+use super::zeros::{is_zero, zero};
 use super::{LogError, LogOptions, Offset, RecoveryReport, Term};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 
 /// Bytes searched at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -45,20 +45,6 @@ pub struct Recovered {
     pub report: RecoveryReport,
 }
 
-/// A file under a segment's name.
-struct Candidate {
-    id: u64,
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    len: u64,
-    /// What of it may have been written; the rest reads as zeros.
-    written: Vec<Range<u64>>,
-    /// `None` if it was never begun, or its header is bad.
-    header: Option<(SegmentHeader, u32)>,
-    /// It has the header of a segment that comes after this one.
-    is_misplaced: bool,
-}
-
 /// Where following the records of one segment stopped.
 #[derive(Clone, Copy)]
 struct Stop {
@@ -70,13 +56,6 @@ struct Stop {
     term: u64,
     /// Nothing that was appended at once goes on behind it.
     is_whole: bool,
-}
-
-impl Candidate {
-    fn own_header(&self) -> Result<(SegmentHeader, u32), LogError> {
-        let damaged = || corrupt(self, 0, "the segment header is damaged");
-        self.header.ok_or_else(damaged)
-    }
 }
 
 struct Recovery<'a> {
@@ -102,7 +81,7 @@ pub fn recover(
     if ids.is_empty() {
         return recovery.create(start, options, spares);
     }
-    let candidates = recovery.open_all(&ids)?;
+    let candidates = candidate::open_all(disk, dir, &ids)?;
     recovery.follow(candidates, spares, options)
 }
 
@@ -192,32 +171,6 @@ impl Recovery<'_> {
     fn sync_dir(&self) -> Result<(), LogError> {
         let synced = self.disk.sync_dir(self.dir);
         synced.map_err(LogError::io("sync", self.dir))
-    }
-
-    fn open_all(&self, ids: &[u64]) -> Result<Vec<Candidate>, LogError> {
-        let open = |&id| {
-            let path = segment_path(self.dir, id);
-            let file = self.disk.open(&path).map_err(LogError::io("open", &path))?;
-            let len = file.len().map_err(LogError::io("read", &path))?;
-            // Before anything is read: see `next_data`.
-            let written = written_ranges(&*file).map_err(LogError::io("read", &path))?;
-            let mut bytes = [0; SEGMENT_HEADER_BYTES];
-            let count = file.read_at(&mut bytes, 0);
-            let count = count.map_err(LogError::io("read", &path))?;
-            let header = SegmentHeader::decode(&bytes[..count]);
-            let is_misplaced = header.is_some_and(|(header, _)| header.id > id);
-            let header = header.filter(|(header, _)| header.id == id);
-            Ok(Candidate {
-                id,
-                path,
-                file,
-                len,
-                written,
-                header,
-                is_misplaced,
-            })
-        };
-        ids.iter().map(open).collect()
     }
 
     /// Follows the records from the oldest segment on, and settles the end.
@@ -334,7 +287,7 @@ impl Recovery<'_> {
             }
             // Used again, it might come back under an id that it has records of,
             // and these would count as long as it has no header of its own.
-            if later.header.is_some() || later.is_misplaced {
+            if later.header.is_some() {
                 let removed = self.disk.remove(&later.path);
                 removed.map_err(LogError::io("remove", &later.path))?;
             } else {
@@ -472,14 +425,6 @@ fn segment(from: &Candidate, header: SegmentHeader, seed: u32, written_to: u64) 
     })
 }
 
-fn corrupt(candidate: &Candidate, position: u64, reason: impl Into<String>) -> LogError {
-    LogError::Corrupt {
-        path: candidate.path.clone(),
-        position,
-        reason: reason.into(),
-    }
-}
-
 /// Durable data is gone at `stop`: says where to look.
 fn lost(candidates: &[Candidate], stop: Stop, claimed: u64) -> LogError {
     let evidence = format!(
@@ -493,8 +438,8 @@ fn lost(candidates: &[Candidate], stop: Stop, claimed: u64) -> LogError {
         let read = here.file.read_at(&mut bytes, stop.position);
         if read.is_ok() && bytes != MAGIC.to_le_bytes() {
             let reason = format!("the segment header is damaged: {evidence}");
-            return corrupt(next, 0, reason);
+            return next.corrupt(0, reason);
         }
     }
-    corrupt(here, stop.position, evidence)
+    here.corrupt(stop.position, evidence)
 }

@@ -282,31 +282,64 @@ fn three_segments() -> [Vec<u8>; 3] {
     [1, 2, 3].map(|id| disk.contents(&path(id)).unwrap())
 }
 
+/// A directory with these files, of segments 1, 2 …
+fn disk_with(files: &[&[u8]]) -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    for (id, bytes) in (1..).zip(files) {
+        disk.create(&path(id)).unwrap();
+        disk.tamper(&path(id), 0, bytes);
+    }
+    disk.sync_dir(Path::new(DIR)).unwrap();
+    disk
+}
+
 #[test]
 fn what_another_log_has_left_is_not_taken_for_ours_later_on() {
     let (ours, other) = (three_segments(), three_segments());
     let header = segment::SEGMENT_HEADER_BYTES;
-    // A header of a third history before records that are not its own, and
-    // a file under another one's name.
+    // A header of a third history before records that are not its own.
     let mixed = [&three_segments()[2][..header], &other[2][header..]].concat();
-    let misplaced = [(2, mixed), (1, other[2].clone())];
-    for (kept, foreign) in misplaced {
-        let disk = SimulatedDisk::new();
-        let files = ours[..kept].iter().chain([&foreign]);
-        for (id, bytes) in (1..).zip(files) {
-            disk.create(&path(id)).unwrap();
-            disk.tamper(&path(id), 0, bytes);
+    let disk = disk_with(&[&ours[0], &ours[1], &mixed]);
+    let (mut log, _) = open(&disk, small(SyncPolicy::Always));
+    let mut all = read_all(&log, Offset(1000));
+    // The second time it goes on in the next segment.
+    for records in [1, 100] {
+        all.extend(fill(&log, records, 10));
+        log.wait_for_preparer();
+        log.close().unwrap();
+        (log, _) = open(&disk, small(SyncPolicy::Always));
+        assert_eq!(read_all(&log, Offset(1000)), all);
+    }
+}
+
+#[test]
+fn segments_in_each_others_place_are_refused_and_nothing_is_changed() {
+    let ours = three_segments();
+    let [one, two, three] = ours.each_ref().map(Vec::as_slice);
+    let blank = vec![0; one.len()];
+    let orders: [&[&[u8]]; 6] = [
+        &[two, one, three],
+        &[one, three, two],
+        &[three, two, one],
+        // With one that was prepared; and copies.
+        &[one, two, &blank, three],
+        &[one, two, three, three],
+        &[one, three, three],
+    ];
+    for files in orders {
+        let disk = disk_with(files);
+        let error = try_open(&disk, small(SyncPolicy::Always)).err().unwrap();
+        let text = error.to_string();
+        let misplaced = (1..).zip(files).find(|&(id, bytes)| {
+            segment::SegmentHeader::decode(bytes).is_some_and(|(header, _)| header.id != id)
+        });
+        let (id, bytes) = misplaced.unwrap();
+        let (header, _) = segment::SegmentHeader::decode(bytes).unwrap();
+        for id in [id, header.id] {
+            assert!(text.contains(path(id).to_str().unwrap()), "{text}");
         }
-        disk.sync_dir(Path::new(DIR)).unwrap();
-        let (mut log, _) = open(&disk, small(SyncPolicy::Always));
-        let mut all = read_all(&log, Offset(1000));
-        // The second time it goes on in the next segment.
-        for records in [1, 100] {
-            all.extend(fill(&log, records, 10));
-            log.wait_for_preparer();
-            log.close().unwrap();
-            (log, _) = open(&disk, small(SyncPolicy::Always));
-            assert_eq!(read_all(&log, Offset(1000)), all);
+        for (id, bytes) in (1..).zip(files) {
+            assert_eq!(&disk.contents(&path(id)).unwrap(), bytes);
         }
     }
 }

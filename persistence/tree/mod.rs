@@ -136,6 +136,13 @@ impl Tree {
         self.snapshot()?.meta()
     }
 
+    /// Whether nothing was ever committed.
+    pub fn is_unwritten(&self) -> Result<bool, TreeError> {
+        let store = self.environment.store()?;
+        let txn = store.env.read_txn()?;
+        Ok(store.tables.meta.get(&txn, meta::STATE_KEY)?.is_none())
+    }
+
     /// Grows with each commit. A snapshot whose [`Snapshot::commit_seq`] is not below this sees
     /// all that was committed when it was read.
     pub fn commit_seq(&self) -> u64 {

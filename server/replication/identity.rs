@@ -4,6 +4,7 @@
 //! history, is put in place in one step.
 //!
 //! ```text
+//! check <CRC32C of the lines behind it, eight hexadecimal digits>
 //! tree  <name of the tree's directory>
 //! id    <replication id> <offset of the stream less that of the log>
 //! begin <log offset at which this history begins here>
@@ -12,6 +13,9 @@
 //! copy  <name of a cluster's node>                    (whose data this is)
 //! astray                                              (see below)
 //! ```
+//!
+//! Files of older builds have no `check`. One that has it was written after the
+//! first commit of a tree: where that has nothing, it is gone.
 //!
 //! What is void in the log is no part of the history: a replica whose own went
 //! beyond where its primary's began goes back that far, and on behind what
@@ -36,6 +40,10 @@ pub const FILE: &str = "replication.state";
 pub const TREE: &str = "tree";
 /// What the names of trees begin with that a full sync loads.
 pub const INCOMING: &str = "tree.incoming.";
+/// What the file begins with.
+const CHECK: &str = "check ";
+/// The highest offset that there is.
+const MOST: u64 = i64::MAX as u64;
 
 /// Names and offsets of the history that this server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +63,15 @@ pub struct Identity {
     pub copy_of: Option<String>,
     /// Commands of the log may fail in replay.
     pub astray: bool,
+}
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Names and offsets.
+    pub identity: Identity,
+    /// When it was written there was a tree with a commit.
+    pub vouches: bool,
 }
 
 /// The file is there under its name, but that may not be durable.
@@ -151,37 +168,64 @@ impl Identity {
         if self.astray {
             text.push_str("astray\n");
         }
-        text
+        format!("{}{text}", check_of(&text))
     }
 
-    fn decode(text: &str) -> Option<Identity> {
-        let mut found: Option<Identity> = None;
-        let mut tree = None;
-        for line in text.lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            match (words.as_slice(), &mut found) {
-                (["tree", name], _) => tree = Some((*name).to_owned()),
-                (["id", id, base], None) => {
-                    let mut identity = Identity::new(ReplicationId::parse(id.as_bytes())?);
-                    identity.base = base.parse().ok()?;
-                    identity.tree = tree.clone()?;
-                    found = Some(identity);
-                }
-                (["begin", offset], Some(identity)) => identity.begin = offset.parse().ok()?,
-                (["void", from, to], Some(identity)) => {
+    fn decode(text: &str) -> Option<Kept> {
+        let (checked, lines) = match text.starts_with(CHECK) {
+            true => (true, text.split_inclusive('\n').skip(1).collect()),
+            false => (false, text.to_owned()),
+        };
+        if !lines.ends_with('\n') || checked && format!("{}{lines}", check_of(&lines)) != text {
+            return None;
+        }
+        let mut lines = lines
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let mut head = |name| match lines.next()?.as_slice() {
+            [first, words @ ..] if *first == name => Some(words.join(" ")),
+            _ => None,
+        };
+        let (tree, named, begin) = (head("tree")?, head("id")?, head("begin")?);
+        let (id, base) = named.split_once(' ')?;
+        let mut identity = Identity::new(ReplicationId::parse(id.as_bytes())?);
+        (identity.tree, identity.base) = (tree, base.parse().ok()?);
+        identity.begin = begin.parse().ok()?;
+        for words in lines {
+            match words.as_slice() {
+                ["void", from, to] => {
                     let part = (from.parse().ok()?, to.parse().ok()?);
                     identity.void.push(part);
                 }
-                (["copy", node], Some(identity)) => identity.copy_of = Some((*node).to_owned()),
-                (["astray"], Some(identity)) => identity.astray = true,
-                (["was", id, end], Some(identity)) => {
+                ["copy", node] => identity.copy_of = Some((*node).to_owned()),
+                ["astray"] => identity.astray = true,
+                ["was", id, end] => {
                     let id = ReplicationId::parse(id.as_bytes())?;
                     identity.history.before.push((id, end.parse().ok()?));
                 }
                 _ => return None,
             }
         }
-        found
+        identity.is_possible().then_some(Kept {
+            vouches: checked || identity.tree != TREE,
+            identity,
+        })
+    }
+
+    /// Whether the numbers and the tree's name are such as a server gives.
+    fn is_possible(&self) -> bool {
+        let is_offset = |offset: Option<u64>| offset.is_some_and(|offset| offset <= MOST);
+        let mut behind = 0;
+        let in_order = |&(from, to): &(u64, u64)| {
+            let before = std::mem::replace(&mut behind, to);
+            before <= from && from <= to && to <= self.begin
+        };
+        let incoming = self.tree.strip_prefix(INCOMING);
+        (self.tree == TREE || incoming.is_some_and(|number| number.parse::<u32>().is_ok()))
+            && is_offset(Some(self.begin))
+            && is_offset(self.begin.checked_add_signed(self.base))
+            && self.void.iter().all(in_order)
+            && (self.history.before.iter()).all(|(_, end)| is_offset(Some(*end)))
     }
 
     /// Writes the file in `dir`, whole or not at all, durably. After an error
@@ -198,38 +242,58 @@ impl Identity {
     }
 
     /// Reads the file in `dir`, if there is one.
-    pub fn load(dir: &Path) -> Result<Option<Identity>, String> {
+    pub fn load(dir: &Path) -> Result<Option<Kept>, String> {
         let path = dir.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("can't read {}: {error}", path.display())),
         };
         match Identity::decode(&text) {
-            Some(identity) => Ok(Some(identity)),
+            Some(kept) => Ok(Some(kept)),
             None => Err(format!(
-                "{} is damaged. Restore it from a backup; without it, once removed, replicas need full syncs",
-                path.display()
+                "{} is damaged. Restore the directory from a backup or a replica{}",
+                path.display(),
+                match is_dispensable(dir, &text) {
+                    true => "; without this file, once removed, replicas need full syncs",
+                    false =>
+                        "; to remove just this file may bring back what is void or lose a tree",
+                }
             )),
         }
     }
 }
 
+/// The line before all others.
+fn check_of(lines: &str) -> String {
+    format!("{CHECK}{:08x}\n", crc32c::crc32c(lines.as_bytes()))
+}
+
+/// Whether log and tree can evidently do without a file that is damaged: none
+/// of the log's parts is void, and no tree has yet to take its place.
+fn is_dispensable(dir: &Path, text: &str) -> bool {
+    let whole = text.starts_with(CHECK) && text.contains("\nbegin ") && text.ends_with('\n');
+    let pends = |name: &str| text.contains(name);
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    whole && !["void", INCOMING].into_iter().any(pends) && !names.any(|n| n.starts_with(INCOMING))
+}
+
 /// Brings the tree that the file names to its usual place, and removes trees
 /// of full syncs that never ended. No tree may be open in `dir`.
-pub fn settle_tree(dir: &Path) -> Result<Option<Identity>, String> {
-    let identity = Identity::load(dir)?;
+pub fn settle_tree(dir: &Path) -> Result<Option<Kept>, String> {
+    let kept = Identity::load(dir)?;
     let failed = |error: io::Error| format!("can't settle the tree in {}: {error}", dir.display());
-    let identity = match identity {
-        Some(mut identity) if identity.tree != TREE => {
-            let incoming = dir.join(&identity.tree);
+    let kept = match kept {
+        Some(mut kept) if kept.identity.tree != TREE => {
+            let incoming = dir.join(&kept.identity.tree);
             if incoming.is_dir() {
                 remove_dir(&dir.join(TREE)).map_err(failed)?;
                 fs::rename(&incoming, dir.join(TREE)).map_err(failed)?;
             }
-            identity.tree = TREE.into();
-            identity.save(dir).map_err(failed)?;
-            Some(identity)
+            kept.identity.tree = TREE.into();
+            kept.identity.save(dir).map_err(failed)?;
+            Some(kept)
         }
         other => other,
     };
@@ -239,7 +303,13 @@ pub fn settle_tree(dir: &Path) -> Result<Option<Identity>, String> {
             remove_dir(&entry.path()).map_err(failed)?;
         }
     }
-    Ok(identity)
+    Ok(kept)
+}
+
+/// Removes the file in `dir`, durably.
+pub fn forget(dir: &Path) -> io::Result<()> {
+    fs::remove_file(dir.join(FILE))?;
+    File::open(dir)?.sync_all()
 }
 
 /// Removes a directory and what is in it, if it is there.
@@ -275,9 +345,81 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(Identity::load(dir.path()), Ok(None));
         identity().save(dir.path()).expect("it is written");
-        assert_eq!(Identity::load(dir.path()), Ok(Some(identity())));
-        fs::write(dir.path().join(FILE), "id short 0\n").expect("it is written");
-        assert!(Identity::load(dir.path()).is_err());
+        let kept = |vouches| Kept {
+            identity: identity(),
+            vouches,
+        };
+        assert_eq!(Identity::load(dir.path()), Ok(Some(kept(true))));
+        let text = fs::read_to_string(dir.path().join(FILE)).expect("it can be read");
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        // As an older build left it.
+        let older = lines[1..].concat();
+        assert_eq!(Identity::decode(&older), Some(kept(true)));
+        let older = older.replace("tree.incoming.1", "tree");
+        assert!(!Identity::decode(&older).expect("it is whole").vouches);
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let damaged = Identity::decode(&String::from_utf8_lossy(&bytes));
+            assert_eq!(damaged, None, "bit {bit}");
+        }
+        for end in 0..text.len() {
+            assert_eq!(Identity::decode(&text[..end]), None, "{end} bytes");
+        }
+        for gone in 1..lines.len() {
+            let rest = [&lines[..gone], &lines[gone + 1..]].concat().concat();
+            assert_eq!(Identity::decode(&rest), None, "without {}", lines[gone]);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_their_ranges_and_foreign_trees_are_refused() {
+        let good = format!("tree tree\nid {} 0\nbegin 50\nvoid 5 20\n", "a".repeat(40));
+        assert!(Identity::decode(&good).is_some());
+        let bad = [
+            ("tree tree", "tree ../other"),
+            ("tree tree", "tree tree.incoming.1/../../other"),
+            ("tree tree", "tree tree.incoming."),
+            (" 0\nbegin", " -51\nbegin"),
+            (" 0\nbegin", " 9223372036854775807\nbegin"),
+            ("begin 50", "begin 18446744073709551615"),
+            ("begin 50\n", ""),
+            ("void 5 20", "void 20 5"),
+            ("void 5 20", "void 5 51"),
+            ("void 5 20", "void 5 20\nvoid 19 21"),
+            ("void 5 20", "begin 50"),
+            ("void 5 20\n", "void 5 20"),
+        ];
+        for (from, to) in bad {
+            let text = good.replacen(from, to, 1);
+            assert_eq!(Identity::decode(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn to_remove_a_damaged_file_is_advised_only_where_nothing_depends_on_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join(FILE);
+        let advised = || {
+            let error = Identity::load(dir.path()).expect_err("it is damaged");
+            error.contains("once removed")
+        };
+        let mut plain = Identity::new(id(b'a'));
+        plain.save(dir.path()).expect("it is written");
+        let text = fs::read_to_string(&file).expect("it can be read");
+        let damaged = text.replace("begin 0", "begin 1");
+        fs::write(&file, &damaged).expect("it is written");
+        assert!(advised());
+        fs::create_dir(dir.path().join("tree.incoming.3")).expect("it is made");
+        assert!(!advised());
+        fs::remove_dir(dir.path().join("tree.incoming.3")).expect("it is removed");
+        fs::write(&file, &damaged[..damaged.len() - 3]).expect("it is written");
+        assert!(!advised());
+        (plain.begin, plain.void) = (9, vec![(3, 9)]);
+        plain.save(dir.path()).expect("it is written");
+        let text = fs::read_to_string(&file).expect("it can be read");
+        fs::write(&file, text.replace("begin 9", "begin 8")).expect("it is written");
+        assert!(!advised());
     }
 
     #[test]
@@ -327,7 +469,7 @@ mod tests {
             let settled = settle_tree(dir.path())
                 .expect("it settles")
                 .expect("a file");
-            assert_eq!(settled.tree, TREE);
+            assert_eq!(settled.identity.tree, TREE);
             let content = fs::read_to_string(path("tree/content")).expect("the tree");
             assert_eq!(content, "tree.incoming.1", "crash {crash}");
             assert!(!path("tree.incoming.1").exists() && !path("tree.incoming.2").exists());

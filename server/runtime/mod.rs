@@ -2,6 +2,7 @@
 //! connections' input and output, the checkpoint thread, the clockwork that
 //! expires keys and warms cold slots.
 
+mod accord;
 pub mod background;
 pub mod bus;
 mod cache_tree;

@@ -11,9 +11,12 @@ use std::time::Instant;
 
 use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
-use redoubt_persistence::log::{Log, LogError, LogOptions, Offset, SyncPolicy, forget_before};
+use redoubt_persistence::log::{
+    Log, LogError, LogOptions, Offset, SyncPolicy, forget_before, is_there,
+};
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
+use super::accord::Directory;
 use crate::cluster::Cluster;
 use crate::commands::command::Command;
 use crate::commands::error::CommandError;
@@ -77,7 +80,7 @@ pub fn log_directory(dir: &Path) -> PathBuf {
 /// Opens tree and log in `dir`. Errors are for the operator to read.
 pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
     let lock = DirectoryLock::acquire(dir).map_err(|e| e.to_string())?;
-    let identity = settle_tree(dir)?;
+    let mut kept = settle_tree(dir)?;
     let tree_dir = dir.join(TREE);
     std::fs::create_dir_all(&tree_dir)
         .map_err(|e| format!("can't create {}: {e}", tree_dir.display()))?;
@@ -101,17 +104,19 @@ pub fn open(config: &Config, dir: &Path) -> Result<Opened, String> {
             .map_err(|e| format!("can't remove a log that had failed: {e}"))?;
         options.first_segment = first;
     }
-    let (log, report) = Log::open(Arc::new(disk), &log_dir, Offset(meta.offset), options)
-        .map_err(|e| format!("can't open the log in {}: {e}", log_dir.display()))?;
-    if report.end.0 < meta.offset || report.oldest.0 > meta.offset {
-        return Err(format!(
-            "the log in {} holds offsets {} to {}, but the tree has applied {}: a part of the log is missing. Restore the directory from a backup or a replica",
-            log_dir.display(),
-            report.oldest,
-            report.end,
-            meta.offset
-        ));
+    let directory = Directory {
+        dir,
+        log_dir: &log_dir,
+        tree: &tree,
+        meta: &meta,
+    };
+    let failed = |e: LogError| format!("can't open the log in {}: {e}", log_dir.display());
+    if kept.is_some() && !is_there(&disk, &log_dir).map_err(failed)? {
+        kept = directory.without_log()?;
     }
+    let (log, report) =
+        Log::open(Arc::new(disk), &log_dir, Offset(meta.offset), options).map_err(failed)?;
+    let identity = directory.agree(kept, &report)?;
     if report.dropped_bytes != 0 {
         tracing::warn!(
             bytes = report.dropped_bytes,

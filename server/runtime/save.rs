@@ -22,6 +22,7 @@ use redoubt_persistence::tree::{Meta, Snapshot};
 
 use super::cache_tree::CacheTree;
 use super::recovery::{LIBRARIES, decode_map};
+use super::replication::scratch;
 use crate::config::{Value, id};
 use crate::health::Trouble;
 use crate::replication::identity::Identity;
@@ -183,6 +184,7 @@ pub fn remove_leftovers() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+    scratch::remove_leftovers();
 }
 
 /// Where in a history of replication a dump is from: who has it may go on there.

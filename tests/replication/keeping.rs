@@ -293,3 +293,28 @@ fn attempts_to_keep_end_when_that_is_not_wanted_any_more() {
         "ok"
     );
 }
+
+#[test]
+fn what_a_killed_cache_had_for_replication_goes_at_the_next_start() {
+    let [mut cache, mut other] = [Server::start(CACHE), Server::start(CACHE)];
+    let replica = Server::start(CACHE);
+    write(&cache, 0);
+    follow(&replica, &cache);
+    await_sync(&replica, &cache);
+    let scratch = cache.dir().join("replication.scratch.0");
+    assert!(scratch.is_dir());
+    // Another one that starts in the same directory lets it be.
+    other.terminate();
+    let dir = cache.dir().to_str().expect("UTF-8").to_owned();
+    other.set_directives(&[CACHE, &["--dir", &dir]].concat());
+    other.restart();
+    other.terminate();
+    assert!(scratch.join("tree/data.mdb").is_file());
+    write(&cache, 1);
+    await_sync(&replica, &cache);
+    drop(replica);
+    cache.kill();
+    assert!(scratch.is_dir());
+    cache.restart();
+    assert!(!scratch.exists());
+}

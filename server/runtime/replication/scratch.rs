@@ -23,6 +23,8 @@ use crate::state::{Server, Storage};
 
 /// What the directories' names begin with.
 const PREFIX: &str = "replication.scratch.";
+/// So many servers may have one in the same place.
+const MOST: usize = 64;
 /// How long a command may hold up the beginning.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -84,7 +86,7 @@ pub fn look_for_room(server: &Server) -> Result<(), String> {
 /// A fresh directory that nobody else uses.
 fn claim(parent: &Path) -> Result<(PathBuf, DirectoryLock), String> {
     let mut last = String::new();
-    for number in 0..64 {
+    for number in 0..MOST {
         let dir = parent.join(format!("{PREFIX}{number}"));
         match DirectoryLock::acquire(&dir) {
             Ok(lock) => {
@@ -98,6 +100,22 @@ fn claim(parent: &Path) -> Result<(PathBuf, DirectoryLock), String> {
         }
     }
     Err(last)
+}
+
+/// Removes from the working directory what servers that crashed have left.
+pub fn remove_leftovers() {
+    for number in 0..MOST {
+        let dir = PathBuf::from(format!("{PREFIX}{number}"));
+        if !dir.is_dir() {
+            continue;
+        }
+        // One that is in use is locked.
+        if let Ok(_lock) = DirectoryLock::acquire(&dir)
+            && let Err(error) = remove_dir(&dir)
+        {
+            tracing::warn!("can't remove {}: {error}", dir.display());
+        }
+    }
 }
 
 /// The directory, when there is one.
