@@ -1,13 +1,13 @@
 //! A cursor over the payload of the log, for replay and for replicas.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::record::{RECORD_HEADER_BYTES, RecordHeader};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment};
 use super::shared::Shared;
 use super::window::Window;
-use super::{LogError, Offset};
+use super::{Log, LogError, Offset};
 
 /// Reads payload bytes in order, following the writer. It costs the log
 /// nothing but an open file; a segment that is trimmed meanwhile stays readable
@@ -26,6 +26,15 @@ pub struct LogReader {
     entered: Option<(RecordHeader, u64)>,
     /// Offset of the next byte to hand out.
     offset: u64,
+}
+
+impl Log {
+    /// The oldest offset from which a reader gets to the end, as far as readers have found out:
+    /// behind the segments in which they came upon something unreadable.
+    pub fn oldest_readable(&self) -> Offset {
+        let readable_from = Offset(self.shared.readable_from.load(Acquire));
+        self.oldest().max(readable_from)
+    }
 }
 
 impl LogReader {
@@ -69,8 +78,14 @@ impl LogReader {
 
     /// Appends up to `max` payload bytes to `into` and returns their number; 0
     /// means that the reader has caught up with what is written. The bytes may
-    /// end in the middle of a command. After an error the reader is of no use.
+    /// end in the middle of a command. After an error the reader is of no use; where
+    /// there is a later segment, [`Log::oldest_readable`] is then its start.
     pub fn next(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, LogError> {
+        self.read(into, max)
+            .inspect_err(|error| self.note_unreadable(error))
+    }
+
+    fn read(&mut self, into: &mut Vec<u8>, max: usize) -> Result<usize, LogError> {
         let mut done = 0;
         while done < max {
             let Some((record, payload_at)) = self.entered else {
@@ -150,6 +165,21 @@ impl LogReader {
         let index = id.checked_sub(segments[0].header.id)?;
         let next = segments.get(index as usize)?;
         (next.header.start == self.record_end).then(|| next.clone())
+    }
+
+    /// Who reads from this segment on would not get further. Each segment can be
+    /// read by itself, so who begins behind this one does.
+    fn note_unreadable(&self, error: &LogError) {
+        if !matches!(error, LogError::Corrupt { .. } | LogError::Io { .. }) {
+            return;
+        }
+        let segments = self.shared.segments.lock();
+        let mut headers = segments.iter().map(|segment| segment.header);
+        let next = headers.find(|header| header.id > self.segment.header.id);
+        if let Some(next) = next {
+            let readable_from = &self.shared.readable_from;
+            readable_from.fetch_max(next.start, Release);
+        }
     }
 
     /// The error for what can't be read at `position`.

@@ -36,6 +36,8 @@ pub struct Shared {
     pub synced: AtomicU64,
     /// Oldest to active.
     pub segments: Mutex<VecDeque<Arc<Segment>>>,
+    /// Where the first segment begins behind what readers found unreadable.
+    pub readable_from: AtomicU64,
     pub counters: Counters,
     /// The log is being closed: the writer drains and ends.
     pub stopping: AtomicBool,
@@ -81,6 +83,7 @@ impl Shared {
             written: AtomicU64::new(end),
             synced: AtomicU64::new(end),
             segments: Mutex::new(segments),
+            readable_from: AtomicU64::new(0),
             counters: Counters::new(),
             stopping: AtomicBool::new(false),
             sync_requested: AtomicU64::new(0),

@@ -84,6 +84,14 @@ pub enum TreeError {
 }
 
 impl TreeError {
+    /// The same, with the number that clients know the database by.
+    pub fn in_database(mut self, number: u32) -> TreeError {
+        if let TreeError::Corrupt { db, .. } = &mut self {
+            *db = u16::try_from(number).unwrap_or(*db);
+        }
+        self
+    }
+
     /// Whether the disk or the map has no room left.
     pub fn is_out_of_space(&self) -> bool {
         match self {

@@ -73,6 +73,12 @@ impl ScanCursor {
         }))
     }
 
+    /// Whether the row that it stands behind is one of the long keys, whose names nothing but
+    /// their rows tell.
+    pub fn is_behind_long(&self) -> bool {
+        matches!(self.0, Position::AfterLong(_))
+    }
+
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
         self.0 == Position::End

@@ -20,7 +20,7 @@ use super::stripe::{Held, SLOTS_PER_STRIPE, StripeDb, StripeSet, stripe_of};
 use super::table::{Borrowed, Table};
 use super::{KeyRef, Keyspace, share_of};
 
-pub use cold::{LoadedRow, rows_of};
+pub use cold::{SlotRows, rows_of};
 pub(super) use spill::spill_entry;
 pub use spill::{ReadValue, read_value};
 pub use typed::StringRef;
@@ -254,7 +254,7 @@ impl<'k> Db<'k> {
                 Ok(())
             }
             None if share.cold & (1 << slot) == 0 => Ok(()),
-            None => self.load_cold(key),
+            None => self.load_cold(key, with_value),
         }
     }
 
@@ -288,6 +288,16 @@ impl<'k> Db<'k> {
     fn presence(&mut self, key: &[u8]) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
         let key = self.key_ref(key);
         self.prepare_key(&key, false)?;
+        self.prepared_ref(&key)
+    }
+
+    /// As [`Db::presence`], of which more than the key is known.
+    fn described(&mut self, key: &[u8]) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
+        let key = self.key_ref(key);
+        self.prepare_key(&key, false)?;
+        if self.is_unreadable(&key) {
+            self.reload(&key)?;
+        }
         self.prepared_ref(&key)
     }
 
@@ -380,13 +390,13 @@ impl<'k> Db<'k> {
 
     /// The type of the key's value.
     pub fn type_of(&mut self, key: &[u8]) -> Result<Option<ValueType>, DbError> {
-        Ok(self.presence(key)?.map(|e| e.value_type()))
+        Ok(self.described(key)?.map(|e| e.value_type()))
     }
 
     /// When the key expires: None when it is absent, Some(None) when it never
     /// does.
     pub fn expiry(&mut self, key: &[u8]) -> Result<Option<Option<i64>>, DbError> {
-        Ok(self.presence(key)?.map(|e| e.expire_at_ms()))
+        Ok(self.described(key)?.map(|e| e.expire_at_ms()))
     }
 }
 

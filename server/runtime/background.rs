@@ -1,6 +1,7 @@
 //! The clockwork: keys that are due are removed even if nobody asks for them,
 //! cold slots are brought into RAM, retired databases of a pure cache freed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -176,33 +177,69 @@ pub fn warm(server: &'static Server, stop: &AtomicBool) {
     if !server.keyspace.is_warming() {
         return;
     }
-    loop {
+    let mut damaged = BTreeMap::new();
+    let failed = loop {
         let before = server.keyspace.cold_slot_count();
+        let mut failed = 0;
         for db in 0..server.keyspace.databases() {
             for slot in 0..(STRIPES * SLOTS_PER_STRIPE) as u16 {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                if let Err(error) = warm_slot(server, db, slot) {
-                    tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                match warm_slot(server, db, slot) {
+                    Ok(found) if found.is_empty() => {}
+                    Ok(found) => {
+                        if damaged.insert((db, slot), found.len()) != Some(found.len()) {
+                            tell_damaged(db, slot, &found);
+                        }
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        tracing::error!("slot {slot} of database {db} could not be read: {error}");
+                    }
                 }
             }
         }
         // SWAPDB may have put a cold database behind this one.
         let left = server.keyspace.cold_slot_count();
         if left == 0 || left >= before {
-            break;
+            break failed;
         }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    match damaged.values().sum::<usize>() {
+        _ if failed != 0 => tracing::warn!(
+            "Keys are in memory after {seconds:.3} seconds but for {failed} slots, see above: \
+             these are read when they are asked for"
+        ),
+        0 => tracing::info!("All keys are in memory after {seconds:.3} seconds"),
+        count => tracing::warn!(
+            "All keys are in memory after {seconds:.3} seconds but for {count} that can't be read, \
+             see above. Until they are removed (DEL) or written anew (SET, RESTORE ... REPLACE) \
+             there are no snapshot files and no full syncs"
+        ),
     }
-    tracing::info!(
-        "All keys are in memory after {:.3} seconds",
-        began.elapsed().as_secs_f64()
-    );
 }
 
-fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> {
+/// What can't be read of the tree: the key, if that can be told, and why.
+type Damaged = (Option<Vec<u8>>, String);
+
+/// Names the keys of a slot that can't be read.
+fn tell_damaged(db: u32, slot: u16, found: &[Damaged]) {
+    for (key, why) in found {
+        let named = match key {
+            Some(key) => format!("key {}", key.escape_ascii()),
+            None => "a long key, whose name is lost with it,".into(),
+        };
+        tracing::error!("{named} in slot {slot} of database {db} can't be read: {why}");
+    }
+}
+
+/// Brings a cold slot into RAM. Gives what can't be read of it.
+fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<Vec<Damaged>, String> {
+    let mut damaged = Vec::new();
     let Some(storage) = server.any_storage() else {
-        return Ok(());
+        return Ok(damaged);
     };
     let client = crate::connection::client::Client::new("warming".into(), "".into(), -1, 0);
     let mut session = Session::new(Arc::new(client), true);
@@ -211,7 +248,7 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
     let mut set = StripeSet::default();
     set.add(stripe);
     if !open_db(server, &session, set, 0).is_cold(slot) {
-        return Ok(());
+        return Ok(damaged);
     }
     let mut cursor = ScanCursor::start();
     let mut reading = server.keyspace.physical(db);
@@ -227,20 +264,28 @@ fn warm_slot(server: &'static Server, db: u32, slot: u16) -> Result<(), String> 
             reading = physical;
             tree = storage.tree.get();
             cursor = ScanCursor::start();
+            damaged.clear();
         }
         let snapshot = tree.snapshot().map_err(|e| e.to_string())?;
-        let rows = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
+        let found = rows_of(&snapshot, physical, slot, &mut cursor, WARMED_PER_HOLD)
             .map_err(|e| format!("{e:?}"))?;
-        for (key, read, expire_at_ms) in rows {
+        for (key, read, expire_at_ms) in found.rows {
             // Of a hash the fields that expire have to be known.
             match crate::eviction::spills_at_once(server) && !read.value.has_expiring_fields() {
                 true => held.offer_key_from_tree(&key, read.value.value_type(), expire_at_ms),
                 false => held.offer_from_tree(&key, read, expire_at_ms),
             }
         }
-        if cursor.is_done() {
+        for (key, why) in found.damaged {
+            if held.offer_unreadable(&key) {
+                damaged.push((Some(key), why));
+            }
+        }
+        damaged.extend(found.nameless.into_iter().map(|why| (None, why)));
+        // A key that nobody can tell is looked for in the tree whenever it is asked for.
+        if cursor.is_done() && damaged.iter().all(|(key, _)| key.is_some()) {
             held.mark_warm(slot);
         }
     }
-    Ok(())
+    Ok(damaged)
 }

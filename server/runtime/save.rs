@@ -380,7 +380,7 @@ fn write_file(server: &Server, dataset: &Dataset, path: &Path) -> io::Result<(u6
     )
     .map_err(|error| match error {
         SnapshotError::Io(error) => error,
-        SnapshotError::Tree(error) => io::Error::other(error),
+        SnapshotError::Tree(_) => io::Error::other(error),
         SnapshotError::Cancelled => io::ErrorKind::Interrupted.into(),
     })?;
     let (file, bytes) = writer.finish()?;

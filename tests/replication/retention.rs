@@ -1,9 +1,10 @@
 //! How much of the log a replica that comes back finds.
 
+use std::fs;
 use std::io::Write;
 
 use super::support::{Mount, Reply, Server};
-use super::{await_sync, in_time, info, number, ok, partial_and_full};
+use super::{assert_same, await_sync, in_time, info, number, ok, partial_and_full};
 
 /// Writes twenty times `repl-backlog-size`, and has the tree take over all of it.
 fn outgrow_the_backlog(primary: &Server) {
@@ -120,4 +121,54 @@ fn a_pure_cache_keeps_a_slow_replica_while_its_disk_has_room() {
         number(&mut client, "server", "uptime_in_seconds") >= since + 3
     });
     assert_eq!(number(&mut client, "replication", "connected_slaves"), 1);
+}
+
+/// Flips a bit of the first file of the log that has `needle`.
+fn flip_in_log(server: &Server, needle: &[u8]) {
+    let entries = fs::read_dir(server.dir().join("log")).expect("a log");
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        let mut bytes = fs::read(&path).expect("it can be read");
+        let found = bytes.windows(needle.len()).position(|part| part == needle);
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            return fs::write(path, bytes).expect("it can be written");
+        }
+    }
+    panic!("no file has it");
+}
+
+#[test]
+fn what_is_damaged_in_the_kept_log_costs_its_replicas_a_full_sync_and_nobody_the_data() {
+    let sizes = ["--repl-backlog-size", "100mb", "--log-segment-size", "64kb"];
+    let mut primary = Server::start(&[&sizes[..], &["--appendfsync", "always"]].concat());
+    let at = format!("127.0.0.1 {}", primary.port());
+    let mut behind = Server::start(&["--replicaof", &at]);
+    await_sync(&behind, &primary);
+    behind.kill();
+    ok(&mut primary.client(), "SET damaged in-the-log-only");
+    outgrow_the_backlog(&primary);
+    let mut beyond = Server::start(&["--replicaof", &at]);
+    await_sync(&beyond, &primary);
+    beyond.kill();
+    primary.kill();
+    flip_in_log(&primary, b"in-the-log-only");
+    // The tree has taken it over, so it is not read at the start.
+    primary.restart();
+    beyond.restart();
+    await_sync(&beyond, &primary);
+    assert_eq!(partial_and_full(&primary), (1, 0));
+    behind.restart();
+    await_sync(&behind, &primary);
+    assert_eq!(partial_and_full(&primary), (2, 1));
+    for server in [&primary, &behind, &beyond] {
+        let found = server.client().command(&["GET", "damaged"]);
+        assert_eq!(found, Reply::bulk("in-the-log-only"));
+        assert_same(&primary, server);
+    }
+    // Whoever is not behind that file still goes on from the log.
+    beyond.kill();
+    ok(&mut primary.client(), "SET more 1");
+    beyond.restart();
+    await_sync(&beyond, &primary);
+    assert_eq!(partial_and_full(&primary), (3, 1));
 }

@@ -33,11 +33,22 @@ pub enum SnapshotError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The tree can't be read.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = advice(.0))]
     Tree(#[from] TreeError),
     /// Progress said so.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What can be done about a key that can't be read: without it nothing is written at all.
+fn advice(error: &TreeError) -> &'static str {
+    match error {
+        TreeError::Corrupt { .. } => {
+            ". Without this key there is no snapshot and no full sync: remove it (DEL) or write it \
+             anew (SET, RESTORE ... REPLACE)"
+        }
+        _ => "",
+    }
 }
 
 /// Writes all keys of `databases`; gives how many. What has to come before them (auxiliary fields,
@@ -57,7 +68,11 @@ pub fn write_snapshot<W: Write>(
         writer.select_db(database.logical)?;
         writer.resize_db(keys, database.expires.min(keys))?;
         for slot in 0..SLOTS {
-            written += write_slot(writer, snapshot, database.physical, slot, progress)?;
+            let slot = write_slot(writer, snapshot, database.physical, slot, progress);
+            written += slot.map_err(|error| match error {
+                SnapshotError::Tree(error) => error.in_database(database.logical).into(),
+                other => other,
+            })?;
         }
     }
     Ok(written)

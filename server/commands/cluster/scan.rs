@@ -58,7 +58,7 @@ impl Options<'_> {
     fn want(&self, entry: &Entry) -> bool {
         let of_type = self
             .value_type
-            .is_none_or(|wanted| wanted == Some(entry.value_type()));
+            .is_none_or(|wanted| wanted == entry.known_type());
         of_type && self.pattern.matches(entry.key())
     }
 

@@ -45,7 +45,7 @@ impl Options<'_> {
     fn want(&self, entry: &Entry) -> bool {
         let of_type = match self.value_type {
             None => true,
-            Some(wanted) => wanted == Some(entry.value_type()),
+            Some(wanted) => wanted == entry.known_type(),
         };
         of_type && self.pattern.matches(entry.key())
     }

@@ -48,7 +48,7 @@ impl Db<'_> {
             return;
         };
         let old = place.get();
-        if !old.is_cold() {
+        if !old.is_cold() || old.is_unreadable() {
             return;
         }
         let entry = Entry::new(key.bytes, read.value, old.expire_at_ms());
@@ -95,6 +95,9 @@ impl Db<'_> {
     /// what was not foreseen; see `cold_reads.rs`.
     #[cold]
     pub(super) fn reload(&mut self, key: &KeyRef) -> Result<(), DbError> {
+        if self.is_unreadable(key) {
+            return self.reload_unreadable(key);
+        }
         let tree = self.keyspace.tree();
         let tree = tree.ok_or_else(|| DbError::Storage("there is no tree".into()))?;
         let (read, _) = read_value(&tree, self.physical, key)?;
@@ -112,9 +115,7 @@ impl Db<'_> {
         expire_at_ms: Option<i64>,
     ) {
         let key = KeyRef::new(key);
-        let known = self.table(key.slot).find(key.hash, key.bytes).is_some()
-            || self.share(key.slot).dirty.is_removed(key.bytes);
-        if !known {
+        if !self.is_known(&key) {
             let entry = Entry::new_cold(key.bytes, value_type, expire_at_ms);
             self.insert_entry_from_tree(&key, entry);
             self.share(key.slot).cold_values += 1;

@@ -4,6 +4,9 @@
 
 use super::{COLD, DIRTY, Entry, Hash, IN_TREE, Kind, ValueRef, ValueType, frequency};
 
+/// What lies in the place of a value that can't be read: no type's letter.
+const UNREADABLE: &[u8] = b"?";
+
 impl Entry {
     /// Whether it is a hash of which some field expires.
     #[inline]
@@ -59,6 +62,23 @@ impl Entry {
         let mut entry = Entry::new_string(key, &letter, expire_at_ms);
         entry.header_mut().flags |= COLD;
         entry
+    }
+
+    /// The entry of a key whose row in the tree can't be read.
+    pub fn new_unreadable(key: &[u8]) -> Entry {
+        let mut entry = Entry::new_string(key, UNREADABLE, None);
+        entry.header_mut().flags |= COLD;
+        entry
+    }
+
+    /// Whether nothing but the key could be read: not its type, nor when it expires.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_cold() && matches!(self.value(), ValueRef::Bytes(UNREADABLE))
+    }
+
+    /// The type of the value, if it could be read.
+    pub fn known_type(&self) -> Option<ValueType> {
+        (!self.is_unreadable()).then(|| self.value_type())
     }
 
     /// Whether the value is in the tree only.

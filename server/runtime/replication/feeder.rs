@@ -189,7 +189,7 @@ impl Feeder {
     ) -> Result<Option<Offset>, End> {
         let replication = &self.server.replication;
         let identity = replication.identity();
-        let retained = identity.retained(storage.log.oldest().0, storage.log.end().0);
+        let retained = identity.retained(storage.log.oldest_readable().0, storage.log.end().0);
         let address = &self.replica.client.address;
         match decide(&identity.history, retained, request.position) {
             Answer::Continue => {}

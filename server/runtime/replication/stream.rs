@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use redoubt_persistence::log::LogReader;
+use redoubt_persistence::log::{LogError, LogReader};
 
 use super::feeder::{End, Feeder, LOOK};
 use crate::state::Storage;
@@ -41,7 +41,8 @@ impl Feeder {
         loop {
             let (at, seen) = (reader.offset().0, bell.rings());
             chunk.clear();
-            if reader.next(&mut chunk, CHUNK_BYTES)? != 0 {
+            let read = reader.next(&mut chunk, CHUNK_BYTES);
+            if read.map_err(|error| unreadable(storage, at, error))? != 0 {
                 self.send_chunk(at, &chunk)?;
                 self.keep_from(hold, reader.offset().0.min(storage.log.end().0));
                 continue;
@@ -93,5 +94,24 @@ impl Feeder {
             false => 0,
         };
         Bound { until, last: true }
+    }
+}
+
+/// Why the log at the offset `at` can't be sent. Where the tree has taken over
+/// what is damaged, nobody but a replica has lost anything.
+fn unreadable(storage: &Storage, at: u64, error: LogError) -> End {
+    let readable = storage.log.oldest_readable().0;
+    let applied = storage.tree.meta().map_or(0, |meta| meta.offset);
+    match error {
+        LogError::Corrupt {
+            path,
+            position,
+            reason,
+        } if (at + 1..=applied).contains(&readable) => End::Failed(format!(
+            "{} is damaged at byte {position}: {reason}. This server's own data is not affected, \
+             the tree has it; replicas that are not yet behind this file get a full sync",
+            path.display()
+        )),
+        error => error.into(),
     }
 }

@@ -14,7 +14,7 @@ pub fn replication(server: &Server, text: &mut Text) {
     let replication = &server.replication;
     let identity = replication.identity();
     let end = server.log().map_or(0, |log| log.end().0);
-    let oldest = server.log().map_or(0, |log| log.oldest().0);
+    let oldest = server.log().map_or(0, |log| log.oldest_readable().0);
     match replication.target() {
         None => text.field("role", "master"),
         Some(target) => {
