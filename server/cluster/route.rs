@@ -92,9 +92,6 @@ pub fn check(
     if session.routing.internal || session.replaying {
         return Ok(());
     }
-    if takes_over(server, cluster, command) {
-        return Err(CommandError::Paused);
-    }
     if command.keys.is_empty() {
         return match cluster.migrations.holds_back_whole(command) {
             true => Err(CommandError::Paused),
@@ -102,6 +99,27 @@ pub fn check(
         };
     }
     decide(cluster, session, &[(command, args)], db)
+}
+
+/// Asked before a node refuses a command as a replica: it may have become a
+/// primary that does not play its role yet, and then the command waits; or
+/// have been one when the command was checked. `args` may be left out.
+pub fn check_role(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    let Some(cluster) = &server.cluster else {
+        return Ok(());
+    };
+    if cluster.read(|bus| bus.me().is(Flags::PRIMARY)) {
+        return Err(CommandError::Paused);
+    }
+    match args.is_empty() {
+        true => Ok(()),
+        false => check(server, session, command, args, None),
+    }
 }
 
 /// The same for a transaction as a whole, with its keys locked if there is `db`.
@@ -122,10 +140,10 @@ pub fn check_transaction(
         .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
         .collect();
     let migrations = &cluster.migrations;
-    let waits = |q: &Queued| {
-        migrations.holds_back_whole(q.command) || takes_over(server, cluster, q.command)
-    };
-    if queued.iter().any(waits) {
+    if queued
+        .iter()
+        .any(|q| migrations.holds_back_whole(q.command))
+    {
         return Err(CommandError::Paused);
     }
     let asked: Vec<Asked<'_>> = queued
@@ -169,7 +187,7 @@ pub fn check_in_script(
     if session.routing.internal || session.replaying {
         return Ok(());
     }
-    if command.keys.is_empty() || takes_over(server, cluster, command) {
+    if command.keys.is_empty() {
         return check(server, session, command, words, db);
     }
     let crosses = || {
@@ -196,14 +214,6 @@ pub fn check_in_script(
             false => "Script attempted to access a non local key in a cluster node",
         })
     })
-}
-
-/// Whether this node has become a primary, but does not play that role yet: then
-/// what a replica would refuse waits.
-fn takes_over(server: &Server, cluster: &Cluster, command: &Command) -> bool {
-    let refused =
-        || command.has(flag::WRITE) || !server.settings.serve_stale.load(Ordering::Relaxed);
-    server.replication.is_replica() && refused() && cluster.read(|bus| bus.me().is(Flags::PRIMARY))
 }
 
 fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {

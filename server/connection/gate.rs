@@ -372,14 +372,15 @@ fn redirect(
 /// since it passed the gate.
 pub fn read_only(
     server: &Server,
-    _: &Session,
+    session: &Session,
     command: &'static Command,
-    _: &[&[u8]],
+    args: &[&[u8]],
 ) -> Result<(), CommandError> {
     let replication = &server.replication;
     if !replication.is_replica() || !command.has(flag::WRITE) {
         return Ok(());
     }
+    crate::cluster::route::check_role(server, session, command, args)?;
     if server.settings.replica_read_only.load(Ordering::Relaxed) {
         return Err(CommandError::text(
             "READONLY You can't write against a read only replica.",
@@ -394,20 +395,21 @@ pub fn read_only(
 
 fn stale(
     server: &Server,
-    _: &Session,
+    session: &Session,
     command: &'static Command,
-    _: &[&[u8]],
+    args: &[&[u8]],
 ) -> Result<(), CommandError> {
     let refused = server.replication.is_replica()
         && !server.settings.serve_stale.load(Ordering::Relaxed)
         && !command.has(flag::STALE)
         && !server.replication.link.is_up();
-    match refused {
-        false => Ok(()),
-        true => Err(CommandError::text(
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        )),
+    if !refused {
+        return Ok(());
     }
+    crate::cluster::route::check_role(server, session, command, args)?;
+    Err(CommandError::text(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    ))
 }
 
 fn loading(

@@ -64,11 +64,18 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     let refused = queued
         .iter()
         .find_map(|queued| gate::check_writes(ctx.server, ctx.session, queued.command).err());
-    if let Some(error) = refused {
-        super::abandon(ctx.server, ctx.session);
-        return Err(CommandError::text(format!(
-            "EXECABORT Transaction discarded because of: {error}"
-        )));
+    match refused {
+        None => {}
+        Some(CommandError::Paused) => {
+            put_off(ctx.session, transaction, held_bytes);
+            return Ok(());
+        }
+        Some(error) => {
+            super::abandon(ctx.server, ctx.session);
+            return Err(CommandError::text(format!(
+                "EXECABORT Transaction discarded because of: {error}"
+            )));
+        }
     }
     let now_ms = ctx.now_ms();
     execute(ctx.server, ctx.session, ctx.reply, queued, now_ms);
