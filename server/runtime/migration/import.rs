@@ -42,6 +42,9 @@ const ACK_INTERVAL: Duration = Duration::from_secs(1);
 /// may not come to that: they may never leave it so little to send.
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why an import ends whose node hands itself over to a replica, or has.
+const FAILED_OVER: &str = "A failover occurred during slot import";
+
 /// Takes over the connection of a source whose migration was accepted; `rest`
 /// is what it has sent besides. False if that can't be.
 pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) -> bool {
@@ -120,6 +123,8 @@ impl Import {
                     Stop::Cancelled => self.job.enter(State::Cancelled, ""),
                     Stop::Failed(message) => self.job.enter(State::Failed, &message),
                 }
+                // The source serves them again; the deletion may have to wait.
+                let _ = self.socket.shutdown(Shutdown::Both);
                 keys::delete_foreign(self.server, &slots);
                 self.cluster.migrations.has_deleted(&slots);
             }
@@ -198,7 +203,7 @@ impl Import {
             .cluster
             .read(|bus| bus.may_import(&plan.source, &plan.slots));
         if may.is_err() || self.server.replication.is_replica() {
-            return Err(failed("A failover occurred during slot import"));
+            return Err(failed(FAILED_OVER));
         }
         if self.said.elapsed() >= ACK_INTERVAL {
             self.said = Instant::now();
@@ -306,14 +311,26 @@ impl Import {
     }
 
     fn execute(&mut self, found: Found, args: &[&[u8]], raw: &[u8]) -> Result<(), Stop> {
-        let request = Request {
-            found,
-            args,
-            raw: Some(raw),
-            key: None,
-            now_ms: unix_ms(),
-        };
-        call(self.server, &mut self.session, &mut self.reply, &request);
+        loop {
+            // Its replica is told up to which offset there is anything.
+            if keys::is_handed_over(self.server, &mut self.session) {
+                return Err(failed(FAILED_OVER));
+            }
+            let request = Request {
+                found,
+                args,
+                raw: Some(raw),
+                key: None,
+                now_ms: unix_ms(),
+            };
+            call(self.server, &mut self.session, &mut self.reply, &request);
+            if !std::mem::take(&mut self.session.postponed) {
+                break;
+            }
+            // A long script has the keys.
+            self.check()?;
+            std::thread::sleep(LOOK);
+        }
         let refused = self.reply.buf.first() == Some(&b'-');
         if refused {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_owned();
