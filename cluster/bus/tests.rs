@@ -582,3 +582,24 @@ fn who_was_elected_leaves_slots_to_whom_its_predecessor_gave_them() {
         assert_eq!(outputs.iter().any(deletes), elected);
     }
 }
+
+#[test]
+fn a_node_that_refuses_connections_is_suspected_unless_its_own_stands() {
+    let mut scene = scene();
+    let other = scene.other;
+    scene.bus.node_mut(other).expect("known").flags = Flags::PRIMARY;
+    scene.hear(other, Epoch(2), half(false));
+    let inbound = scene.bus.node(other).and_then(|node| node.inbound);
+    let inbound = inbound.expect("it has said something");
+    for _ in 0..2 * 3 {
+        scene.bus.connect(other);
+        let link = scene.bus.node(other).and_then(|node| node.link);
+        let link = link.expect("it is being called");
+        let refused = true;
+        scene.bus.handle(NOW_MS, Input::Closed { link, refused });
+        assert!(!scene.bus.node_is(other, Flags::PFAIL), "it is heard");
+    }
+    let (link, refused) = (inbound, false);
+    scene.bus.handle(NOW_MS, Input::Closed { link, refused });
+    assert!(scene.bus.node_is(other, Flags::PFAIL));
+}
