@@ -603,3 +603,20 @@ fn a_node_that_refuses_connections_is_suspected_unless_its_own_stands() {
     scene.bus.handle(NOW_MS, Input::Closed { link, refused });
     assert!(scene.bus.node_is(other, Flags::PFAIL));
 }
+
+#[test]
+fn a_replica_that_is_reset_leaves_its_shard_and_a_primary_keeps_its_own() {
+    for hard in [false, true] {
+        let mut scene = scene();
+        let shard = scene.bus.me().shard;
+        assert_eq!(scene.bus.reset(hard, false), Ok(()));
+        assert_eq!(scene.bus.me().shard == shard, !hard);
+        let mut scene = self::scene();
+        scene.bus.table.release_all(scene.bus.myself);
+        let other = scene.other;
+        scene.bus.become_replica_of(other, true, true);
+        let shard = scene.bus.me().shard;
+        assert_eq!(scene.bus.reset(hard, false), Ok(()));
+        assert_ne!(scene.bus.me().shard, shard);
+    }
+}
