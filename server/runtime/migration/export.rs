@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
+use parking_lot::RwLockReadGuard;
 use redoubt_cluster::slot_migration::{Message, State};
 use redoubt_persistence::log::{LogReader, Offset};
 use redoubt_persistence::rdb::dump;
@@ -281,7 +281,7 @@ impl Export {
         peer: &mut Peer,
         tail: &mut Tail,
         storage: &'s Storage,
-    ) -> Result<MutexGuard<'s, ()>, Stop> {
+    ) -> Result<RwLockReadGuard<'s, ()>, Stop> {
         let (mut asked, mut wish) = (None::<Instant>, None::<TurnWish<'_>>);
         let mut heard = Instant::now();
         loop {
@@ -313,7 +313,7 @@ impl Export {
             if asked.is_none_or(|since| rest > self.small_rest(since)) {
                 // It may take long to get there.
                 wish = None;
-            } else if let Some(turn) = storage.tree_turn.try_lock() {
+            } else if let Some(turn) = storage.tree_turn.try_share() {
                 return Ok(turn);
             } else {
                 wish = wish.or_else(|| Some(storage.wish_for_turn()));

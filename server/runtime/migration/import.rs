@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
+use parking_lot::RwLockReadGuard;
 use redoubt_cluster::slot_migration::{GRANT_SHARE, Message, State};
 use redoubt_cluster::slots::Slot;
 use socket2::Socket;
@@ -141,14 +141,14 @@ impl Import {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut claimed = self.run_whole(b"")?;
         // From the pause on no checkpoint is to be under way.
-        let (mut wish, mut turn) = (None, None::<MutexGuard<'_, ()>>);
+        let (mut wish, mut turn) = (None, None::<RwLockReadGuard<'_, ()>>);
         let mut since = Instant::now();
         while !claimed {
             self.check()?;
             if self.awaits_pause {
                 let storage = self.server.any_storage();
                 wish = wish.or_else(|| storage.map(Storage::wish_for_turn));
-                turn = turn.or_else(|| storage?.tree_turn.try_lock());
+                turn = turn.or_else(|| storage?.tree_turn.try_share());
                 if turn.is_some() || storage.is_none() {
                     wish = None;
                     since = Instant::now();
