@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redoubt_persistence::disk::FaultSwitch;
 use redoubt_persistence::log::Log;
 use redoubt_persistence::tree::{Meta, Snapshot, Tree, TreeError, TreeStats};
@@ -23,7 +24,7 @@ pub struct Storage {
     /// Held by a checkpoint, by a full sync that puts another tree in place of
     /// this one, and while slots change hands: their writes wait, and syncs are
     /// slow beside a checkpoint's.
-    pub tree_turn: Mutex<()>,
+    pub tree_turn: Turn,
     /// How many wait for that turn since the tree's next state is to be another.
     turn_wanted: AtomicUsize,
     /// How many would like it soon.
@@ -52,7 +53,7 @@ impl Storage {
             log: Arc::new(log),
             tree: SharedTree(RwLock::new(Arc::new(tree))),
             faults,
-            tree_turn: Mutex::new(()),
+            tree_turn: Turn::default(),
             turn_wanted: AtomicUsize::new(0),
             turn_wished: AtomicUsize::new(0),
             checkpoints: Control::default(),
@@ -86,9 +87,9 @@ impl Storage {
 
     /// Waits for the turn to change the tree as a whole; a checkpoint that has
     /// not been committed comes to nothing.
-    pub fn take_turn(&self) -> MutexGuard<'_, ()> {
+    pub fn take_turn(&self) -> RwLockWriteGuard<'_, ()> {
         let _wish = TurnWish::new(&self.turn_wanted);
-        self.tree_turn.lock()
+        self.tree_turn.take()
     }
 
     /// Has a checkpoint that waits for replicas give way, as long as the wish
@@ -121,6 +122,42 @@ impl Storage {
         holds.retain(|offset| Arc::strong_count(offset) > 1);
         let offsets = holds.iter().map(|offset| offset.load(Ordering::Acquire));
         offsets.min().unwrap_or(u64::MAX)
+    }
+}
+
+/// The turn to change the tree, or to keep it from being changed: the latter
+/// several may have at once, since each of two nodes that give slots to each
+/// other waits for the other to have its turn for both.
+#[derive(Default)]
+pub struct Turn {
+    lock: RwLock<()>,
+    /// When somebody got a share that nobody else had one of.
+    shared_since: Mutex<Option<Instant>>,
+}
+
+/// For how long after the first one more may get a share: who waits to change
+/// the tree has its turn in the end.
+const SHARING: Duration = Duration::from_secs(10);
+
+impl Turn {
+    /// Waits until nobody else has it, nor a share of it.
+    pub fn take(&self) -> RwLockWriteGuard<'_, ()> {
+        self.lock.write()
+    }
+
+    /// A share of it, unless somebody has it, or has waited for it for long.
+    pub fn try_share(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let mut since = self.shared_since.lock();
+        // Nobody has a share if it could be had whole.
+        let first = self.lock.try_write().is_some();
+        if first {
+            *since = Some(Instant::now());
+        }
+        match since.is_some_and(|since| since.elapsed() < SHARING) {
+            // Also past somebody who waits.
+            true => self.lock.try_read_recursive(),
+            false => None,
+        }
     }
 }
 
@@ -187,5 +224,34 @@ impl SharedTree {
     /// As [`Tree::failure`].
     pub fn failure(&self) -> Option<String> {
         self.get().failure().map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_share_the_turn_and_who_changes_the_tree_has_it_alone() {
+        let turn = Turn::default();
+        let one = turn.try_share();
+        let other = turn.try_share();
+        assert!(one.is_some() && other.is_some());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| drop(turn.take()));
+            while turn.lock.try_read().is_some() {
+                std::thread::yield_now();
+            }
+            // Also past who waits, but not for ever.
+            assert!(turn.try_share().is_some());
+            *turn.shared_since.lock() = Instant::now().checked_sub(SHARING);
+            assert!(turn.try_share().is_none());
+            drop((one, other));
+            waits.join().expect("it has had its turn");
+        });
+        let whole = turn.take();
+        assert!(turn.try_share().is_none());
+        drop(whole);
+        assert!(turn.try_share().is_some());
     }
 }

@@ -482,6 +482,17 @@ fn a_node_that_takes_over_does_not_call_itself_a_replica() {
 }
 
 #[test]
+fn a_replica_that_is_reset_softly_leaves_its_shard() {
+    let nodes = [Node::start(None, &[])];
+    join(&nodes);
+    let replica = replica_of(&nodes, 0, &[]);
+    let shard = |node: &Node| node.text(&["CLUSTER", "MYSHARDID"]);
+    assert_eq!(shard(&replica), shard(&nodes[0]));
+    assert_eq!(replica.ask(&["CLUSTER", "RESET", "SOFT"]), Reply::ok());
+    assert_ne!(shard(&replica), shard(&nodes[0]));
+}
+
+#[test]
 fn nobody_but_the_cluster_says_whom_a_node_follows() {
     let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
     join(&nodes);

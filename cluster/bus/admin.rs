@@ -270,8 +270,11 @@ impl Bus {
         if self.i_am_primary() && has_keys {
             return Err(Refusal::ResetWithKeys);
         }
+        let shard = NodeId::random(&mut self.random);
         if !self.i_am_primary() {
             self.turn_primary(self.myself);
+            // As in Valkey it leaves its shard also by a soft reset.
+            self.me_mut().shard = shard;
             self.emit(Output::BecomePrimary);
             self.emit(Output::DeleteAll);
         }
@@ -288,7 +291,6 @@ impl Bus {
             self.current_epoch = Epoch(0);
             self.last_vote_epoch = Epoch(0);
             let id = NodeId::random(&mut self.random);
-            let shard = NodeId::random(&mut self.random);
             self.table.rename(self.myself, id);
             let me = self.me_mut();
             me.shard = shard;

@@ -118,6 +118,16 @@ impl Bus {
             self.note_emptiness();
         }
         if !losses.mine.is_empty() {
+            // Before they hear that writes are held back, over the same
+            // connection: who takes over must not claim these slots.
+            let replicas: Vec<NodeKey> = self
+                .table
+                .replicas(self.myself)
+                .map(|(key, _)| key)
+                .collect();
+            for replica in replicas {
+                self.send_update(replica, claimer);
+            }
             self.emit(Output::DeleteKeys(losses.mine));
         }
     }
@@ -217,7 +227,7 @@ impl Bus {
     }
 
     /// Parts from a primary with the same config epoch.
-    pub(super) fn settle_collision(&mut self, sender: NodeKey, epoch: Epoch) {
+    pub(super) fn settle_collision(&mut self, sender: NodeKey, epoch: Epoch, slots: &SlotSet) {
         let mine = self.me();
         let Some(other) = self.node(sender) else {
             return;
@@ -226,9 +236,36 @@ impl Bus {
             && other.is(Flags::PRIMARY)
             && other.config_epoch == mine.config_epoch
             && epoch == mine.config_epoch;
-        if collides && mine.id < other.id {
-            self.draw_epoch();
+        let draws = mine.id < other.id;
+        if collides {
+            self.yield_taken(sender, slots);
         }
+        if collides && draws {
+            self.draw_epoch();
+            self.tell_everyone();
+        }
+    }
+
+    /// Gives up slots that a node of another shard claims under the epoch in
+    /// which this one was elected. No other was elected in it, so that one was
+    /// given those slots by this node's predecessor, and has what was written
+    /// to them since.
+    fn yield_taken(&mut self, claimer: NodeKey, slots: &SlotSet) {
+        let elected = self.elected == Some(self.me().config_epoch);
+        if !elected || self.same_shard(claimer, self.myself) {
+            return;
+        }
+        let both = slots.iter().filter(|slot| self.me().slots.contains(*slot));
+        let both: Vec<Slot> = both.collect();
+        if both.is_empty() {
+            return;
+        }
+        for slot in &both {
+            self.table.assign(*slot, claimer);
+        }
+        self.note(format!("{} slots had been given away before", both.len()));
+        self.changed(Dirty::Sync);
+        self.emit(Output::DeleteKeys(both));
     }
 
     pub(super) fn same_shard(&self, one: NodeKey, other: NodeKey) -> bool {

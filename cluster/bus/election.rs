@@ -86,7 +86,7 @@ impl Bus {
             self.election.holdup = Some(Holdup::DataAge);
             return;
         }
-        let duration_ms = (self.options.node_timeout_ms * 2).max(DURATION_MIN_MS);
+        let duration_ms = self.election_duration_ms();
         let age_ms = self
             .election
             .at_ms
@@ -107,6 +107,11 @@ impl Bus {
         } else {
             self.count_votes();
         }
+    }
+
+    /// How long an election lasts at most.
+    pub(super) fn election_duration_ms(&self) -> u64 {
+        (self.options.node_timeout_ms * 2).max(DURATION_MIN_MS)
     }
 
     /// Whether this replica's data is recent enough.
@@ -244,6 +249,7 @@ impl Bus {
         ));
         let me = self.me_mut();
         me.config_epoch = me.config_epoch.max(epoch);
+        self.elected = Some(epoch);
         self.replace_primary();
     }
 }

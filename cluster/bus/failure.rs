@@ -79,10 +79,14 @@ impl Bus {
     }
 
     /// A host that refuses connections lives, and its node does not: that
-    /// needs no timeout. A majority still decides.
+    /// needs no timeout. A majority still decides. Not if the node's own
+    /// connection stands, which a process that has ended leaves none of: then
+    /// it is the way to it that is wrong, and silence alone counts.
     pub(super) fn suspect_refusing(&mut self, key: NodeKey) {
         let refusing = self.node(key).is_some_and(|node| {
-            node.refusals >= REFUSALS && !node.is(Flags::HANDSHAKE | Flags::NOADDR)
+            node.refusals >= REFUSALS
+                && node.inbound.is_none()
+                && !node.is(Flags::HANDSHAKE | Flags::NOADDR)
         });
         if refusing && self.options.suspect_refused {
             self.suspect(key);

@@ -206,7 +206,7 @@ impl Bus {
         self.learn_role(sender, header);
         if header.primary.is_none() {
             self.learn_slots(sender, header, was_replica);
-            self.settle_collision(sender, header.config_epoch);
+            self.settle_collision(sender, header.config_epoch, &header.slots);
         }
         self.hear_gossip(sender, gossip);
         self.hear_extensions(sender, extensions);

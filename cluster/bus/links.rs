@@ -85,9 +85,11 @@ impl Bus {
         let Some(link) = self.forget_link(id) else {
             return;
         };
-        let Some(key) = link.node.filter(|_| !id.is_inbound()) else {
-            return;
-        };
+        let Some(key) = link.node else { return };
+        if id.is_inbound() {
+            // It may be the last sign of life to go.
+            return self.suspect_refusing(key);
+        }
         let Some(node) = self.node_mut(key) else {
             return;
         };

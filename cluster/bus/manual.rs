@@ -1,6 +1,12 @@
 //! Manual failover: an operator asks a replica to take over from a primary
 //! that works. By default the primary first holds back its clients' writes,
 //! and the replica waits until it has all data, so nothing is lost.
+//!
+//! It and a slot's change of hands exclude each other: who is elected claims
+//! the slots that its primary had, and a primary that has granted a slot has
+//! given it away. So a primary that hands itself over grants and claims no
+//! slot, and one that has granted slots answers no replica and votes for none
+//! until it is known what became of them.
 
 use super::{Bus, Output};
 use crate::message::{Body, Kind};
@@ -48,12 +54,74 @@ impl Manual {
     }
 }
 
+/// Slots that this primary has granted and that nobody has claimed yet, and
+/// what waits for that or speaks against it.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    /// How many there are.
+    open: usize,
+    /// A replica that asked meanwhile to take over, and when.
+    asked: Option<(NodeKey, u64)>,
+    /// When a replica of this primary got its vote last.
+    voted_ms: Option<u64>,
+}
+
+impl Grants {
+    /// Whether it is not known yet what became of slots that were granted.
+    pub(super) fn any(&self) -> bool {
+        self.open != 0
+    }
+}
+
 impl Bus {
+    /// Whether a replica of this primary may be about to take over: it is being
+    /// waited for, or has got this node's vote in an election that may last.
+    pub(super) fn hands_over(&self) -> bool {
+        let lasts_ms = self.election_duration_ms();
+        let voted = self.grants.voted_ms;
+        self.manual.is_on() || voted.is_some_and(|at_ms| self.now_ms <= at_ms + lasts_ms)
+    }
+
+    /// This primary voted for a replica of its own.
+    pub(super) fn voted_for_own(&mut self) {
+        self.grants.voted_ms = Some(self.now_ms);
+    }
+
+    /// The election that this primary voted in is over: it is a replica now.
+    pub(super) fn is_succeeded(&mut self) {
+        self.grants.voted_ms = None;
+    }
+
+    /// One grant more of which it is not known what becomes of it.
+    pub(super) fn note_grant(&mut self) {
+        self.grants.open += 1;
+    }
+
+    /// It is known what became of slots that were granted. A replica that asked
+    /// to take over meanwhile is answered now, unless that is long ago.
+    pub fn end_grant(&mut self) {
+        self.grants.open = self.grants.open.saturating_sub(1);
+        if self.grants.any() {
+            return;
+        }
+        let limit_ms = self.options.manual_failover_timeout_ms;
+        if let Some((replica, at_ms)) = self.grants.asked.take()
+            && self.now_ms < at_ms + limit_ms
+        {
+            self.asked_to_pause(replica);
+        }
+    }
+
     /// A replica of this primary asks it to hold back writes.
     pub(super) fn asked_to_pause(&mut self, sender: NodeKey) {
         let mine = self.node(sender).and_then(|node| node.primary) == Some(self.myself);
         if !mine || !self.i_am_primary() {
             return;
+        }
+        if self.grants.any() {
+            self.grants.asked = Some((sender, self.now_ms));
+            return self
+                .note("A replica may take over once the slots that were granted are claimed");
         }
         // Asked again it goes on holding back writes, without a gap.
         if self.manual.replica != Some(sender) {

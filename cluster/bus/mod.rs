@@ -213,7 +213,10 @@ pub struct Bus {
     links_made: u64,
     forgotten: BTreeMap<NodeId, u64>,
     election: election::Election,
+    /// The epoch of the last election that this node won.
+    elected: Option<Epoch>,
     manual: manual::Manual,
+    grants: manual::Grants,
     dirty: Dirty,
     /// Outputs of the input that is being handled.
     pending: Vec<Output>,
@@ -256,7 +259,9 @@ impl Bus {
             links_made: 0,
             forgotten: BTreeMap::new(),
             election: election::Election::default(),
+            elected: None,
             manual: manual::Manual::default(),
+            grants: manual::Grants::default(),
             dirty: Dirty::Sync,
             pending: Vec::new(),
             outputs: VecDeque::new(),

@@ -127,6 +127,7 @@ impl Bus {
         }
         self.follow_primary(full);
         self.reset_manual();
+        self.is_succeeded();
         self.election = super::election::Election::default();
         self.changed(Dirty::Sync);
     }

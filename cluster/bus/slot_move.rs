@@ -22,6 +22,7 @@ pub enum MoveRefusal {
     SeveralShards,
     Manual,
     NotSources,
+    HandsOver,
 }
 
 impl fmt::Display for MoveRefusal {
@@ -39,6 +40,9 @@ impl fmt::Display for MoveRefusal {
             MoveRefusal::Manual => f.write_str("Slots are being manually migrated"),
             MoveRefusal::NotSources => {
                 f.write_str("The source node does not serve all of these slots.")
+            }
+            MoveRefusal::HandsOver => {
+                f.write_str("A failover is under way: a replica is about to take over.")
             }
         }
     }
@@ -76,7 +80,8 @@ impl Bus {
         self.not_by_hand(slots)
     }
 
-    /// Whether this node may take these slots from that one.
+    /// Whether this node may take these slots from that one. Not while a
+    /// replica may take over: it would have neither the claim nor all keys.
     pub fn may_import(&self, source: &NodeId, slots: &SlotSet) -> Result<(), MoveRefusal> {
         if !self.i_am_primary() {
             return Err(MoveRefusal::NotPrimary);
@@ -85,6 +90,9 @@ impl Bus {
         let source = self.table.find(source).ok_or_else(unknown)?;
         if !self.all_owned_by(slots, source) || source == self.myself {
             return Err(MoveRefusal::NotSources);
+        }
+        if self.hands_over() {
+            return Err(MoveRefusal::HandsOver);
         }
         self.not_by_hand(slots)
     }
@@ -108,13 +116,29 @@ impl Bus {
         self.i_am_primary() && self.all_owned_by(slots, self.myself)
     }
 
+    /// Notes that slots are about to be granted to another node, unless a
+    /// replica may take over. Until [`Bus::end_grant`] none may.
+    pub fn grant(&mut self, slots: &SlotSet) -> Result<(), MoveRefusal> {
+        if !self.owns_all(slots) {
+            return Err(MoveRefusal::NotMine);
+        }
+        if self.hands_over() {
+            return Err(MoveRefusal::HandsOver);
+        }
+        self.note_grant();
+        Ok(())
+    }
+
     /// Claims slots that their owner has granted to this node, under a new
-    /// config epoch, and tells everybody.
+    /// config epoch, and tells everybody. That epoch is not the next one: under
+    /// that a replica of the source may be standing for election just now, with
+    /// all slots that the source had.
     pub fn claim_granted(&mut self, source: &NodeId, slots: &SlotSet) -> Result<(), MoveRefusal> {
         self.may_import(source, slots)?;
         for slot in slots.iter() {
             self.table.assign(slot, self.myself);
         }
+        self.draw_epoch();
         self.draw_epoch();
         self.note(format!("{} slots were imported", slots.len()));
         self.tell_everyone();
@@ -128,8 +152,9 @@ impl Bus {
         if !self.i_am_primary() {
             return;
         }
-        self.draw_epoch();
-        self.draw_epoch();
+        for _ in 0..3 {
+            self.draw_epoch();
+        }
         self.note("Slots that were granted to another node were not taken, and are kept");
         self.tell_everyone();
     }
@@ -163,7 +188,7 @@ mod tests {
         bus.order(1001, |bus| bus.claim_granted(&id, &slots))
             .expect("they are claimed");
         assert!(bus.owns_all(&slots));
-        assert_eq!(bus.me().config_epoch, Epoch(8));
+        assert_eq!(bus.me().config_epoch, Epoch(9));
         assert!(matches!(
             bus.poll_output(),
             Some(Output::Persist { sync: true, .. })
@@ -184,8 +209,9 @@ mod tests {
     #[test]
     fn who_keeps_granted_slots_outdoes_the_epoch_of_a_claim() {
         let (mut bus, _, _) = bus_with_source();
-        let (mut target, _, _) = bus_with_source();
-        target.order(1001, |bus| bus.draw_epoch());
+        let (mut target, id, slots) = bus_with_source();
+        let claimed = target.order(1001, |bus| bus.claim_granted(&id, &slots));
+        claimed.expect("they are claimed");
         bus.order(1001, |bus| bus.keep_granted());
         assert!(bus.me().config_epoch > target.me().config_epoch);
     }

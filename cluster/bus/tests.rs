@@ -255,8 +255,13 @@ fn of_two_primaries_with_one_epoch_the_smaller_name_draws_a_new_one() {
         let id = NodeId::parse(&[if larger { b'f' } else { b'0' }; 40]).expect("a name");
         scene.bus.table.rename(scene.other, id);
         scene.bus.node_mut(scene.other).expect("known").config_epoch = Epoch(1);
-        scene.bus.settle_collision(scene.other, Epoch(1));
-        assert_eq!(scene.bus.me().config_epoch != Epoch(1), mine < id);
+        scene
+            .bus
+            .settle_collision(scene.other, Epoch(1), &SlotSet::default());
+        let draws = mine < id;
+        assert_eq!(scene.bus.me().config_epoch != Epoch(1), draws);
+        scene.bus.handle(NOW_MS, Input::Tick);
+        assert_eq!(drain(&mut scene.bus).iter().any(is_pong), draws);
     }
 }
 
@@ -406,5 +411,212 @@ fn a_primary_that_is_asked_again_lets_no_write_in_between() {
             .bus
             .handle(NOW_MS + offset, Input::WritesPaused { offset });
         assert!(scene.bus.manual.holds_writes());
+    }
+}
+
+/// The scene's candidate is a replica of this node, and the other node is up.
+fn own_replica() -> Scene {
+    let mut scene = scene();
+    let myself = scene.bus.myself;
+    scene.bus.node_mut(scene.candidate).expect("known").primary = Some(myself);
+    scene.bus.node_mut(scene.other).expect("known").flags = Flags::PRIMARY;
+    scene
+}
+
+fn first_slots() -> SlotSet {
+    (0..10).filter_map(Slot::new).collect()
+}
+
+impl Scene {
+    /// What the node does when its replica asks it to hold back writes.
+    fn ask_to_pause(&mut self, now_ms: u64) -> Vec<Output> {
+        let ask = Header {
+            primary: Some(self.bus.me().id),
+            ..self.request()
+        };
+        let packet = encode(&Message::Full(Box::new(ask), Body::ManualStart));
+        self.bus.handle(now_ms, Input::Received(self.link, &packet));
+        drain(&mut self.bus)
+    }
+
+    /// A request for a vote of this node's own replica, made by an operator.
+    fn forced_request(&self) -> Header {
+        Header {
+            message_flags: MFLAG_FORCE_ACK,
+            primary: Some(self.bus.me().id),
+            config_epoch: Epoch(1),
+            slots: half(true),
+            ..self.request()
+        }
+    }
+
+    /// What the node does when a primary says what it serves.
+    fn hear(&mut self, key: NodeKey, epoch: Epoch, slots: SlotSet) -> Vec<Output> {
+        let says = Header {
+            sender: self.bus.node(key).expect("known").id,
+            current_epoch: epoch,
+            config_epoch: epoch,
+            slots,
+            primary: None,
+            flags: Flags::PRIMARY,
+            ..self.request()
+        };
+        let pong = Body::Heartbeat {
+            kind: Kind::Pong,
+            gossip: Vec::new(),
+            extensions: Vec::new(),
+        };
+        let packet = encode(&Message::Full(Box::new(says), pong));
+        let link = LinkId::inbound(7);
+        let (peer, local) = ("10.0.0.2".into(), "10.0.0.1".into());
+        let accepted = Input::Accepted { link, peer, local };
+        self.bus.handle(NOW_MS, accepted);
+        self.bus.handle(NOW_MS, Input::Received(link, &packet));
+        drain(&mut self.bus)
+    }
+}
+
+fn holds_back(output: &Output) -> bool {
+    matches!(output, Output::PauseWrites(Some(_)))
+}
+
+#[test]
+fn a_primary_that_hands_itself_over_grants_no_slot() {
+    let mut scene = own_replica();
+    assert!(scene.ask_to_pause(NOW_MS).iter().any(holds_back));
+    let granted =
+        |scene: &mut Scene, at_ms| scene.bus.order(at_ms, |bus| bus.grant(&first_slots()));
+    let refused = Err(MoveRefusal::HandsOver);
+    assert_eq!(granted(&mut scene, NOW_MS + 1), refused);
+    let limit_ms = scene.bus.options.manual_failover_timeout_ms;
+    scene.bus.handle(NOW_MS + limit_ms + 200, Input::Tick);
+    assert_eq!(granted(&mut scene, NOW_MS + limit_ms + 200), Ok(()));
+}
+
+#[test]
+fn a_primary_that_voted_for_its_replica_grants_no_slot_while_the_election_lasts() {
+    let mut scene = own_replica();
+    let request = scene.forced_request();
+    assert!(scene.ask(request).iter().any(is_vote));
+    let granted =
+        |scene: &mut Scene, at_ms| scene.bus.order(at_ms, |bus| bus.grant(&first_slots()));
+    let lasts_ms = scene.bus.election_duration_ms();
+    let refused = Err(MoveRefusal::HandsOver);
+    assert_eq!(granted(&mut scene, NOW_MS + lasts_ms), refused);
+    assert_eq!(granted(&mut scene, NOW_MS + lasts_ms + 1), Ok(()));
+    scene.bus.voted_for_own();
+    let other = scene.other;
+    scene.bus.become_replica_of(other, true, true);
+    assert!(!scene.bus.hands_over(), "the election is over");
+}
+
+#[test]
+fn a_primary_that_has_granted_slots_answers_no_replica_until_they_are_claimed() {
+    let mut scene = own_replica();
+    let granted = scene.bus.order(NOW_MS, |bus| bus.grant(&first_slots()));
+    assert_eq!(granted, Ok(()));
+    assert!(!scene.ask_to_pause(NOW_MS + 1).iter().any(holds_back));
+    let request = scene.forced_request();
+    assert!(!scene.ask(request).iter().any(is_vote));
+    assert_eq!(scene.bus.denials().get(&Denial::Granted), Some(&1));
+    scene.bus.order(NOW_MS + 2, Bus::end_grant);
+    let outputs = drain(&mut scene.bus);
+    assert!(outputs.iter().any(holds_back), "what it asked is forgotten");
+    // Unless the replica has given up by now.
+    let mut scene = own_replica();
+    let granted = scene.bus.order(NOW_MS, |bus| bus.grant(&first_slots()));
+    assert_eq!(granted, Ok(()));
+    scene.ask_to_pause(NOW_MS + 1);
+    let late_ms = NOW_MS + 1 + scene.bus.options.manual_failover_timeout_ms;
+    scene.bus.order(late_ms, Bus::end_grant);
+    assert!(!drain(&mut scene.bus).iter().any(holds_back));
+}
+
+#[test]
+fn a_primary_that_hands_itself_over_neither_imports_nor_claims_slots() {
+    let mut scene = own_replica();
+    let source = scene.bus.node(scene.other).expect("known").id;
+    let slots: SlotSet = (9000..9010).filter_map(Slot::new).collect();
+    assert_eq!(scene.bus.may_import(&source, &slots), Ok(()));
+    scene.ask_to_pause(NOW_MS);
+    let refused = Err(MoveRefusal::HandsOver);
+    assert_eq!(scene.bus.may_import(&source, &slots), refused);
+    let claimed = scene
+        .bus
+        .order(NOW_MS, |bus| bus.claim_granted(&source, &slots));
+    assert_eq!(claimed, refused);
+    assert!(!scene.bus.owns_all(&slots));
+}
+
+#[test]
+fn replicas_hear_who_has_a_slot_that_left_before_writes_are_held_back_for_them() {
+    let mut scene = own_replica();
+    let (other, slots) = (scene.other, first_slots());
+    let outputs = scene.hear(
+        other,
+        Epoch(9),
+        half(false).iter().chain(slots.iter()).collect(),
+    );
+    let tells = |output: &Output| {
+        let Output::Send(link, packet) = output else {
+            return false;
+        };
+        *link == scene.link && packet[12..14] == [0, 7]
+    };
+    assert!(outputs.iter().any(tells), "{outputs:?}");
+}
+
+#[test]
+fn who_was_elected_leaves_slots_to_whom_its_predecessor_gave_them() {
+    for elected in [true, false] {
+        let mut scene = own_replica();
+        scene.bus.me_mut().config_epoch = Epoch(5);
+        scene.bus.elected = elected.then_some(Epoch(5));
+        let claims = half(false).iter().chain(first_slots().iter()).collect();
+        let other = scene.other;
+        let outputs = scene.hear(other, Epoch(5), claims);
+        let owns = scene.bus.owns_all(&first_slots());
+        assert_eq!(owns, !elected);
+        let deletes =
+            |output: &Output| matches!(output, Output::DeleteKeys(slots) if slots.len() == 10);
+        assert_eq!(outputs.iter().any(deletes), elected);
+    }
+}
+
+#[test]
+fn a_node_that_refuses_connections_is_suspected_unless_its_own_stands() {
+    let mut scene = scene();
+    let other = scene.other;
+    scene.bus.node_mut(other).expect("known").flags = Flags::PRIMARY;
+    scene.hear(other, Epoch(2), half(false));
+    let inbound = scene.bus.node(other).and_then(|node| node.inbound);
+    let inbound = inbound.expect("it has said something");
+    for _ in 0..2 * 3 {
+        scene.bus.connect(other);
+        let link = scene.bus.node(other).and_then(|node| node.link);
+        let link = link.expect("it is being called");
+        let refused = true;
+        scene.bus.handle(NOW_MS, Input::Closed { link, refused });
+        assert!(!scene.bus.node_is(other, Flags::PFAIL), "it is heard");
+    }
+    let (link, refused) = (inbound, false);
+    scene.bus.handle(NOW_MS, Input::Closed { link, refused });
+    assert!(scene.bus.node_is(other, Flags::PFAIL));
+}
+
+#[test]
+fn a_replica_that_is_reset_leaves_its_shard_and_a_primary_keeps_its_own() {
+    for hard in [false, true] {
+        let mut scene = scene();
+        let shard = scene.bus.me().shard;
+        assert_eq!(scene.bus.reset(hard, false), Ok(()));
+        assert_eq!(scene.bus.me().shard == shard, !hard);
+        let mut scene = self::scene();
+        scene.bus.table.release_all(scene.bus.myself);
+        let other = scene.other;
+        scene.bus.become_replica_of(other, true, true);
+        let shard = scene.bus.me().shard;
+        assert_eq!(scene.bus.reset(hard, false), Ok(()));
+        assert_ne!(scene.bus.me().shard, shard);
     }
 }

@@ -23,6 +23,9 @@ pub enum Denial {
     PrimaryUnknown,
     /// The asking node's primary is up.
     PrimaryUp,
+    /// The asking node's primary is this one, and has granted slots that nobody
+    /// has claimed yet.
+    Granted,
     /// One of the claimed slots has an owner with a greater config epoch.
     OldConfig,
 }
@@ -36,6 +39,7 @@ impl fmt::Display for Denial {
             Denial::NotReplica => "it is a primary",
             Denial::PrimaryUnknown => "its primary is not known",
             Denial::PrimaryUp => "its primary is up",
+            Denial::Granted => "slots that this node has granted are not claimed yet",
             Denial::OldConfig => "a slot that it claims has changed hands since",
         })
     }
@@ -50,6 +54,9 @@ impl Bus {
         match self.may_vote_for(candidate, request) {
             Ok(()) => {
                 self.last_vote_epoch = request.current_epoch;
+                if self.node(candidate).and_then(|node| node.primary) == Some(self.myself) {
+                    self.voted_for_own();
+                }
                 self.save(Dirty::Sync);
                 self.note(format!("Voted for {id} in epoch {}", request.current_epoch));
                 self.send_to(candidate, Body::AuthAck);
@@ -83,6 +90,9 @@ impl Bus {
         let forced = request.message_flags & MFLAG_FORCE_ACK != 0;
         if !primary.is(Flags::FAIL) && !forced {
             return Err(Denial::PrimaryUp);
+        }
+        if key == self.myself && self.grants.any() {
+            return Err(Denial::Granted);
         }
         let stale = request.slots.iter().any(|slot| {
             let epoch = self.table.owner_epoch(slot);

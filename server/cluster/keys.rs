@@ -1,6 +1,7 @@
 //! A slot's keys: counting, listing and deleting them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redoubt_cluster::slots::Slot;
@@ -8,6 +9,7 @@ use redoubt_cluster::slots::Slot;
 use crate::commands::context::Context;
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
+use crate::connection::pause::Purpose;
 use crate::connection::session::Session;
 use crate::keyspace::db::Db;
 use crate::keyspace::stripe::{StripeSet, stripe_of};
@@ -164,7 +166,8 @@ pub fn delete(server: &'static Server, slots: &[Slot]) {
 
 /// Deletes the keys of slots as long as they are not this node's, nor about to
 /// be: those that others serve now, or that were never claimed. A replica
-/// leaves them to its primary.
+/// leaves them to its primary. Nothing is deleted while a replica takes over:
+/// behind the offset that it was told, nothing may enter the log.
 pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
     let Some(cluster) = &server.cluster else {
         return;
@@ -179,8 +182,22 @@ pub fn delete_foreign(server: &'static Server, slots: &[Slot]) {
         };
         let mut sweep = Sweep::new(server, *slot);
         sweep.session.routing.leaving = true;
-        while !stays(server) && sweep.go_on() {}
+        while !stays(server) {
+            if is_handed_over(server, &mut sweep.session) {
+                std::thread::sleep(RETRY);
+            } else if !sweep.go_on() {
+                break;
+            }
+        }
     }
+}
+
+/// Whether a replica takes over and writes wait for it. If not, what the
+/// session runs is put off if that has changed once its keys are locked.
+pub fn is_handed_over(server: &Server, session: &mut Session) -> bool {
+    session.gate_version = Some(server.gate_version.load(Ordering::Acquire));
+    let pauses = &server.pauses;
+    pauses.is_on_for(Purpose::ManualFailover, unix_ms())
 }
 
 /// Deletes what a promoted replica has of slots that others serve: its primary
@@ -248,12 +265,13 @@ impl Sweep {
         }
         if !keys.is_empty() {
             self.any = true;
-            self.deleted += keys.len();
+            let count = keys.len();
             let keys = keys.iter().map(Vec::as_slice);
             let args: Vec<&[u8]> = std::iter::once(&b"UNLINK"[..]).chain(keys).collect();
             if !run(server, &mut self.session, &args) {
-                return false;
+                return self.session.passed_long_ago(server);
             }
+            self.deleted += count;
         }
         self.cursor = next.unwrap_or(start_of(self.slot));
         if next.is_none() && !std::mem::take(&mut self.any) {
@@ -289,7 +307,7 @@ fn internal_session(server: &Server) -> Session {
 }
 
 /// Runs a command past the gate, once no long script has its keys; whether it
-/// succeeded.
+/// succeeded. It does not if the session has to ask again what it asked before.
 fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
     let mut reply = ReplyBuffer::new(Protocol::Resp2);
     let Some(found) = crate::commands::table::table().find(args) else {
@@ -300,6 +318,9 @@ fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
         call(server, session, &mut reply, &request);
         if !std::mem::take(&mut session.postponed) {
             return reply.buf.first() != Some(&b'-');
+        }
+        if session.passed_long_ago(server) {
+            return false;
         }
         std::thread::sleep(RETRY);
     }

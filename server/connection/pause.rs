@@ -54,6 +54,11 @@ impl Pauses {
         self.writes_until_ms.load(Ordering::Relaxed)
     }
 
+    /// Whether a purpose's own pause is on.
+    pub fn is_on_for(&self, purpose: Purpose, now_ms: i64) -> bool {
+        self.until_ms() > now_ms && self.each.lock()[purpose as usize].writes_until_ms > now_ms
+    }
+
     /// Whether everything waits.
     pub fn holds_all(&self, now_ms: i64) -> bool {
         self.all_until_ms.load(Ordering::Relaxed) > now_ms
@@ -186,6 +191,9 @@ mod tests {
         pauses.begin(Purpose::Failover, 500, true, 1);
         pauses.begin(Purpose::Client, 100, false, 1);
         assert_eq!(pauses.in_force(1), Some(Purpose::Client));
+        assert!(pauses.is_on_for(Purpose::Failover, 499));
+        assert!(!pauses.is_on_for(Purpose::Failover, 500));
+        assert!(!pauses.is_on_for(Purpose::ManualFailover, 1));
         assert!(pauses.holds_all(1) && pauses.next_end_ms(1) == 100);
         // Its time is over, the other's is not.
         assert_eq!(pauses.in_force(100), Some(Purpose::Failover));

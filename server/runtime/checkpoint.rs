@@ -227,7 +227,7 @@ fn urgent_bytes(server: &Server) -> u64 {
 
 /// Makes a checkpoint; false when it has to be tried again.
 fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bool {
-    let _turn = storage.tree_turn.lock();
+    let _turn = storage.tree_turn.take();
     // A replica's stream may not be added to; there the number is known.
     let fresh = storage.checkpoints.requested().is_some() && !server.replication.is_replica();
     let begin = || {
@@ -257,7 +257,7 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
 /// log begins anew behind it (I6). It is another history then: what was
 /// acknowledged is all there, but not byte for byte in a log.
 fn mend(server: &'static Server, storage: &Storage) {
-    let _turn = storage.tree_turn.lock();
+    let _turn = storage.tree_turn.take();
     storage.log.end_failed();
     let began = server
         .keyspace

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod cluster;
 pub mod mount;
+pub mod moves;
 pub mod server;
 
 pub use client::{Client, Reply, encode};

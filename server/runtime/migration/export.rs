@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
+use parking_lot::RwLockReadGuard;
 use redoubt_cluster::slot_migration::{Message, State};
 use redoubt_persistence::log::{LogReader, Offset};
 use redoubt_persistence::rdb::dump;
@@ -19,6 +19,7 @@ use redoubt_persistence::tree::{Meta, ScanCursor, ScanRow, Snapshot};
 
 use super::LOOK;
 use super::filter::Filter;
+use super::grant::Grant;
 use super::peer::{Heard, Peer, TIMED_OUT, may_go_on, patience};
 use crate::cluster::Cluster;
 use crate::cluster::migration::{Job, Pause, Stop};
@@ -99,11 +100,12 @@ impl Export {
         let mut tail = self.send_snapshot(&mut peer, storage)?;
         self.job.enter(State::Streaming, "");
         let turn = self.stream(&mut peer, &mut tail, storage)?;
-        let pause = self.pause(&mut peer, &mut tail, storage)?;
+        let (pause, grant) = self.pause(&mut peer, &mut tail, storage)?;
         self.job.enter(State::FailoverGranted, "");
         let granted = peer.say(&Message::FailoverGranted);
         // Part of it may have arrived even so.
         let outcome = self.settle(&mut peer, address, granted.is_err());
+        drop(grant);
         drop(pause);
         drop(turn);
         if outcome.is_err() {
@@ -277,7 +279,7 @@ impl Export {
         peer: &mut Peer,
         tail: &mut Tail,
         storage: &'s Storage,
-    ) -> Result<MutexGuard<'s, ()>, Stop> {
+    ) -> Result<RwLockReadGuard<'s, ()>, Stop> {
         let (mut asked, mut wish) = (None::<Instant>, None::<TurnWish<'_>>);
         let mut heard = Instant::now();
         loop {
@@ -309,7 +311,7 @@ impl Export {
             if asked.is_none_or(|since| rest > self.small_rest(since)) {
                 // It may take long to get there.
                 wish = None;
-            } else if let Some(turn) = storage.tree_turn.try_lock() {
+            } else if let Some(turn) = storage.tree_turn.try_share() {
                 return Ok(turn);
             } else {
                 wish = wish.or_else(|| Some(storage.wish_for_turn()));
@@ -343,17 +345,17 @@ impl Export {
     }
 
     /// Holds back writes, sends the rest of the log, and waits until the target
-    /// has stored that and asks for the slots.
+    /// has stored that and asks for the slots. They are as good as granted then.
     fn pause(
         &self,
         peer: &mut Peer,
         tail: &mut Tail,
         storage: &Storage,
-    ) -> Result<Pause<'static>, Stop> {
+    ) -> Result<(Pause<'static>, Grant<'static>), Stop> {
         let pause = Pause::begin(self.cluster, self.job.plan.slots.clone());
         peer.deadline = Some(Instant::now() + self.hand_over_patience());
         match self.hand_over(peer, tail, storage) {
-            Ok(()) => Ok(pause),
+            Ok(grant) => Ok((pause, grant)),
             Err(why) => {
                 drop(pause);
                 self.serve_waiting();
@@ -362,7 +364,12 @@ impl Export {
         }
     }
 
-    fn hand_over(&self, peer: &mut Peer, tail: &mut Tail, storage: &Storage) -> Result<(), Stop> {
+    fn hand_over(
+        &self,
+        peer: &mut Peer,
+        tail: &mut Tail,
+        storage: &Storage,
+    ) -> Result<Grant<'static>, Stop> {
         // Who still writes has locked its keys by now, or looks again once it has.
         let mut stripes = StripeSet::default();
         let slots = self.job.plan.slots.iter();
@@ -390,7 +397,7 @@ impl Export {
             match peer.hear(LOOK) {
                 Some(Heard::Message(Message::RequestFailover)) => {
                     self.check()?;
-                    return Ok(());
+                    return Grant::give(self.cluster, &self.job.plan.slots).map_err(failed);
                 }
                 Some(Heard::Closed) => return Err(lost()),
                 _ => self.check()?,

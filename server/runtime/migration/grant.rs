@@ -5,14 +5,35 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use redoubt_cluster::bus::{Bus, MoveRefusal};
 use redoubt_cluster::slot_migration::State;
+use redoubt_cluster::slot_set::SlotSet;
 use redoubt_cluster::slots::Slot;
 
 use super::LOOK;
 use super::export::{Export, failed, lost};
 use super::peer::{Peer, TIMED_OUT};
+use crate::cluster::Cluster;
 use crate::cluster::migration::Stop;
 use crate::commands::effects::encode;
+
+/// That slots are granted and it is not known yet what became of that. No
+/// replica of this node takes over meanwhile.
+pub(super) struct Grant<'c>(&'c Cluster);
+
+impl<'c> Grant<'c> {
+    /// Grants slots, unless a replica may be about to take over with them.
+    pub(super) fn give(cluster: &'c Cluster, slots: &SlotSet) -> Result<Grant<'c>, MoveRefusal> {
+        let given = cluster.order(|bus| bus.grant(slots));
+        given.map(|()| Grant(cluster))
+    }
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        self.0.order(Bus::end_grant);
+    }
+}
 
 impl Export {
     /// Waits until it is known whether the target has claimed the slots.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
+use parking_lot::RwLockReadGuard;
 use redoubt_cluster::slot_migration::{GRANT_SHARE, Message, State};
 use redoubt_cluster::slots::Slot;
 use socket2::Socket;
@@ -41,6 +41,9 @@ const ACK_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long no checkpoint begins once the source is to hold back writes. It
 /// may not come to that: they may never leave it so little to send.
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why an import ends whose node hands itself over to a replica, or has.
+const FAILED_OVER: &str = "A failover occurred during slot import";
 
 /// Takes over the connection of a source whose migration was accepted; `rest`
 /// is what it has sent besides. False if that can't be.
@@ -120,6 +123,8 @@ impl Import {
                     Stop::Cancelled => self.job.enter(State::Cancelled, ""),
                     Stop::Failed(message) => self.job.enter(State::Failed, &message),
                 }
+                // The source serves them again; the deletion may have to wait.
+                let _ = self.socket.shutdown(Shutdown::Both);
                 keys::delete_foreign(self.server, &slots);
                 self.cluster.migrations.has_deleted(&slots);
             }
@@ -136,14 +141,14 @@ impl Import {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut claimed = self.run_whole(b"")?;
         // From the pause on no checkpoint is to be under way.
-        let (mut wish, mut turn) = (None, None::<MutexGuard<'_, ()>>);
+        let (mut wish, mut turn) = (None, None::<RwLockReadGuard<'_, ()>>);
         let mut since = Instant::now();
         while !claimed {
             self.check()?;
             if self.awaits_pause {
                 let storage = self.server.any_storage();
                 wish = wish.or_else(|| storage.map(Storage::wish_for_turn));
-                turn = turn.or_else(|| storage?.tree_turn.try_lock());
+                turn = turn.or_else(|| storage?.tree_turn.try_share());
                 if turn.is_some() || storage.is_none() {
                     wish = None;
                     since = Instant::now();
@@ -198,7 +203,7 @@ impl Import {
             .cluster
             .read(|bus| bus.may_import(&plan.source, &plan.slots));
         if may.is_err() || self.server.replication.is_replica() {
-            return Err(failed("A failover occurred during slot import"));
+            return Err(failed(FAILED_OVER));
         }
         if self.said.elapsed() >= ACK_INTERVAL {
             self.said = Instant::now();
@@ -306,14 +311,26 @@ impl Import {
     }
 
     fn execute(&mut self, found: Found, args: &[&[u8]], raw: &[u8]) -> Result<(), Stop> {
-        let request = Request {
-            found,
-            args,
-            raw: Some(raw),
-            key: None,
-            now_ms: unix_ms(),
-        };
-        call(self.server, &mut self.session, &mut self.reply, &request);
+        loop {
+            // Its replica is told up to which offset there is anything.
+            if keys::is_handed_over(self.server, &mut self.session) {
+                return Err(failed(FAILED_OVER));
+            }
+            let request = Request {
+                found,
+                args,
+                raw: Some(raw),
+                key: None,
+                now_ms: unix_ms(),
+            };
+            call(self.server, &mut self.session, &mut self.reply, &request);
+            if !std::mem::take(&mut self.session.postponed) {
+                break;
+            }
+            // A long script has the keys.
+            self.check()?;
+            std::thread::sleep(LOOK);
+        }
         let refused = self.reply.buf.first() == Some(&b'-');
         if refused {
             let error = String::from_utf8_lossy(&self.reply.buf).trim().to_owned();

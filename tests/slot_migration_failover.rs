@@ -1,0 +1,167 @@
+//! Atomic slot migrations whose source or target hands itself over to a replica
+//! (CLUSTER FAILOVER) at the moment at which the slot changes hands: nothing is
+//! lost, and neither shard splits.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+
+use support::cluster::{Node, join};
+use support::moves::{Between, Mover};
+use support::{Reply, eventually};
+
+/// The tag of slot 3300, which the first of three nodes or more has.
+const TAG: &str = "{b}";
+const SLOT: &str = "3300";
+
+/// Time for what a test holds up.
+const PATIENT: [&str; 4] = [
+    "--cluster-manual-failover-timeout",
+    "60000",
+    "--cluster-node-timeout",
+    "20000",
+];
+
+/// Primaries, the first the source and the second the target, which is reached
+/// through what stands between; and a replica of the one at `at`.
+struct Scene {
+    nodes: Vec<Node>,
+    replica: Node,
+    between: Between,
+    key: String,
+}
+
+impl Scene {
+    fn set_up(count: usize, at: usize, held: &'static str) -> Scene {
+        let between = Between::start(held);
+        let announced = between.port.to_string();
+        let told = [&PATIENT[..], &["--cluster-announce-port", &announced]].concat();
+        let start = |number| Node::start(None, if number == 1 { &told } else { &PATIENT });
+        let nodes: Vec<Node> = (0..count).map(start).collect();
+        let port = nodes[1].server.port();
+        between.target.store(port, Ordering::Relaxed);
+        join(&nodes);
+        let replica = Node::start(None, &PATIENT);
+        let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
+        let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
+        assert_eq!(nodes[0].ask(&meet), Reply::ok());
+        let primary = nodes[at].id();
+        eventually("the replica knows its primary", || {
+            replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
+        });
+        eventually("it has a copy, and everyone knows it", || {
+            let copied = replica.text(&["INFO", "replication"]);
+            let linked = replica.text(&["CLUSTER", "NODES"]);
+            let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains("slave");
+            copied.contains("master_link_status:up")
+                && linked.matches(" connected").count() == count + 1
+                && nodes.iter().all(knows)
+        });
+        let key = format!("key{TAG}");
+        assert_eq!(nodes[0].ask(&["SET", &key, "x"]), Reply::ok());
+        Scene {
+            nodes,
+            replica,
+            between,
+            key,
+        }
+    }
+
+    /// Has the slot move until the message comes that is held.
+    fn begin_move(&self) {
+        self.nodes[0].migrate(SLOT, &self.nodes[1]);
+        eventually("the message has come", || {
+            self.between.held.load(Ordering::Relaxed)
+        });
+    }
+
+    /// Has the replica ask to take over.
+    fn fail_over(&self) {
+        assert_eq!(self.replica.ask(&["CLUSTER", "FAILOVER"]), Reply::ok());
+    }
+
+    fn let_pass(&self) {
+        self.between.free.store(true, Ordering::Relaxed);
+    }
+
+    /// Two of four voters stop, so that nobody is elected.
+    fn stop_voters(&self) {
+        for node in &self.nodes[2..] {
+            node.server.signal(libc::SIGSTOP);
+        }
+    }
+
+    fn go_on(&self) {
+        for node in &self.nodes[2..] {
+            node.server.signal(libc::SIGCONT);
+        }
+    }
+
+    /// The slot has stayed where it was, and the replica takes over.
+    fn ends_without_a_move(&self, place: usize) {
+        let ended = |node: &Node| node.states()[0] == "failed";
+        eventually("the migration has failed", || {
+            self.nodes[..2].iter().all(ended)
+        });
+        assert!(!self.nodes[1].owns(SLOT));
+        self.go_on();
+        let role = || self.replica.text(&["INFO", "replication"]);
+        eventually("the replica leads", || role().contains("role:master"));
+        let owner = [&self.replica, &self.nodes[0]][place];
+        eventually("it has its slots", || owner.owns(SLOT));
+        assert_eq!(owner.ask(&["GET", &self.key]), Reply::bulk("x"));
+        let old = &self.nodes[place];
+        eventually("the old one follows", || {
+            old.text(&["INFO", "replication"]).contains("role:slave")
+        });
+    }
+}
+
+fn holds_back_writes(node: &Node) -> bool {
+    let info = node.text(&["INFO", "clients"]);
+    info.contains("paused_reason:failover_in_progress")
+}
+
+#[test]
+fn a_source_that_hands_itself_over_grants_no_slot() {
+    let scene = Scene::set_up(4, 0, "PAUSED");
+    scene.begin_move();
+    scene.stop_voters();
+    scene.fail_over();
+    eventually("the source hands itself over", || {
+        holds_back_writes(&scene.nodes[0])
+    });
+    scene.let_pass();
+    scene.ends_without_a_move(0);
+}
+
+#[test]
+fn a_target_that_hands_itself_over_claims_no_slot() {
+    let scene = Scene::set_up(4, 1, "FAILOVER-GRANTED");
+    scene.begin_move();
+    scene.stop_voters();
+    scene.fail_over();
+    eventually("the target hands itself over", || {
+        holds_back_writes(&scene.nodes[1])
+    });
+    scene.let_pass();
+    scene.ends_without_a_move(1);
+}
+
+#[test]
+fn a_replica_of_a_source_that_has_granted_a_slot_takes_over_without_it() {
+    let scene = Scene::set_up(3, 0, "FAILOVER-GRANTED");
+    scene.begin_move();
+    scene.fail_over();
+    eventually("the source has been asked", || {
+        let info = scene.nodes[0].text(&["CLUSTER", "INFO"]);
+        info.contains("cluster_stats_messages_mfstart_received:")
+    });
+    scene.let_pass();
+    let target = &scene.nodes[1];
+    eventually("the slot has moved", || target.owns(SLOT));
+    let role = || scene.replica.text(&["INFO", "replication"]);
+    eventually("the replica leads", || role().contains("role:master"));
+    assert!(!scene.replica.owns(SLOT) && target.owns(SLOT));
+    assert_eq!(target.ask(&["GET", &scene.key]), Reply::bulk("x"));
+}
