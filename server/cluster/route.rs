@@ -113,6 +113,9 @@ pub fn check_role(
     let Some(cluster) = &server.cluster else {
         return Ok(());
     };
+    if session.routing.internal || session.replaying {
+        return Ok(());
+    }
     if cluster.read(|bus| bus.me().is(Flags::PRIMARY)) {
         return Err(CommandError::Paused);
     }
