@@ -167,38 +167,6 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart() {
 }
 
 #[test]
-fn writes_that_wait_for_the_tree_are_taken_once_it_has_caught_up() {
-    let directives = ["--log-segment-size", "1mb", "--enable-debug-command", "yes"];
-    let Some((_disk, server)) = on_small_disk(&directives) else {
-        return;
-    };
-    let mut client = server.client();
-    run_ok(&mut client, &["CONFIG SET disk-free-min 0"]);
-    await_status(&mut client, "ok");
-    run_ok(&mut client, &["SET first 1"]);
-    await_checkpoint(&mut client);
-    // More is free than must be, but not by an eighth.
-    let least = info_number(&mut client, "disk_free_bytes") - (9 << 20);
-    run_ok(&mut client, &["DEBUG STORAGE PAUSE-TREE"]);
-    run_ok(&mut client, &[&format!("CONFIG SET disk-free-min {least}")]);
-    let value = "v".repeat(100_000);
-    let mut refusal = Reply::ok();
-    for n in 0..200 {
-        refusal = client.command(&["SET", &format!("key:{}", n % 5), &value]);
-        if refusal != Reply::ok() {
-            break;
-        }
-    }
-    assert_refused(&refusal, "the tree may need");
-    run_ok(&mut client, &["DEBUG STORAGE CLEAR"]);
-    await_checkpoint(&mut client);
-    let free = info_number(&mut client, "disk_free_bytes");
-    assert!(least < free && free < least + least / 8, "{free} are free");
-    await_status(&mut client, "ok");
-    run_ok(&mut client, &["SET last 1"]);
-}
-
-#[test]
 fn a_disk_that_the_data_fills_refuses_writes_and_goes_on_once_there_is_room() {
     for fsync in ["always", "everysec"] {
         let directives = [

@@ -137,20 +137,28 @@ fn watch_disk(server: &Server, storage: &Storage, places: &[PathBuf], below_leas
         (_, true) => Room::Ample,
         _ => Room::Usual,
     });
+    match disk_trouble(free, least, needed, below_least) {
+        Some(trouble) => health.set(Trouble::Disk, trouble),
+        None => health.clear(Trouble::Disk),
+    }
+}
+
+/// Why writes are refused when so many bytes are free on the disk, if they are:
+/// there are fewer than there must be, and then until there are clearly more; or
+/// fewer than the tree may need besides, and then until it has caught up.
+fn disk_trouble(free: u64, least: u64, needed: u64, below_least: &mut bool) -> Option<String> {
     let clearly_more = least.saturating_add(least / 8);
     *below_least = free < least || (*below_least && free < clearly_more);
     if *below_least {
-        health.set(
-            Trouble::Disk,
-            format!("only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are {clearly_more}"),
-        );
+        Some(format!(
+            "only {free} bytes are free on the disk, and disk-free-min is {least}; writes are taken again once there are {clearly_more}"
+        ))
     } else if free < least.saturating_add(needed) {
-        health.set(
-            Trouble::Disk,
-            format!("only {free} bytes are free on the disk, and the tree may need {needed} to take over what is in the log; writes are taken again once it has, or there are more"),
-        );
+        Some(format!(
+            "only {free} bytes are free on the disk, and the tree may need {needed} to take over what is in the log; writes are taken again once it has, or there are more"
+        ))
     } else {
-        health.clear(Trouble::Disk);
+        None
     }
 }
 
@@ -192,6 +200,19 @@ mod tests {
         assert_eq!(tree_growth(10, 0), 20);
         assert_eq!(tree_growth(10, 5), 25);
         assert_eq!(tree_growth(10, 1 << 30), 80);
+    }
+
+    #[test]
+    fn what_the_tree_may_need_is_no_obstacle_once_it_has_caught_up() {
+        let mut below = false;
+        let mut trouble = |free, needed| disk_trouble(free, 64, needed, &mut below);
+        assert!(trouble(70, 10).is_some_and(|why| why.contains("may need 10")));
+        assert_eq!(trouble(70, 0), None);
+        // But what has been too little must be clearly more.
+        assert!(trouble(60, 0).is_some_and(|why| why.contains("are 72")));
+        assert!(trouble(71, 0).is_some());
+        assert_eq!(trouble(72, 0), None);
+        assert_eq!(trouble(71, 0), None);
     }
 
     #[test]
