@@ -378,7 +378,8 @@ fn replica_of(nodes: &[Node], at: usize, directives: &[&str]) -> Node {
         text.contains("master_link_status:up")
     });
     eventually("everyone knows the replica, which is linked to all", || {
-        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains("slave");
+        let follows = format!("slave {primary}");
+        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
         let known = replica.text(&["CLUSTER", "NODES"]);
         let linked = known.matches(" connected").count() == nodes.len() + 1;
         linked && nodes.iter().all(knows)

@@ -52,7 +52,8 @@ impl Scene {
         eventually("it has a copy, and everyone knows it", || {
             let copied = replica.text(&["INFO", "replication"]);
             let linked = replica.text(&["CLUSTER", "NODES"]);
-            let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains("slave");
+            let follows = format!("slave {primary}");
+            let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
             copied.contains("master_link_status:up")
                 && linked.matches(" connected").count() == count + 1
                 && nodes.iter().all(knows)
