@@ -223,7 +223,7 @@ impl Migrations {
     /// Whether a command must wait for the end of a hand-over if its keys are
     /// in such a slot.
     pub fn holds_back(command: &Command) -> bool {
-        pause::has_effects(command) || matches!(command.name, "eval" | "evalsha" | "fcall")
+        pause::may_have_effects(command)
     }
 
     /// Whether a command must wait for the end of any hand-over: what it empties

@@ -255,7 +255,8 @@ impl Blocked {
     }
 
     /// The right to serve waiters. Only one thread has it, so a waiter that
-    /// is found taken is not missed: whoever took it ends its wait. No stripe may be locked by the caller.
+    /// is found taken is not missed: whoever took it ends its wait. No stripe may be
+    /// locked by the caller.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock()
     }

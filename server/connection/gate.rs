@@ -433,11 +433,7 @@ fn monitor(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    let of_keys = || {
-        command.has(flag::READONLY)
-            || pause::has_effects(command)
-            || matches!(command.name, "eval" | "evalsha" | "fcall")
-    };
+    let of_keys = || command.has(flag::READONLY) || pause::may_have_effects(command);
     if session.client.monitor.load(Ordering::Relaxed) && of_keys() {
         return Err(CommandError::err(
             "Replica can't interact with the keyspace",

@@ -148,6 +148,11 @@ pub fn has_effects(command: &Command) -> bool {
         || matches!(command.name, "publish" | "spublish" | "pfcount")
 }
 
+/// The same of a command that a script may be behind, too.
+pub fn may_have_effects(command: &Command) -> bool {
+    has_effects(command) || matches!(command.name, "eval" | "evalsha" | "fcall")
+}
+
 /// Whether a call of a script, given by its text, its SHA-1 or the name of a
 /// function, may change something: only one that says so may not.
 fn script_may_write(server: &Server, command: &Command, name: &[u8]) -> bool {

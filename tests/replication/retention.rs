@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 
 use super::support::{Mount, Reply, Server};
 use super::{assert_same, await_sync, in_time, info, number, ok, partial_and_full};
@@ -49,6 +50,17 @@ fn the_log_is_kept_for_replicas_that_come_back_beyond_the_backlog() {
     );
 }
 
+/// A replica, online, that takes nothing of the stream.
+fn silent_replica(primary: &Server) -> TcpStream {
+    let replica = TcpStream::connect(("127.0.0.1", primary.port()));
+    let mut replica = replica.expect("it listens");
+    replica.write_all(b"PSYNC ? -1\r\n").expect("it is taken");
+    in_time("it is a replica", || {
+        info(&mut primary.client(), "replication", "slave0").contains("state=online")
+    });
+    replica
+}
+
 #[test]
 fn a_replica_that_is_too_slow_goes_before_the_disk_is_full() {
     let mut primary = Server::start(&[]);
@@ -63,14 +75,7 @@ fn a_replica_that_is_too_slow_goes_before_the_disk_is_full() {
     directives.extend(["--log-segment-size", "1mb"]);
     primary.set_directives(&directives);
     primary.restart();
-    // It takes nothing of the stream, and says now and then that it is there.
-    let replica = std::net::TcpStream::connect(("127.0.0.1", primary.port()));
-    let mut replica = replica.expect("it listens");
-    replica.write_all(b"PSYNC ? -1\r\n").expect("it is taken");
-    let mut client = primary.client();
-    in_time("it is a replica", || {
-        info(&mut client, "replication", "slave0").contains("state=online")
-    });
+    let (mut replica, mut client) = (silent_replica(&primary), primary.client());
     let value = "x".repeat(1_000_000);
     // Some in each second, as who looks after replicas does it.
     let mut write_60_mb = || {
@@ -90,6 +95,7 @@ fn a_replica_that_is_too_slow_goes_before_the_disk_is_full() {
         number(&mut client, "replication", "connected_slaves")
     };
     let mut rounds = 0;
+    // It says now and then that it is there.
     while write_60_mb() == 1 {
         let _ = replica.write_all(b"REPLCONF ACK 1\r\n");
         rounds += 1;
@@ -105,13 +111,7 @@ fn a_replica_that_is_too_slow_goes_before_the_disk_is_full() {
 fn a_pure_cache_keeps_a_slow_replica_while_its_disk_has_room() {
     let sizes = ["--repl-backlog-size", "1mb", "--log-retention-size", "1mb"];
     let primary = Server::start(&[&sizes[..], &["--save", "", "--appendonly", "no"]].concat());
-    let replica = std::net::TcpStream::connect(("127.0.0.1", primary.port()));
-    let mut replica = replica.expect("it listens");
-    replica.write_all(b"PSYNC ? -1\r\n").expect("it is taken");
-    let mut client = primary.client();
-    in_time("it is a replica", || {
-        info(&mut client, "replication", "slave0").contains("state=online")
-    });
+    let (_replica, mut client) = (silent_replica(&primary), primary.client());
     let value = "x".repeat(1_000_000);
     for _ in 0..20 {
         assert_eq!(client.command(&["SET", "key", &value]), Reply::ok());
