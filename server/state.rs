@@ -58,6 +58,8 @@ pub struct Server {
     pub watches: Watches,
     /// The node of a cluster that this server is, if it is one.
     pub cluster: Option<crate::cluster::Cluster>,
+    /// Connections to where MIGRATE has moved keys.
+    pub migrate_links: crate::commands::cluster::migrate_links::MigrateLinks,
     /// Counters.
     pub stats: Stats,
     /// Keys that go for want of memory.
@@ -153,6 +155,7 @@ impl Server {
             tracking: Default::default(),
             watches: Watches::default(),
             cluster: None,
+            migrate_links: Default::default(),
             stats: Stats::new(crate::commands::table::table().all().len()),
             eviction: Default::default(),
             cold_reads: Default::default(),

@@ -384,6 +384,46 @@ fn a_key_that_its_target_refuses_stays() {
 }
 
 #[test]
+fn keys_that_move_one_after_the_other_share_a_connection() {
+    let (source, mut target) = (Server::start(&[]), Server::start(&[]));
+    let mut here = source.client();
+    let keys: Vec<String> = (0..20).map(|number| format!("key{number}")).collect();
+    for key in &keys {
+        assert_eq!(run(&mut here, &format!("SET {key} v")), Reply::ok());
+    }
+    let connections = |target: &Server| {
+        let text = run(&mut target.client(), "INFO stats").text();
+        let text = text.expect("a text");
+        let (_, rest) = text
+            .split_once("total_connections_received:")
+            .expect("told");
+        rest.lines().next().expect("a line").parse::<u64>()
+    };
+    let before = connections(&target).expect("a number");
+    for key in &keys[..10] {
+        assert_eq!(migrate(&mut here, &target, key, "0", ""), Reply::ok());
+    }
+    // Theirs, and the one that asks.
+    assert_eq!(connections(&target), Ok(before + 2));
+    let kept = run(&mut here, "INFO stats").text().expect("a text");
+    assert!(kept.contains("migrate_cached_sockets:1\r\n"), "{kept}");
+    // One whose other end is gone is not used again.
+    target.kill();
+    target.restart();
+    for key in &keys[10..] {
+        assert_eq!(migrate(&mut here, &target, key, "0", ""), Reply::ok());
+    }
+    assert_eq!(run(&mut target.client(), "DBSIZE"), Reply::Integer(20));
+    // Nor one of somebody else's.
+    run(&mut here, "SET more v");
+    run(&mut target.client(), "CONFIG SET requirepass secret");
+    let reply = migrate(&mut here, &target, "more", "0", "AUTH wrong");
+    assert_eq!(reply.error_code(), Some("ERR"), "{reply:?}");
+    let reply = migrate(&mut here, &target, "more", "0", "AUTH secret");
+    assert_eq!(reply, Reply::ok());
+}
+
+#[test]
 fn a_key_that_moves_is_in_one_place_whoever_is_killed() {
     for kills_target in [true, false] {
         let [mut source, mut target] = [Server::start(&[]), Server::start(&[])];

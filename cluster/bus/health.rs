@@ -61,7 +61,8 @@ impl Bus {
         let reachable = voters
             .filter(|(_, node)| !node.is(Flags::FAIL | Flags::PFAIL))
             .count();
-        let minority = reachable < self.majority();
+        // Before there is any primary with slots there is no side to be on.
+        let minority = self.size() != 0 && reachable < self.majority();
         if minority {
             self.health.minority_ms = Some(self.now_ms);
         }

@@ -104,7 +104,11 @@ impl Bus {
             self.table.migrating.remove(&slot);
         }
         self.table.assign(slot, key);
-        self.changed(Dirty::Sync);
+        // Of what others give each other everybody is told again.
+        self.changed(match was_ours || key == shard {
+            true => Dirty::Sync,
+            false => Dirty::Learned,
+        });
         let left = self.node(shard).map_or(0, |node| node.slot_count);
         if was_ours && key != shard && left == 0 {
             match self.options.allow_replica_migration {

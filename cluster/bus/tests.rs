@@ -620,3 +620,17 @@ fn a_replica_that_is_reset_leaves_its_shard_and_a_primary_keeps_its_own() {
         assert_ne!(scene.bus.me().shard, shard);
     }
 }
+
+#[test]
+fn the_slots_of_a_new_cluster_are_served_at_once() {
+    let mut bus = Bus::new(Options::default(), None, 1, NOW_MS).expect("a fresh node");
+    let later_ms = NOW_MS + 60_000;
+    bus.handle(later_ms, Input::Tick);
+    assert!(!bus.is_healthy(), "it has no slots");
+    let slots: Vec<Slot> = all_slots().collect();
+    assert_eq!(
+        bus.order(later_ms, |bus| bus.change_slots(&slots, true)),
+        Ok(())
+    );
+    assert!(bus.is_healthy());
+}

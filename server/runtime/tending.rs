@@ -12,11 +12,12 @@ const IDLE_BUFFERS_S: i64 = 2;
 
 /// What is done about clients once a second: those that were idle for longer
 /// than `timeout` or have too much unsent output are closed, and idle ones
-/// give back their buffers' room.
+/// give back their buffers' room. MIGRATE's connections are clients elsewhere.
 pub async fn tend(server: &'static Server) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
+        server.migrate_links.close_idle();
         let now_ms = unix_ms();
         let timeout_s = server.settings.timeout_s.load(Ordering::Relaxed);
         for client in server.clients.all() {

@@ -3,11 +3,11 @@
 //! answered that it has it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use redoubt_persistence::rdb::dump;
 
+use super::migrate_links::Target;
 use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, Begin, Command, Find, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
@@ -141,7 +141,9 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let failed = |what: &str| {
         CommandError::text(format!("IOERR error or timeout {what} to target instance"))
     };
-    let stream = connect(args[1], args[2], options.timeout).ok_or_else(|| {
+    let target = Target::new(args[1], args[2], options.user, options.password);
+    let links = &ctx.server.migrate_links;
+    let stream = links.take(&target, options.timeout).ok_or_else(|| {
         CommandError::text("IOERR error or timeout connecting to the client".to_owned())
     })?;
     (&stream)
@@ -168,6 +170,9 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             Some(None) if unwelcome => {}
             Some(None) => moved.push(key),
         }
+    }
+    if !lost && !unwelcome {
+        links.keep(target, stream);
     }
     if !options.copy {
         forget(ctx, &moved)?;
@@ -220,17 +225,6 @@ fn requests<'a>(
         keys.push(*key);
     }
     Ok((payload, keys))
-}
-
-fn connect(host: &[u8], port: &[u8], timeout: Duration) -> Option<TcpStream> {
-    let host = std::str::from_utf8(host).ok()?;
-    let port: u16 = std::str::from_utf8(port).ok()?.parse().ok()?;
-    let address = (host, port).to_socket_addrs().ok()?.next()?;
-    let stream = TcpStream::connect_timeout(&address, timeout).ok()?;
-    stream.set_nodelay(true).ok()?;
-    stream.set_read_timeout(Some(timeout)).ok()?;
-    stream.set_write_timeout(Some(timeout)).ok()?;
-    Some(stream)
 }
 
 /// Reads a reply of one line: `None` if none came, else the error that it is.

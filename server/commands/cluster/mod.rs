@@ -2,6 +2,7 @@
 //! redirections, and MIGRATE.
 
 mod migrate;
+pub mod migrate_links;
 mod migration;
 mod nodes;
 mod routing;

@@ -73,10 +73,10 @@ fn keys(server: &Server, text: &mut Text) {
     text.field("pubsub_channels", channels);
     text.field("pubsub_patterns", patterns);
     text.field("pubsubshard_channels", shard_channels);
+    text.field("latest_fork_usec", 0);
+    text.field("total_forks", 0);
+    text.field("migrate_cached_sockets", server.migrate_links.count());
     for name in [
-        "latest_fork_usec",
-        "total_forks",
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
