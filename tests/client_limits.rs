@@ -215,6 +215,33 @@ fn what_a_blocked_client_sends_meanwhile_is_bounded_and_runs_afterwards() {
     );
 }
 
+#[test]
+fn a_client_may_send_a_long_pipeline_before_it_reads() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for _ in 0..20 {
+        client.send(&many_requests());
+    }
+    for _ in 0..20_000 {
+        assert_eq!(client.read(), Reply::bulk("x".repeat(3000)));
+    }
+}
+
+#[test]
+fn what_a_client_sends_before_it_reads_is_bounded_and_does_not_end_it() {
+    let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
+    let (mut admin, mut client) = (server.client(), server.client());
+    let count = 20_000;
+    let replies = client.pipeline_after(&many_requests().repeat(20), count, || {
+        eventually("half of the limit is taken in", || {
+            let list = text(&mut admin, "CLIENT LIST");
+            let mut fields = list.split(' ').filter_map(|f| f.strip_prefix("qbuf="));
+            fields.any(|bytes| bytes.parse().is_ok_and(|bytes: u64| bytes >= 512 << 10))
+        });
+    });
+    assert!(replies == vec![Reply::bulk("x".repeat(3000)); count]);
+}
+
 /// A transaction with these commands, without its EXEC.
 fn queue(client: &mut Client, commands: &[&[&str]]) {
     assert_eq!(run(client, "MULTI"), Reply::ok());

@@ -75,6 +75,13 @@ struct Connection {
 /// The connection is over.
 struct Gone;
 
+/// What ended a wait for the peer to take output.
+enum Done {
+    Sent(io::Result<usize>),
+    Rung,
+    Received(io::Result<usize>),
+}
+
 impl Connection {
     async fn run(&mut self) -> Result<(), Gone> {
         loop {
@@ -165,6 +172,9 @@ impl Connection {
             self.pipeline.shrink_large();
         } else {
             self.input.drain(..self.start);
+            if self.input.len() < KEPT_BYTES && self.input.capacity() > 2 * KEPT_BYTES {
+                self.input.shrink_to(KEPT_BYTES);
+            }
         }
         self.start = 0;
         self.show_query_buffer();
@@ -236,26 +246,46 @@ impl Connection {
         }
     }
 
-    /// Counts what has been received; nothing is the end.
+    /// Takes note of what has been received; nothing is the end, and so is too
+    /// much.
     fn received(&self, read: io::Result<usize>) -> Result<(), Gone> {
+        self.count_received(read)?;
+        self.check_query_buffer()
+    }
+
+    fn count_received(&self, read: io::Result<usize>) -> Result<(), Gone> {
         let Ok(read @ 1..) = read else {
             return Err(Gone);
         };
         add_alone(&self.session.client.bytes_in, read as u64);
         add(&self.server.stats.bytes_in, read as u64);
-        self.check_query_buffer()
+        Ok(())
+    }
+
+    /// Whether the client has yet to log in.
+    fn is_stranger(&self) -> bool {
+        !self.session.authenticated && gate::password_needed(self.server)
+    }
+
+    /// Bytes that the client may send without their being run; 0 is no limit.
+    fn query_buffer_limit(&self) -> u64 {
+        match self.is_stranger() {
+            true => UNAUTHENTICATED_QUERY_BYTES,
+            false => {
+                let limit = &self.server.settings.query_buffer_limit;
+                limit.load(Ordering::Relaxed)
+            }
+        }
     }
 
     /// Ends a connection that sends too much without its being run: requests
     /// that are not whole, or that MULTI has queued.
     fn check_query_buffer(&self) -> Result<(), Gone> {
-        let server = self.server;
-        let mut limit = server.settings.query_buffer_limit.load(Ordering::Relaxed);
+        let (server, limit) = (self.server, self.query_buffer_limit());
         let mut waiting = (self.input.len() - self.start) as u64;
-        match !self.session.authenticated && gate::password_needed(server) {
-            true => limit = UNAUTHENTICATED_QUERY_BYTES,
+        if !self.is_stranger() {
             // Arguments that are there count no more: each has a limit of its own.
-            false => waiting -= waiting.min(self.pipeline.unfinished_bytes() as u64),
+            waiting -= waiting.min(self.pipeline.unfinished_bytes() as u64);
         }
         waiting += self.session.client.held.queued.load(Ordering::Relaxed);
         if limit != 0 && waiting > limit {
@@ -331,35 +361,58 @@ impl Connection {
         }
     }
 
-    /// Writes the reply buffer; a kill ends the wait for a slow reader.
+    /// Writes the reply buffer; a kill ends the wait for a slow reader. What a
+    /// client sends is taken in meanwhile: it may read nothing until it has sent
+    /// all of a long pipeline.
     async fn write_all(&mut self) -> Result<(), Gone> {
-        let client = &self.session.client;
+        self.make_room();
+        let mut reads = self.may_read_ahead();
         while self.sent < self.reply.buf.len() {
-            let bytes = tokio::select! {
+            let client = &self.session.client;
+            let done = tokio::select! {
                 biased;
-                bytes = self.socket.send(&self.reply.buf[self.sent..]) => Some(bytes.map_err(|_| Gone)?),
-                () = client.bell.rung() => None,
+                bytes = self.socket.send(&self.reply.buf[self.sent..]) => Done::Sent(bytes),
+                () = client.bell.rung() => Done::Rung,
+                read = self.socket.receive(&mut self.input), if reads => Done::Received(read),
             };
-            match bytes {
-                Some(0) => return Err(Gone),
-                Some(bytes) => {
+            match done {
+                Done::Sent(Ok(bytes @ 1..)) => {
                     self.sent += bytes;
                     let left = self.reply.buf.len() - self.sent;
                     client.unsent_bytes.store(left as u64, Ordering::Relaxed);
                 }
-                None => {
+                Done::Sent(_) => return Err(Gone),
+                Done::Rung => {
                     self.server.client_memory.account(self.server, client);
                     if client.killed.load(Ordering::Acquire) {
                         return Err(Gone);
                     }
                 }
+                // It may still read, and is told once more that this was all.
+                Done::Received(Ok(0)) => reads = false,
+                Done::Received(read) => {
+                    self.count_received(read)?;
+                    self.show_query_buffer();
+                    self.account_memory()?;
+                    self.make_room();
+                    reads = self.may_read_ahead();
+                }
             }
         }
         // A bell that rang for more output meanwhile must not be lost.
+        let client = &self.session.client;
         if client.outbox_bytes() != 0 {
             client.bell.ring();
         }
         Ok(())
+    }
+
+    /// Whether to take in more requests while replies to earlier ones wait for
+    /// their reader: until they are more than half of `client-query-buffer-limit`,
+    /// since a client is not to be closed for it.
+    fn may_read_ahead(&self) -> bool {
+        let limit = self.query_buffer_limit();
+        limit == 0 || ((self.input.len() - self.start) as u64) < limit / 2
     }
 
     /// Takes the client out of everything it was part of.

@@ -86,6 +86,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, READ_TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        stream.set_write_timeout(Some(READ_TIMEOUT))?;
         Ok(Self {
             stream: BufReader::with_capacity(1 << 16, stream),
         })
@@ -110,9 +111,20 @@ impl Client {
     /// Writes `bytes` from a second thread while reading `replies` replies, so that neither side
     /// waits for the other's full socket buffer.
     pub fn pipeline(&mut self, bytes: &[u8], replies: usize) -> Vec<Reply> {
+        self.pipeline_after(bytes, replies, || {})
+    }
+
+    /// The same, reading only once `meanwhile` has returned.
+    pub fn pipeline_after(
+        &mut self,
+        bytes: &[u8],
+        replies: usize,
+        meanwhile: impl FnOnce(),
+    ) -> Vec<Reply> {
         let mut writer = self.stream.get_ref().try_clone().expect("a socket clones");
         std::thread::scope(|scope| {
             scope.spawn(move || writer.write_all(bytes).expect("the server takes the bytes"));
+            meanwhile();
             (0..replies).map(|_| self.read()).collect()
         })
     }
