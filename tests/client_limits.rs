@@ -242,6 +242,32 @@ fn what_a_client_sends_before_it_reads_is_bounded_and_does_not_end_it() {
     assert!(replies == vec![Reply::bulk("x".repeat(3000)); count]);
 }
 
+#[test]
+fn a_client_between_two_requests_holds_no_buffers() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    let used = |admin: &mut Client| -> u64 {
+        let text = text(admin, "INFO memory");
+        let field = text.lines().find_map(|l| l.strip_prefix("used_memory:"));
+        field.and_then(|n| n.parse().ok()).expect("a number")
+    };
+    let before = used(&mut admin);
+    let mut clients: Vec<Client> = (0..500).map(|_| server.client()).collect();
+    for client in &mut clients {
+        assert_eq!(run(client, "PING"), Reply::Simple("PONG".into()));
+    }
+    let idle = (used(&mut admin) - before) / 500;
+    assert!(idle < 10_000, "{idle} bytes for each that is idle");
+    for client in &mut clients {
+        client.send(&encode(&["BLPOP", "queue", "0"]));
+    }
+    eventually("they wait", || {
+        text(&mut admin, "INFO clients").contains("blocked_clients:500\r\n")
+    });
+    let blocked = (used(&mut admin) - before) / 500;
+    assert!(blocked < 10_000, "{blocked} bytes for each that is blocked");
+}
+
 /// A transaction with these commands, without its EXEC.
 fn queue(client: &mut Client, commands: &[&[&str]]) {
     assert_eq!(run(client, "MULTI"), Reply::ok());

@@ -1,5 +1,6 @@
 //! One connection's input and output on its worker.
 
+pub mod buffers;
 mod waiting;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use self::buffers::{KEPT_BYTES, READ_BYTES};
 use super::socket::ClientSocket;
 use super::{durable, rounds};
 use crate::commands::{pubsub, transaction};
@@ -20,10 +22,6 @@ use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 use crate::stats::{add, add_alone};
 
-/// A read buffer begins with this much room.
-const READ_BYTES: usize = 16 << 10;
-/// Buffers larger than this are given back when they are empty.
-const KEPT_BYTES: usize = 64 << 10;
 /// What a client that has not logged in may send without its being a request.
 const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
 
@@ -105,6 +103,9 @@ impl Connection {
             ..
         } = self;
         reply.protocol = session.client.protocol();
+        if reply.buf.capacity() == 0 {
+            reply.buf = buffers::take();
+        }
         rounds::count(server);
         if rounds::is_busy() && pipeline.look_ahead(server, session, input, *start) {
             rounds::others_first().await;
@@ -165,10 +166,7 @@ impl Connection {
     /// Drops what has been run from the input buffer.
     fn compact(&mut self) {
         if self.start == self.input.len() {
-            self.input.clear();
-            if self.input.capacity() > KEPT_BYTES {
-                self.input = Vec::new();
-            }
+            buffers::give(&mut self.input);
             self.pipeline.shrink_large();
         } else {
             self.input.drain(..self.start);
@@ -190,26 +188,21 @@ impl Connection {
             .store(room - used, Ordering::Relaxed);
     }
 
-    /// Gives back the room of buffers that nothing is in, or little.
+    /// Gives back the room of buffers that little is in.
     fn shrink(&mut self) {
         if self.start == 0 {
             self.input.shrink_to_fit();
             self.show_query_buffer();
         }
         self.pipeline.shrink();
-        if self.reply.is_empty() {
-            self.reply.buf = Vec::new();
-        }
     }
 
     /// Waits for input, or for something to send.
     async fn read_or_send(&mut self) -> Result<(), Gone> {
-        let room = self
-            .wanted
-            .saturating_sub(self.input.len())
-            .clamp(READ_BYTES, 1 << 20);
-        if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
-            self.input.reserve(room);
+        let unread = self.input.len();
+        if unread != 0 && self.input.capacity() - unread < READ_BYTES / 4 {
+            let missing = self.wanted.saturating_sub(unread);
+            self.input.reserve(missing.clamp(READ_BYTES, 1 << 20));
         }
         let client = &self.session.client;
         let read = tokio::select! {
@@ -240,9 +233,6 @@ impl Connection {
     fn make_room(&mut self) {
         if self.start > self.input.len() / 2 {
             self.compact();
-        }
-        if self.input.capacity() == self.input.len() {
-            self.input.reserve(READ_BYTES);
         }
     }
 
@@ -313,6 +303,7 @@ impl Connection {
         }
         client.take_outbox(&mut self.reply.buf);
         if self.reply.is_empty() {
+            buffers::give(&mut self.reply.buf);
             return self.account_memory();
         }
         let (server, client) = (self.server, &self.session.client);
@@ -342,11 +333,8 @@ impl Connection {
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add_alone(&client.bytes_out, sent);
         add(&self.server.stats.bytes_out, sent);
-        self.reply.truncate(0);
+        buffers::give(&mut self.reply.buf);
         self.sent = 0;
-        if self.reply.buf.capacity() > KEPT_BYTES {
-            self.reply.buf = Vec::new();
-        }
         Ok(())
     }
 

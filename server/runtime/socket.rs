@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::unix::AsyncFd;
 
+use super::connection::buffers::{self, READ_BYTES};
+
 /// A connected socket that never blocks.
 pub struct ClientSocket(AsyncFd<OwnedFd>);
 
@@ -25,8 +27,8 @@ impl ClientSocket {
         Ok(ClientSocket(unsafe { AsyncFd::register(socket)? }))
     }
 
-    /// Appends what has arrived, as much as there is room for, once there is
-    /// something; 0 if the peer sends no more.
+    /// Appends what has arrived once there is something, as much as there is
+    /// room for; if there is none, some is made. 0 if the peer sends no more.
     pub async fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         poll_fn(|context| self.poll_receive(context, buffer)).await
     }
@@ -41,9 +43,14 @@ impl ClientSocket {
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
-        let room = buffer.capacity() - buffer.len();
         loop {
             let mut readable = ready!(self.0.poll_read_ready(context))?;
+            if buffer.capacity() == 0 {
+                *buffer = buffers::take();
+            } else if buffer.capacity() == buffer.len() {
+                buffer.reserve(READ_BYTES);
+            }
+            let room = buffer.capacity() - buffer.len();
             let spare = rustix::buffer::spare_capacity(buffer);
             match recv(&self.0, spare, RecvFlags::empty()) {
                 Ok((bytes, _)) => {
@@ -53,7 +60,12 @@ impl ClientSocket {
                     }
                     return Poll::Ready(Ok(bytes));
                 }
-                Err(Errno::AGAIN) => readable.clear_ready(),
+                Err(Errno::AGAIN) => {
+                    readable.clear_ready();
+                    if buffer.is_empty() {
+                        buffers::give(buffer);
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

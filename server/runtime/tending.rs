@@ -33,8 +33,7 @@ pub async fn tend(server: &'static Server) {
             if client.output_bytes() != 0 {
                 client.enforce(limit_of(server, &client));
             }
-            let room = client.query_free_bytes.load(Ordering::Relaxed);
-            if idle_s >= IDLE_BUFFERS_S && room != 0 {
+            if (IDLE_BUFFERS_S..2 * IDLE_BUFFERS_S).contains(&idle_s) {
                 client.idle_buffers.store(true, Ordering::Relaxed);
                 client.bell.ring();
             }
