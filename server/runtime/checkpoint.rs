@@ -17,7 +17,7 @@ use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim}
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
-use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
+use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map, encode_sent};
 use super::thrift::Thrift;
 use super::{retention, unconfirmed};
 use crate::config::{DirectiveId, id};
@@ -439,6 +439,7 @@ fn write(
     meta.extra
         .push((LIBRARIES.to_string(), cut.libraries.clone()));
     meta.extra.extend(cut.beginning.map(encode_beginning));
+    meta.extra.extend(storage.is_sent().then(encode_sent));
     server.replication.identity().stamp(&mut meta);
     let tree = storage.tree.get();
     let mut batch = tree.begin().map_err(|e| e.to_string())?;

@@ -214,6 +214,18 @@ fn decode_beginning(meta: &Meta) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
 }
 
+/// Name under which a tree says that it comes from a full sync.
+const SENT: &str = "sent";
+
+/// That a full sync brought the tree or one before it, as a blob for the tree.
+pub fn encode_sent() -> (String, Vec<u8>) {
+    (SENT.into(), Vec::new())
+}
+
+fn is_sent(meta: &Meta) -> bool {
+    meta.extra.iter().any(|(name, _)| name == SENT)
+}
+
 /// The databases' numbers that the tree's state holds; None in a tree that
 /// was never written.
 pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
@@ -235,6 +247,9 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         return Ok(0);
     };
     check_databases(server.keyspace.databases(), meta)?;
+    if is_sent(meta) {
+        storage.set_sent();
+    }
     server
         .keyspace
         .attach_tree(storage.tree.get(), decode_map(meta), &meta.key_counts);
