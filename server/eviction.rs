@@ -6,6 +6,7 @@
 //! as its removal (I2), so that a restart and a replica do the same without
 //! knowing why.
 
+mod log;
 mod policy;
 mod regions;
 
@@ -27,6 +28,7 @@ use crate::resident::Resident;
 use crate::state::{Server, unix_ms};
 use crate::stats::add;
 
+pub use log::{hold_up, needs_tree};
 use policy::CLOCK_MASK;
 pub use policy::{Order, Policy, VALUES_TO_TREE};
 
@@ -207,7 +209,8 @@ pub fn make_room_for_returned(server: &'static Server, db: u32, stripe: usize) {
     }
 }
 
-fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
+/// As [`make_room`], for as long as this; None is as long as it takes.
+pub fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
     let mut left = excess(server);
     if left == 0 {
         if server.eviction.exceeding.load(Relaxed) {
@@ -220,7 +223,7 @@ fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Room {
         return Room::None;
     };
     let began = Instant::now();
-    if policy.to_tree && server.eviction.nothing_to_spill.load(Relaxed) {
+    if policy.to_tree && is_spilt(server) {
         return wait_for_tree(server);
     }
     let evictor = &server.eviction.evictor;
@@ -296,6 +299,11 @@ pub fn pressure(server: &Server, lag: u64) -> f64 {
 pub fn urgent_lag(server: &Server) -> Option<u64> {
     let limit = server.settings.maxmemory.load(Relaxed);
     (limit != 0 && spills(server)).then(|| (limit / LAG_SHARE / 2).max(LEAST_LAG))
+}
+
+/// Whether RAM holds no value, as far as is known, that could leave it now.
+fn is_spilt(server: &Server) -> bool {
+    server.eviction.nothing_to_spill.load(Relaxed)
 }
 
 /// Whether keys that are read from the tree should come without their values:

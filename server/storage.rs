@@ -36,6 +36,8 @@ pub struct Storage {
     kept: AtomicBool,
     /// See [`Storage::is_whole`].
     whole: AtomicBool,
+    /// See [`Storage::is_sent`].
+    sent: AtomicBool,
 }
 
 impl Storage {
@@ -60,6 +62,7 @@ impl Storage {
             holds: Mutex::new(Vec::new()),
             kept: AtomicBool::new(false),
             whole: AtomicBool::new(false),
+            sent: AtomicBool::new(false),
         }
     }
 
@@ -83,6 +86,17 @@ impl Storage {
     /// From now on they have.
     pub fn set_whole(&self) {
         self.whole.store(true, Ordering::Release);
+    }
+
+    /// Whether a full sync has ever put its tree in place of what was here. So
+    /// log and tree count, even if there is nothing in them.
+    pub fn is_sent(&self) -> bool {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// From now on one has.
+    pub fn set_sent(&self) {
+        self.sent.store(true, Ordering::Release);
     }
 
     /// Waits for the turn to change the tree as a whole; a checkpoint that has

@@ -112,11 +112,13 @@ fn assert_all_there(client: &mut Client, count: usize) {
     }
 }
 
-/// Fills the rest of a disk with a file, to the last byte.
+/// Fills the rest of a disk with a file, to the last byte, or goes on with that.
 fn fill_up(at: &Path) -> PathBuf {
     use std::io::Write;
     let path = at.join("ballast");
-    let mut file = std::fs::File::create(&path).expect("a file can be made");
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.append(true).create(true);
+    let mut file = options.open(&path).expect("a file can be made");
     for size in [1 << 20, 4096, 1] {
         while file.write_all(&vec![1; size]).is_ok() {}
     }
@@ -164,6 +166,55 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart() {
     let mut client = server.client();
     assert_all_there(&mut client, written + 500);
     assert_eq!(run(&mut client, "GET first"), Reply::bulk("1"));
+}
+
+#[test]
+fn a_server_starts_again_while_its_disk_is_full() {
+    let directives = [
+        "--appendfsync",
+        "always",
+        "--log-segment-size",
+        "1mb",
+        "--disk-free-min",
+        "0",
+    ];
+    let Some((disk, mut server)) = on_small_disk(&directives) else {
+        return;
+    };
+    let mut client = server.client();
+    run_ok(&mut client, &["SET first 1"]);
+    await_checkpoint(&mut client);
+    // As it is, and with no room left in the log.
+    for is_log_full in [false, true] {
+        let ballast = fill_up(&disk.0);
+        let written = match is_log_full {
+            true => write_until_refused(&mut client, 0).0,
+            false => 0,
+        };
+        // What the server has given back meanwhile.
+        fill_up(&disk.0);
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            server.kill();
+            server.restart();
+            client = server.client();
+            assert_eq!(run(&mut client, "GET first"), Reply::bulk("1"));
+            assert_all_there(&mut client, written);
+            let text = run(&mut client, "INFO replication").text().expect("a text");
+            let name = text.lines().find(|line| line.starts_with("master_replid:"));
+            names.push(name.expect("it has one").to_string());
+        }
+        names.dedup();
+        assert_eq!(names.len(), 3, "it goes on under a new name each time");
+        std::fs::remove_file(&ballast).expect("it can be removed");
+        await_status(&mut client, "ok");
+        run_ok(&mut client, &["SET later 1"]);
+        await_checkpoint(&mut client);
+        server.kill();
+        server.restart();
+        client = server.client();
+        assert_eq!(run(&mut client, "GET later"), Reply::bulk("1"));
+    }
 }
 
 #[test]

@@ -247,3 +247,100 @@ fn fields_expire_by_themselves_after_a_restart() {
         run(&mut client, "DBSIZE") == Reply::Integer(8000)
     });
 }
+
+/// No more than this is in use while data comes from a log or a stream: the
+/// limit, and what the tree is about to take over.
+const MOST: u64 = 16 << 20;
+
+/// Without a limit, writes four times the limit of the others; among them
+/// counters in another database, which tell whether each command ran once.
+fn fill(server: &Server) {
+    let mut client = server.client();
+    for first in (0..KEYS).step_by(100) {
+        let mut bytes = Vec::new();
+        for n in first..first + 100 {
+            bytes.extend(encode(&["SET", &format!("key:{n}"), &value(n, 0)]));
+        }
+        let count = format!("count:{}", first % 700);
+        for words in [
+            ["SELECT", "1"].as_slice(),
+            &["INCR", &count],
+            &["MULTI"],
+            &["INCR", &count],
+            &["SELECT", "0"],
+            &["EXEC"],
+        ] {
+            bytes.extend(encode(words));
+        }
+        let replies = client.pipeline(&bytes, 106);
+        assert!(replies.iter().all(|reply| reply.error_code().is_none()));
+    }
+    eventually("all of it is written", || {
+        info(&mut client, "log_written_offset") == info(&mut client, "log_end_offset")
+    });
+}
+
+/// Whether a server has what [`fill`] writes.
+fn verify_filled(server: &Server) {
+    let mut client = server.client();
+    verify(&mut client, |_| 0);
+    assert_eq!(run(&mut client, "SELECT 1"), Reply::ok());
+    for count in (0..700).step_by(100) {
+        let rounds = (0..KEYS).step_by(100).filter(|n| n % 700 == count).count();
+        let found = run(&mut client, &format!("GET count:{count}"));
+        assert_eq!(found, Reply::bulk((2 * rounds).to_string()), "{count}");
+    }
+}
+
+#[test]
+fn a_long_log_is_replayed_within_the_limit() {
+    let debug = ["--enable-debug-command", "yes"];
+    let mut server = Server::start(&debug);
+    let paused = run(&mut server.client(), "DEBUG STORAGE PAUSE-TREE");
+    assert_eq!(paused, Reply::ok());
+    fill(&server);
+    assert!(info(&mut server.client(), "used_memory") > 2 * MOST);
+    server.kill();
+    server.set_directives(LIMIT);
+    // The second start has what the first one left to it.
+    for _ in 0..2 {
+        server.restart();
+        let used = info(&mut server.client(), "used_memory");
+        assert!(used < MOST, "{used} bytes are in use");
+        server.kill();
+    }
+    server.restart();
+    verify_filled(&server);
+}
+
+#[test]
+fn a_replica_that_catches_up_keeps_to_its_limit() {
+    let primary = Server::start(&[]);
+    let at = format!("127.0.0.1 {}", primary.port());
+    let mut replica = Server::start(&[LIMIT, &["--replicaof", &at]].concat());
+    let level = |client: &mut Client| {
+        let offset = info(&mut primary.client(), "master_repl_offset");
+        let text = run(client, "INFO replication").text().expect("a text");
+        text.contains("master_link_status:up")
+            && text.contains(&format!("slave_repl_offset:{offset}\r\n"))
+    };
+    let mut client = replica.client();
+    run(&mut primary.client(), "SET first 1");
+    eventually("it is in sync", || level(&mut client));
+    replica.kill();
+    fill(&primary);
+    replica.restart();
+    client = replica.client();
+    eventually("it is in sync again", || {
+        let used = info(&mut client, "used_memory");
+        assert!(used < MOST, "{used} bytes are in use");
+        level(&mut client)
+    });
+    assert_eq!(info(&mut primary.client(), "sync_full"), 1);
+    assert_eq!(info(&mut primary.client(), "sync_partial_ok"), 1);
+    verify_filled(&replica);
+    replica.kill();
+    replica.restart();
+    eventually("it is in sync at last", || level(&mut replica.client()));
+    verify_filled(&replica);
+}

@@ -27,12 +27,14 @@
 //! checkpoint: what is logged until then may fail at a restart.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use redoubt_cluster::replication::ReplicationId;
 use redoubt_cluster::replication::history::{History, Retained};
 use redoubt_persistence::tree::Meta;
+
+use super::spare;
 
 /// The file's name.
 pub const FILE: &str = "replication.state";
@@ -73,18 +75,6 @@ pub struct Kept {
     /// When it was written there was a tree with a commit.
     pub vouches: bool,
 }
-
-/// The file is there under its name, but that may not be durable.
-#[derive(Debug)]
-pub struct Unsettled(io::Error);
-
-impl std::fmt::Display for Unsettled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Unsettled {}
 
 impl Identity {
     /// A history that begins with an empty log.
@@ -228,17 +218,10 @@ impl Identity {
             && (self.history.before.iter()).all(|(_, end)| is_offset(Some(*end)))
     }
 
-    /// Writes the file in `dir`, whole or not at all, durably. After an error
-    /// that is [`Unsettled`] a power cut decides whether it is the new one.
+    /// Writes the file in `dir`, whole or not at all, durably: [`spare::replace`]
+    /// tells what errors mean.
     pub fn save(&self, dir: &Path) -> io::Result<()> {
-        let directory = File::open(dir)?;
-        let new = dir.join(format!("{FILE}.new"));
-        let mut file = File::create(&new)?;
-        file.write_all(self.encode().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, dir.join(FILE))?;
-        let unsettled = |error| io::Error::other(Unsettled(error));
-        directory.sync_all().map_err(unsettled)
+        spare::replace(dir, FILE, self.encode().as_bytes())
     }
 
     /// Reads the file in `dir`, if there is one.

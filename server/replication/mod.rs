@@ -7,6 +7,7 @@
 
 pub mod identity;
 pub mod replicas;
+pub mod spare;
 
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;

@@ -47,8 +47,11 @@ pub fn expire(server: &'static Server, stop: &AtomicBool) {
             server.keyspace.free_retired(&retired);
         }
         crate::connection::serve::serve_put_off(server);
-        // A replica's values may leave its RAM too.
-        crate::eviction::make_room(server);
+        // A replica's values may leave its RAM too, for which no client makes room.
+        match server.replication.is_replica() {
+            true => crate::eviction::make_room_within(server, Some(ROUND_BUDGET)),
+            false => crate::eviction::make_room(server),
+        };
         crate::resident::collect_if_asked();
         if server.replication.is_replica() {
             expire_own(server, &mut session);

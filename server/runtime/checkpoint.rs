@@ -17,7 +17,7 @@ use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim}
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
-use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map};
+use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map, encode_sent};
 use super::thrift::Thrift;
 use super::{retention, unconfirmed};
 use crate::config::{DirectiveId, id};
@@ -239,18 +239,7 @@ fn attempt(server: &'static Server, storage: &Storage, patience: Duration) -> bo
         })
     };
     let cut = begin().or_else(|| insist(server, begin));
-    let Some((frozen, (led_in, (offset, selected_db), libraries))) = cut else {
-        return false;
-    };
-    let cut = Cut {
-        frozen,
-        offset,
-        selected_db,
-        libraries,
-        beginning: None,
-        led_in,
-    };
-    take_over(server, storage, &cut)
+    cut.is_some_and(|(frozen, seen)| take_over(server, storage, &Cut::new(frozen, seen)))
 }
 
 /// After a failure of the log: everything goes to the tree from RAM, and the
@@ -263,19 +252,13 @@ fn mend(server: &'static Server, storage: &Storage) {
         .keyspace
         .begin_checkpoint(Duration::from_secs(1), || {
             let offset = storage.log.begin_anew();
-            (led_in(server), offset, libraries(server))
+            (led_in(server), (offset, 0), libraries(server))
         });
-    let Some((frozen, (led_in, offset, libraries))) = began else {
+    let Some((frozen, seen)) = began else {
         return;
     };
-    let mut cut = Cut {
-        frozen,
-        offset,
-        selected_db: 0,
-        libraries,
-        beginning: None,
-        led_in,
-    };
+    let mut cut = Cut::new(frozen, seen);
+    let offset = cut.offset;
     let mended = begin_anew(&storage.log, offset, |first| {
         cut.beginning = Some(first);
         if let Err(error) = part(server, offset) {
@@ -326,6 +309,24 @@ struct Cut {
     beginning: Option<u64>,
     /// If it is a primary's: the generation of the role.
     led_in: Option<u64>,
+}
+
+impl Cut {
+    /// What was frozen when this was to be seen: the generation of the role, the
+    /// log's end with the database selected there, and the libraries.
+    fn new(
+        frozen: Frozen,
+        (led_in, (offset, selected_db), libraries): (Option<u64>, (Offset, u32), Vec<u8>),
+    ) -> Cut {
+        Cut {
+            frozen,
+            offset,
+            selected_db,
+            libraries,
+            beginning: None,
+            led_in,
+        }
+    }
 }
 
 /// The generation of the role, if it is a primary's.
@@ -408,6 +409,18 @@ pub fn now(server: &'static Server) -> Result<(), String> {
     }
 }
 
+/// A checkpoint within the replay of the log, which has come to `offset`, where
+/// `selected_db` is selected. False if it could not be made.
+pub fn in_replay(server: &'static Server, offset: Offset, selected_db: u32) -> bool {
+    let Some(storage) = server.storage() else {
+        return false;
+    };
+    let _turn = storage.tree_turn.take();
+    let seen = || (None, (offset, selected_db), libraries(server));
+    let cut = (server.keyspace).begin_checkpoint(Duration::from_secs(10), seen);
+    cut.is_some_and(|(frozen, seen)| take_over(server, storage, &Cut::new(frozen, seen)))
+}
+
 /// Waits with the commit for replicas, if that is to be done; whether to go on.
 fn await_replicas(server: &Server, storage: &Storage, cut: &Cut) -> bool {
     let (control, began) = (&storage.checkpoints, Instant::now());
@@ -439,6 +452,7 @@ fn write(
     meta.extra
         .push((LIBRARIES.to_string(), cut.libraries.clone()));
     meta.extra.extend(cut.beginning.map(encode_beginning));
+    meta.extra.extend(storage.is_sent().then(encode_sent));
     server.replication.identity().stamp(&mut meta);
     let tree = storage.tree.get();
     let mut batch = tree.begin().map_err(|e| e.to_string())?;

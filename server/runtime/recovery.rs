@@ -12,11 +12,12 @@ use std::time::Instant;
 use redoubt_cluster::replication::history::History;
 use redoubt_persistence::disk::{DirectoryLock, FaultyDisk};
 use redoubt_persistence::log::{
-    Log, LogError, LogOptions, Offset, SyncPolicy, forget_before, is_there,
+    Log, LogError, LogOptions, LogReader, Offset, SyncPolicy, forget_before, is_there,
 };
 use redoubt_persistence::tree::{Meta, Tree, TreeOptions};
 
 use super::accord::Directory;
+use super::checkpoint;
 use crate::cluster::Cluster;
 use crate::commands::command::Command;
 use crate::commands::error::CommandError;
@@ -25,6 +26,7 @@ use crate::config::{Config, id};
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call};
 use crate::connection::session::Session;
+use crate::eviction::needs_tree;
 use crate::keyspace::DbMap;
 use crate::keyspace::table::secret;
 use crate::replication::identity::{Identity, TREE, settle_tree};
@@ -214,6 +216,18 @@ fn decode_beginning(meta: &Meta) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
 }
 
+/// Name under which a tree says that it comes from a full sync.
+const SENT: &str = "sent";
+
+/// That a full sync brought the tree or one before it, as a blob for the tree.
+pub fn encode_sent() -> (String, Vec<u8>) {
+    (SENT.into(), Vec::new())
+}
+
+fn is_sent(meta: &Meta) -> bool {
+    meta.extra.iter().any(|(name, _)| name == SENT)
+}
+
 /// The databases' numbers that the tree's state holds; None in a tree that
 /// was never written.
 pub(super) fn decode_map(meta: &Meta) -> Option<DbMap> {
@@ -235,6 +249,9 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
         return Ok(0);
     };
     check_databases(server.keyspace.databases(), meta)?;
+    if is_sent(meta) {
+        storage.set_sent();
+    }
     server
         .keyspace
         .attach_tree(storage.tree.get(), decode_map(meta), &meta.key_counts);
@@ -245,7 +262,14 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     let parts = server.replication.identity();
     replayer.forgives = parts.astray || follows(server);
     for part in parts.valid(meta.offset, storage.log.end().0) {
-        read_log(&storage.log, part, |args| replayer.apply(args))?;
+        let mut passage = Passage::begin(&storage.log, part)?;
+        while let Some(Offset(at)) = passage.go_on(|args| replayer.apply(args))? {
+            if needs_tree(server, at)
+                && checkpoint::in_replay(server, Offset(at), replayer.session.db)
+            {
+                needs_tree(server, at);
+            }
+        }
     }
     if replayer.forgave {
         diverge(server)?;
@@ -259,40 +283,76 @@ pub fn replay(server: &'static Server, meta: &Meta) -> Result<u64, String> {
     Ok(replayer.commands)
 }
 
-/// Reads a part of the log, which is whole commands. `take` is given what there
-/// is, and how much of it was taken before, to move on.
+/// Gives `take` all commands in a part of the log, which is whole commands.
 pub(super) fn read_log(
     log: &Log,
-    (from, to): (u64, u64),
+    part: (u64, u64),
     mut take: impl FnMut(&[&[u8]]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let failed = |at: Offset, e: LogError| format!("can't read the log at offset {at}: {e}");
-    let mut reader = log
-        .reader(Offset(from))
-        .map_err(|e| failed(Offset(from), e))?;
-    let (mut stream, mut buffer, mut start) = (CommandStream::default(), Vec::new(), 0);
-    while reader.offset().0 < to {
-        let left = to - reader.offset().0;
+    let mut passage = Passage::begin(log, part)?;
+    while passage.go_on(&mut take)?.is_some() {}
+    Ok(())
+}
+
+/// A part of the log that is read piece by piece.
+struct Passage {
+    reader: LogReader,
+    stream: CommandStream,
+    /// What is no whole command yet.
+    buffer: Vec<u8>,
+    to: u64,
+}
+
+impl Passage {
+    fn begin(log: &Log, (from, to): (u64, u64)) -> Result<Passage, String> {
+        let reader = log.reader(Offset(from));
+        Ok(Passage {
+            reader: reader.map_err(|e| unreadable(Offset(from), e))?,
+            stream: CommandStream::default(),
+            buffer: Vec::new(),
+            to,
+        })
+    }
+
+    /// Gives `take` the commands of the next piece; gives the offset behind
+    /// them, or None at the end.
+    fn go_on(
+        &mut self,
+        mut take: impl FnMut(&[&[u8]]) -> Result<(), String>,
+    ) -> Result<Option<Offset>, String> {
+        let at = self.reader.offset();
+        let left = self.to.saturating_sub(at.0);
         let most = usize::try_from(left).unwrap_or(REPLAY_CHUNK);
-        let at = reader.offset();
-        let read = reader.next(&mut buffer, most.min(REPLAY_CHUNK));
-        if read.map_err(|e| failed(at, e))? == 0 {
-            break;
+        let read = match left {
+            0 => Ok(0),
+            _ => self.reader.next(&mut self.buffer, most.min(REPLAY_CHUNK)),
+        };
+        if read.map_err(|e| unreadable(at, e))? == 0 {
+            return match self.buffer.len() {
+                0 => Ok(None),
+                left => Err(format!(
+                    "the log ends inside a command ({left} bytes left) at offset {}",
+                    self.to
+                )),
+            };
         }
-        stream.each(&buffer, &mut start, |part| match part {
-            Part::Command { args, .. } => take(args),
-            Part::Filler(_) => Ok(()),
-            Part::Garbled => Err(NO_COMMAND.to_owned()),
-        })?;
-        buffer.drain(..start);
-        start = 0;
+        let mut start = 0;
+        let each = self
+            .stream
+            .each(&self.buffer, &mut start, |part| match part {
+                Part::Command { args, .. } => take(args),
+                Part::Filler(_) => Ok(()),
+                Part::Garbled => Err(NO_COMMAND.to_owned()),
+            });
+        each?;
+        self.buffer.drain(..start);
+        let behind = self.reader.offset().0 - self.buffer.len() as u64;
+        Ok(Some(Offset(behind)))
     }
-    match buffer.len() {
-        0 => Ok(()),
-        left => Err(format!(
-            "the log ends inside a command ({left} bytes left) at offset {to}"
-        )),
-    }
+}
+
+fn unreadable(at: Offset, error: LogError) -> String {
+    format!("can't read the log at offset {at}: {error}")
 }
 
 /// Whether the server was a replica when it ended, or is to be one.

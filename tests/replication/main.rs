@@ -3,6 +3,7 @@
 //! partial, and full syncs that either happen or don't.
 
 mod astray;
+mod emptied;
 mod gone;
 mod handover;
 mod keeping;

@@ -169,11 +169,13 @@ pub fn source_at(path: &Path) -> Result<Source, String> {
     }
 }
 
-/// Whether nothing was ever stored here.
+/// Whether nothing was ever stored here: a primary that had nothing leaves
+/// neither key nor log after a full sync, but what it had is what counts.
 pub fn is_new(server: &Server) -> bool {
     let has_keys = (0..server.keyspace.databases()).any(|db| server.keyspace.key_count(db) > 0);
-    let logged = server.log().is_some_and(|log| log.end().0 > 0);
-    !has_keys && !logged
+    let storage = server.any_storage();
+    let stored = storage.is_some_and(|storage| storage.log.end().0 > 0 || storage.is_sent());
+    !has_keys && !stored
 }
 
 /// Imports what the working directory has, if nothing was stored here yet.

@@ -62,6 +62,17 @@ impl Failover {
     pub fn is_handing_over(&self) -> bool {
         matches!(*self.state.lock(), State::HandingOver(_))
     }
+
+    /// Goes on from waiting to handing over; false if this request does not wait
+    /// any more.
+    fn hand_over(&self, request: &Request, target: &Target) -> bool {
+        let mut state = self.state.lock();
+        let waits = matches!(&*state, State::Waiting(waiting) if waiting == request);
+        if waits {
+            *state = State::HandingOver(target.clone());
+        }
+        waits
+    }
 }
 
 /// Begins.
@@ -99,10 +110,10 @@ pub fn advance(server: &'static Server) {
                 .is_some_and(|at| replication.now_ms() >= at);
             let forced = || request.to.clone().filter(|_| over && request.force);
             match (ready(server, &request), forced()) {
-                (Some((target, end)), _) => hand_over(server, target, Some(end)),
+                (Some((target, end)), _) => hand_over(server, &request, target, Some(end)),
                 (None, Some(target)) => {
                     tracing::info!("Failover time out exceeded, failing over.");
-                    hand_over(server, target, None);
+                    hand_over(server, &request, target, None);
                 }
                 (None, None) if over => {
                     abort(server);
@@ -152,8 +163,9 @@ pub fn refused(server: &'static Server) {
 
 /// Lets a replica take over, unless the stream has gone on behind the `end`
 /// that it has: a write may have been under way when the pause began. With all
-/// stripes locked none is.
-fn hand_over(server: &'static Server, target: Target, end: Option<u64>) {
+/// stripes locked none is. To lock them may take as long as a command does, and
+/// the request may be given up meanwhile.
+fn hand_over(server: &'static Server, request: &Request, target: Target, end: Option<u64>) {
     let held = server.keyspace.lock(StripeSet::ALL);
     let now = server
         .log()
@@ -161,8 +173,10 @@ fn hand_over(server: &'static Server, target: Target, end: Option<u64>) {
     if end.is_some() && end != now {
         return;
     }
+    if !server.replication.failover.hand_over(request, &target) {
+        return;
+    }
     tracing::info!("Failing over to {}:{}", target.host, target.port);
-    *server.replication.failover.state.lock() = State::HandingOver(target.clone());
     if let Err(error) = change_role(server, Some(target)) {
         tracing::error!("can't follow: {error}");
     }
@@ -172,5 +186,33 @@ fn hand_over(server: &'static Server, target: Target, end: Option<u64>) {
 fn hand_back(server: &'static Server) {
     if let Err(error) = switch(server, None) {
         tracing::error!("can't write the replication state: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_request_that_still_waits_is_handed_over() {
+        let target = Target {
+            host: "replica".into(),
+            port: 1,
+        };
+        let mut request = Request {
+            to: None,
+            force: false,
+            until_ms: Some(5),
+        };
+        let failover = Failover::default();
+        assert!(!failover.hand_over(&request, &target), "it was given up");
+        *failover.state.lock() = State::Waiting(request.clone());
+        request.until_ms = Some(7);
+        assert!(!failover.hand_over(&request, &target), "another waits");
+        assert!(!failover.is_handing_over());
+        request.until_ms = Some(5);
+        assert!(failover.hand_over(&request, &target));
+        assert!(failover.is_handing_over());
+        assert!(!failover.hand_over(&request, &target), "it is under way");
     }
 }

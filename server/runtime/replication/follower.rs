@@ -6,7 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redoubt_cluster::replication::ReplicationId;
 use redoubt_cluster::replication::history::{History, Names, Position};
@@ -17,6 +17,7 @@ use super::transfer::Source;
 use super::{install, progress, rewind};
 use crate::config::{Config, DirectiveId, id};
 use crate::connection::client::Client;
+use crate::eviction::hold_up;
 use crate::replication::{Target, new_id};
 use crate::state::{Server, Storage, unix_ms};
 use crate::stats::add;
@@ -69,6 +70,8 @@ pub(super) struct Follower {
     socket: Option<TcpStream>,
     pub(super) client: Option<Arc<Client>>,
     applier: Option<Applier>,
+    /// When bytes were last read.
+    read_at: Instant,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -92,6 +95,7 @@ impl Follower {
             socket: None,
             client: None,
             applier: None,
+            read_at: Instant::now(),
             buffer: vec![0; CHUNK_BYTES],
         }
     }
@@ -119,6 +123,9 @@ impl Follower {
             {
                 self.link.give_up(self.now_ms());
                 self.obey();
+            }
+            if self.applier.is_some() && hold_up(self.server, self.read_at) {
+                continue;
             }
             match self.receive() {
                 Received::Nothing => {}
@@ -160,6 +167,7 @@ impl Follower {
             Ok(count) => {
                 let now_ms = self.server.replication.now_ms();
                 status.heard_ms.store(now_ms, Ordering::Relaxed);
+                self.read_at = Instant::now();
                 add(&status.received_bytes, count as u64);
                 if let Some(client) = &self.client {
                     add(&client.bytes_in, count as u64);

@@ -19,9 +19,10 @@ use redoubt_persistence::tree::{Meta, Tree, TreeError, TreeOptions};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::Held;
 use crate::keyspace::{DbMap, codec};
-use crate::replication::identity::{INCOMING, Unsettled, remove_dir};
+use crate::replication::identity::{INCOMING, remove_dir};
+use crate::replication::spare::Unsettled;
 use crate::runtime::import::put_library;
-use crate::runtime::recovery::{LIBRARIES, encode_map, read_libraries};
+use crate::runtime::recovery::{LIBRARIES, encode_map, encode_sent, read_libraries};
 use crate::scripting::library::Libraries;
 use crate::state::{Server, Storage};
 
@@ -187,6 +188,7 @@ impl Incoming {
         meta.extra.push(encode_map(map));
         let libraries = self.libraries.encode();
         meta.extra.push((LIBRARIES.to_string(), libraries));
+        meta.extra.push(encode_sent());
         self.tree.begin()?.commit(&meta)?;
         Ok(self.tree.meta()?.key_counts)
     }
@@ -254,6 +256,7 @@ pub fn swap(
     *server.scripting.libraries.write() = incoming.libraries;
     storage.tree.set(tree);
     storage.set_whole();
+    storage.set_sent();
     server.applied.store(end.0, Ordering::Relaxed);
     storage.log.append_raw_selected(b"", selected_db);
     server.watches.touch_all();
