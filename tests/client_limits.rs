@@ -347,6 +347,44 @@ fn very_many_keys_can_be_watched() {
     assert!(text(&mut client, "CLIENT INFO").contains(" watch=0 "));
 }
 
+/// `used_memory` of INFO, in bytes.
+fn used_bytes(client: &mut Client) -> u64 {
+    let info = text(client, "INFO memory");
+    let mut lines = info.lines();
+    let used = lines.find_map(|line| line.strip_prefix("used_memory:"));
+    used.expect("it is told").trim().parse().expect("a number")
+}
+
+#[test]
+fn clients_that_go_while_they_wait_leave_nothing_behind() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut admin = server.client();
+    let key = "k".repeat(100_000);
+    let commands: [&[&str]; 2] = [
+        &["BLPOP", &key, "0"],
+        &["XREAD", "BLOCK", "0", "STREAMS", &key, "$"],
+    ];
+    for (command, killed) in commands.iter().flat_map(|c| [(c, false), (c, true)]) {
+        let before = used_bytes(&mut admin);
+        let mut waiting: Vec<Client> = (0..100).map(|_| server.client()).collect();
+        for client in &mut waiting {
+            client.send(&encode(command));
+        }
+        eventually("all wait", || {
+            text(&mut admin, "INFO clients").contains("blocked_clients:100\r\n")
+        });
+        assert!(used_bytes(&mut admin) > before + 10_000_000);
+        if killed {
+            let killed = run(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
+            assert_eq!(killed, Reply::Integer(100));
+        }
+        drop(waiting);
+        eventually("their memory is free", || {
+            used_bytes(&mut admin) < before + 2_000_000
+        });
+    }
+}
+
 #[test]
 fn arguments_that_have_arrived_do_not_count_as_unread() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
