@@ -268,6 +268,18 @@ fn no_script_brings_the_server_down() {
         ("getmetatable('').__index = {}", "readonly table"),
         ("return unpack({}, 1, 1e7)", "too many results"),
         (
+            "return {unpack({}, 0, 2147483647)}",
+            "too many results to unpack",
+        ),
+        (
+            "return {unpack({}, -2147483648, 2147483647)}",
+            "too many results to unpack",
+        ),
+        (
+            "error(select(2, pcall(unpack, {}, -2147483648, -1)))",
+            "too many results to unpack",
+        ),
+        (
             "local t = {} for i = 1, 250 do t = {t} end return coroutine.wrap(function() return redis.call('NOSUCH') end)()",
             "Unknown command",
         ),
@@ -293,6 +305,36 @@ fn no_script_brings_the_server_down() {
     }
     let sum = "local n = 0 for word in string.gmatch('10 20 x30', '%d+') do n = n + word end return n .. string.gsub('hello world', '(o)(.?)', '%2%1') .. ('a,b'):find(',', 1, true)";
     assert_eq!(text(eval(&mut client, sum, &[], &[])), "60hell owrold2");
+    for (call, expected) in [
+        ("unpack({1, 2, 3})", "1,2,3"),
+        ("unpack({1, 2, 3}, 2)", "2,3"),
+        ("unpack({1, 2, 3}, '2', 2.9)", "2"),
+        ("unpack({1, 2, 3}, 3, 2)", ""),
+        ("unpack({1, 2, 3}, nil, 2)", "1,2"),
+        (
+            "select('#', unpack({}, 2147483646, 2147483647)), select('#', unpack({}, 1, 7000))",
+            "2,7000",
+        ),
+        (
+            "select(2, pcall(unpack))",
+            "bad argument #1 to '?' (table expected, got no value)",
+        ),
+        (
+            "select(2, pcall(unpack, {}, 'x'))",
+            "bad argument #2 to '?' (number expected, got string)",
+        ),
+        (
+            "select(2, pcall(unpack, {}, 1, {}))",
+            "bad argument #3 to '?' (number expected, got table)",
+        ),
+    ] {
+        let script = format!("return table.concat({{{call}}}, ',')");
+        assert_eq!(
+            text(eval(&mut client, &script, &[], &[])),
+            expected,
+            "{call}"
+        );
+    }
 }
 
 #[test]
