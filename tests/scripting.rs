@@ -280,6 +280,10 @@ fn no_script_brings_the_server_down() {
             "too many results to unpack",
         ),
         (
+            "return string.gfind(string.rep('a', 3000000), string.rep('a?', 3000000))()",
+            "pattern too complex",
+        ),
+        (
             "local t = {} for i = 1, 250 do t = {t} end return coroutine.wrap(function() return redis.call('NOSUCH') end)()",
             "Unknown command",
         ),
