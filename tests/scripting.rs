@@ -684,6 +684,8 @@ fn a_native_loop_without_end_can_be_killed() {
     for endless in [
         "table.insert({}, -2147483648, 1)".to_owned(),
         format!("{shared} cjson.encode(t)"),
+        "string.find(string.rep('(', 3000000), '%b()')".to_owned(),
+        "string.find(string.rep('b', 1e6), '[' .. string.rep('a', 1e6) .. ']')".to_owned(),
     ] {
         let mut caller = server.client();
         caller.send(&encode(&["EVAL", &endless, "1", "key"]));
