@@ -386,6 +386,34 @@ fn clients_that_go_while_they_wait_leave_nothing_behind() {
 }
 
 #[test]
+fn names_that_were_very_many_leave_no_memory_behind() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut admin = server.client();
+    for (command, replies) in [
+        ("WATCH", 1),
+        ("BLPOP", 0),
+        ("SUBSCRIBE", 200_000),
+        ("PSUBSCRIBE", 200_000),
+        ("SSUBSCRIBE", 200_000),
+    ] {
+        let before = used_bytes(&mut admin);
+        let mut words = vec![command.to_owned()];
+        words.extend((0..200_000).map(|n| n.to_string()));
+        let mut client = server.client();
+        if command == "BLPOP" {
+            words.push("0".into());
+        }
+        client.pipeline(&encode(&words), replies);
+        drop(words);
+        eventually("all are there", || {
+            used_bytes(&mut admin) > before + 15_000_000
+        });
+        drop(client);
+        eventually(command, || used_bytes(&mut admin) < before + 4_000_000);
+    }
+}
+
+#[test]
 fn arguments_that_have_arrived_do_not_count_as_unread() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
     let mut client = server.client();
