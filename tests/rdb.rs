@@ -534,6 +534,21 @@ fn an_append_only_directory_with_a_torn_end_is_imported_as_far_as_it_is_whole() 
     );
     let refusal = server.restart_refused();
     assert!(refusal.contains("Unknown command 'BOGUS'"), "{refusal}");
+    for misfit in [&["SET", "a"][..], &["SELECT"], &["EVAL"]] {
+        let whole = encode(&["SET", "b", "1"]);
+        let bytes = [&whole[..], &encode(misfit)].concat();
+        put(
+            server.dir(),
+            &[files[0], ("appendonlydir/a.2.incr.aof", &bytes)],
+        );
+        let refusal = server.restart_refused();
+        let expected = format!(
+            "a.2.incr.aof, at byte {} of its commands: wrong number of arguments for '{}'",
+            whole.len(),
+            misfit[0]
+        );
+        assert!(refusal.contains(&expected), "{refusal}");
+    }
 }
 
 #[test]
