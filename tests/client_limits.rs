@@ -414,6 +414,27 @@ fn names_that_were_very_many_leave_no_memory_behind() {
 }
 
 #[test]
+fn a_small_limit_on_the_memory_of_clients_locks_nobody_out() {
+    let server = Server::start(&["--maxmemory-clients", "16kb"]);
+    for limit in ["1", "0.1mb", "16kb", "1%"] {
+        let mut client = server.client();
+        assert_eq!(run(&mut client, "PING"), Reply::Simple("PONG".into()));
+        run(&mut client, "CONFIG SET maxmemory 1mb");
+        run(
+            &mut client,
+            &format!("CONFIG SET maxmemory-clients {limit}"),
+        );
+        let mut other = server.client();
+        assert_eq!(run(&mut other, "PING"), Reply::Simple("PONG".into()));
+    }
+    let mut client = server.client();
+    assert_eq!(
+        run(&mut client, "CONFIG SET maxmemory-clients 0"),
+        Reply::ok()
+    );
+}
+
+#[test]
 fn arguments_that_have_arrived_do_not_count_as_unread() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
     let mut client = server.client();
