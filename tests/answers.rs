@@ -365,6 +365,43 @@ fn scripts_without_room_are_refused_in_the_words_of_commands() {
 }
 
 #[test]
+fn values_with_which_valkey_starts_are_taken() {
+    let set = [
+        ("io-threads", "256"),
+        ("slot-migration-max-failover-repl-bytes", "-1"),
+        ("cluster-blacklist-ttl", "-1"),
+    ];
+    let words: Vec<String> = set
+        .iter()
+        .flat_map(|(name, value)| [format!("--{name}"), value.to_string()])
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let server = Server::start(&words);
+    let mut client = server.client();
+    for (name, value) in set {
+        let shown = Reply::Array([name, value].map(Reply::bulk).to_vec());
+        assert_eq!(run(&mut client, &format!("CONFIG GET {name}")), shown);
+    }
+    let limit = "slot-migration-max-failover-repl-bytes";
+    for (value, reason) in [
+        (
+            "-2",
+            "argument must be between -1 and 9223372036854775807 inclusive",
+        ),
+        ("-1gb", "argument must be a memory value"),
+    ] {
+        let refused = text(run(&mut client, &format!("CONFIG SET {limit} {value}")));
+        assert!(refused.ends_with(reason), "{refused}");
+    }
+    for value in ["1073741824", "-1", "0"] {
+        let line = format!("CONFIG SET {limit} {value}");
+        assert_eq!(run(&mut client, &line), Reply::ok());
+        let shown = Reply::Array([limit, value].map(Reply::bulk).to_vec());
+        assert_eq!(run(&mut client, &format!("CONFIG GET {limit}")), shown);
+    }
+}
+
+#[test]
 fn small_matters_are_answered_as_valkey_does() {
     let server = Server::start(&[]);
     let mut client = server.client();
