@@ -365,6 +365,38 @@ fn scripts_without_room_are_refused_in_the_words_of_commands() {
 }
 
 #[test]
+fn of_several_places_to_store_the_last_one_is_the_key() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "GEOADD a 1 1 m");
+    for (line, stored) in [
+        ("GEORADIUS a 1 1 9 km STORE b STOREDIST c", "c"),
+        ("GEORADIUS a 1 1 9 km STOREDIST c STORE b", "b"),
+        ("GEORADIUS a 1 1 9 km STORE b STORE d", "d"),
+        ("GEORADIUSBYMEMBER a m 9 km STORE b STOREDIST e", "e"),
+        ("GEORADIUS store 1 1 9 km STORE f", "f"),
+    ] {
+        let Reply::Array(keys) = run(&mut client, &format!("COMMAND GETKEYS {line}")) else {
+            panic!("{line}: no array");
+        };
+        let source = line.split(' ').nth(1).expect("a key");
+        assert_eq!(keys, [source, stored].map(Reply::bulk), "{line}");
+        let found = i64::from(source == "a");
+        assert_eq!(run(&mut client, line), Reply::Integer(found), "{line}");
+        let exists = run(&mut client, &format!("EXISTS {stored}"));
+        assert_eq!(exists, Reply::Integer(found), "{line}");
+    }
+    // No other key is open to those who may use one.
+    run(&mut client, "ACL SETUSER user nopass +georadius ~a ~b on");
+    assert_eq!(run(&mut client, "AUTH user x"), Reply::ok());
+    for key in 0..64 {
+        let line = format!("GEORADIUS a 1 1 9 km STORE b STORE key{key}");
+        let refused = text(run(&mut client, &line));
+        assert!(refused.starts_with("NOPERM"), "{line}: {refused}");
+    }
+}
+
+#[test]
 fn values_with_which_valkey_starts_are_taken() {
     let set = [
         ("io-threads", "256"),
