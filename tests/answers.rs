@@ -397,6 +397,66 @@ fn of_several_places_to_store_the_last_one_is_the_key() {
 }
 
 #[test]
+fn words_of_cjson_and_of_libraries_are_taken_as_valkey_does() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (script, expected) in [
+        (
+            r#"cjson.decode('"\\ude00"')"#,
+            "invalid unicode escape code",
+        ),
+        (
+            r#"cjson.decode('"\\ud83dx"')"#,
+            "invalid unicode escape code",
+        ),
+        (
+            r#"cjson.decode('"\\uzzzz"')"#,
+            "invalid unicode escape code",
+        ),
+        (r#"cjson.decode('"\\x"')"#, "invalid escape code"),
+        ("cjson.decode('[.5]')", "invalid token at character 2"),
+        (r#"cjson.decode('"\\ud83d\\ude00"')"#, "\u{1f600}"),
+        ("cjson.decode('[-.5]')[1]", "-0.5"),
+        ("cjson.encode_invalid_numbers('on')", "true"),
+        ("cjson.encode_invalid_numbers('off')", "false"),
+        ("cjson.encode_invalid_numbers('null')", "null"),
+        ("cjson.encode_invalid_numbers(false)", "false"),
+        (
+            "cjson.encode_invalid_numbers('x')",
+            "bad argument #1 to 'encode_invalid_numbers' (invalid option 'x')",
+        ),
+        ("cjson.encode_keep_buffer('off')", "false"),
+        (
+            "cjson.encode_keep_buffer('no')",
+            "bad argument #1 to 'encode_keep_buffer' (invalid option 'no')",
+        ),
+        (
+            "cjson.decode_invalid_numbers('null')",
+            "bad argument #1 to 'decode_invalid_numbers' (invalid option 'null')",
+        ),
+        (
+            "cjson.encode_sparse_array('x')",
+            "bad argument #1 to 'encode_sparse_array' (invalid option 'x')",
+        ),
+    ] {
+        let given = text(client.command(&["EVAL", &format!("return tostring({script})"), "0"]));
+        assert!(given.contains(expected), "{script}: {given}");
+    }
+    for (arguments, expected) in [
+        ("{1}", "unknown argument given to server.register_function"),
+        (
+            "{[true] = 1}",
+            "named argument key given to server.register_function is not a string",
+        ),
+    ] {
+        let library = format!("#!lua name=lib\nredis.register_function({arguments})");
+        let refused = text(client.command(&["FUNCTION", "LOAD", &library]));
+        let expected = format!("ERR Error registering functions: ERR {expected}");
+        assert_eq!(refused, expected, "{arguments}");
+    }
+}
+
+#[test]
 fn values_with_which_valkey_starts_are_taken() {
     let set = [
         ("io-threads", "256"),
