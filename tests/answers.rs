@@ -457,6 +457,44 @@ fn words_of_cjson_and_of_libraries_are_taken_as_valkey_does() {
 }
 
 #[test]
+fn numbers_of_databases_are_read_as_valkey_does() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (rule, refusal) in [
+        ("db=01", ""),
+        ("db=1, 2", ""),
+        ("db=+1", ""),
+        ("db=1,2,", "Syntax error"),
+        ("db=1 ", "Syntax error"),
+        ("db=1x", "Syntax error"),
+        ("db=-", "Syntax error"),
+        ("db=-1", "The provided database ID is out of range"),
+        ("db=2147483648", "The provided database ID is out of range"),
+        (
+            "db=99999999999999999999",
+            "The provided database ID is out of range",
+        ),
+    ] {
+        let reply = text(client.command(&["ACL", "SETUSER", "user", rule]));
+        let expected = match refusal {
+            "" => "OK".to_owned(),
+            _ => format!("ERR Error in ACL SETUSER modifier '{rule}': {refusal}"),
+        };
+        assert_eq!(reply, expected);
+    }
+    let refused = text(run(&mut client, "SLOWLOG GET 1 2"));
+    assert_eq!(
+        refused,
+        "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."
+    );
+    run(&mut client, "HELLO 3");
+    let listed = run(&mut client, "COMMAND LIST FILTERBY PATTERN xad*");
+    assert_eq!(listed, Reply::Array(vec![Reply::bulk("xadd")]));
+    let all = run(&mut client, "COMMAND LIST");
+    assert!(matches!(all, Reply::Array(_)));
+}
+
+#[test]
 fn values_with_which_valkey_starts_are_taken() {
     let set = [
         ("io-threads", "256"),
