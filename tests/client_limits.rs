@@ -435,6 +435,38 @@ fn a_small_limit_on_the_memory_of_clients_locks_nobody_out() {
 }
 
 #[test]
+fn clients_leave_descriptors_for_the_servers_own_files() {
+    let mut server = Server::start(&["--io-threads", "2", "--requirepass", "secret"]);
+    server.kill();
+    server.limit_open_files(200);
+    server.restart();
+    let mut admin = server.client();
+    assert_eq!(run(&mut admin, "AUTH secret"), Reply::ok());
+    let strangers: Vec<Client> = (0..300).map(|_| server.client()).collect();
+    let connected = |admin: &mut Client| {
+        let clients = text(admin, "INFO clients");
+        let mut lines = clients.lines();
+        let count = lines.find_map(|line| line.strip_prefix("connected_clients:"));
+        count.expect("it is told").parse::<u64>().expect("a number")
+    };
+    eventually("there are as many as there may be", || {
+        connected(&mut admin) >= 100
+    });
+    assert_eq!(run(&mut admin, "SET key value"), Reply::ok());
+    assert_eq!(run(&mut admin, "SAVE"), Reply::ok());
+    drop(strangers);
+    let limit = run(&mut admin, "CONFIG GET maxclients");
+    let expected = ["maxclients", "100"].map(Reply::bulk).to_vec();
+    assert_eq!(limit, Reply::Array(expected));
+    let refused = text(&mut admin, "CONFIG SET maxclients 5000");
+    assert_eq!(
+        refused,
+        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the specified number of clients, try with 100"
+    );
+    assert_eq!(run(&mut admin, "CONFIG SET maxclients 50"), Reply::ok());
+}
+
+#[test]
 fn arguments_that_have_arrived_do_not_count_as_unread() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
     let mut client = server.client();
