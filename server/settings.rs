@@ -231,15 +231,21 @@ fn removal(lazy: &AtomicBool) -> &'static [u8] {
     }
 }
 
+/// The least that `maxmemory-clients` comes to, if it is set: under less not even
+/// the one who sets it right again could be heard.
+const LEAST_CLIENT_BYTES: u64 = 128 << 10;
+
 /// `maxmemory-clients` in bytes.
 fn client_bytes(config: &Config) -> u64 {
-    match config.value(id("maxmemory-clients")) {
-        Value::Percent(percent) => {
-            config.integer(id("maxmemory")).max(0) as u64 * u64::from(*percent) / 100
+    let maxmemory = config.integer(id("maxmemory")).max(0) as u64;
+    let bytes = match config.value(id("maxmemory-clients")) {
+        Value::Percent(percent @ 1..) if maxmemory != 0 => {
+            (u128::from(maxmemory) * u128::from(*percent) / 100) as u64
         }
-        Value::Memory(bytes) => *bytes,
-        _ => 0,
-    }
+        Value::Memory(bytes @ 1..) => *bytes,
+        _ => return 0,
+    };
+    bytes.max(LEAST_CLIENT_BYTES)
 }
 
 /// Bits of `K` and `E` in [`Settings::notify`].

@@ -365,6 +365,173 @@ fn scripts_without_room_are_refused_in_the_words_of_commands() {
 }
 
 #[test]
+fn of_several_places_to_store_the_last_one_is_the_key() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "GEOADD a 1 1 m");
+    for (line, stored) in [
+        ("GEORADIUS a 1 1 9 km STORE b STOREDIST c", "c"),
+        ("GEORADIUS a 1 1 9 km STOREDIST c STORE b", "b"),
+        ("GEORADIUS a 1 1 9 km STORE b STORE d", "d"),
+        ("GEORADIUSBYMEMBER a m 9 km STORE b STOREDIST e", "e"),
+        ("GEORADIUS store 1 1 9 km STORE f", "f"),
+    ] {
+        let Reply::Array(keys) = run(&mut client, &format!("COMMAND GETKEYS {line}")) else {
+            panic!("{line}: no array");
+        };
+        let source = line.split(' ').nth(1).expect("a key");
+        assert_eq!(keys, [source, stored].map(Reply::bulk), "{line}");
+        let found = i64::from(source == "a");
+        assert_eq!(run(&mut client, line), Reply::Integer(found), "{line}");
+        let exists = run(&mut client, &format!("EXISTS {stored}"));
+        assert_eq!(exists, Reply::Integer(found), "{line}");
+    }
+    // No other key is open to those who may use one.
+    run(&mut client, "ACL SETUSER user nopass +georadius ~a ~b on");
+    assert_eq!(run(&mut client, "AUTH user x"), Reply::ok());
+    for key in 0..64 {
+        let line = format!("GEORADIUS a 1 1 9 km STORE b STORE key{key}");
+        let refused = text(run(&mut client, &line));
+        assert!(refused.starts_with("NOPERM"), "{line}: {refused}");
+    }
+}
+
+#[test]
+fn words_of_cjson_and_of_libraries_are_taken_as_valkey_does() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (script, expected) in [
+        (
+            r#"cjson.decode('"\\ude00"')"#,
+            "invalid unicode escape code",
+        ),
+        (
+            r#"cjson.decode('"\\ud83dx"')"#,
+            "invalid unicode escape code",
+        ),
+        (
+            r#"cjson.decode('"\\uzzzz"')"#,
+            "invalid unicode escape code",
+        ),
+        (r#"cjson.decode('"\\x"')"#, "invalid escape code"),
+        ("cjson.decode('[.5]')", "invalid token at character 2"),
+        (r#"cjson.decode('"\\ud83d\\ude00"')"#, "\u{1f600}"),
+        ("cjson.decode('[-.5]')[1]", "-0.5"),
+        ("cjson.encode_invalid_numbers('on')", "true"),
+        ("cjson.encode_invalid_numbers('off')", "false"),
+        ("cjson.encode_invalid_numbers('null')", "null"),
+        ("cjson.encode_invalid_numbers(false)", "false"),
+        (
+            "cjson.encode_invalid_numbers('x')",
+            "bad argument #1 to 'encode_invalid_numbers' (invalid option 'x')",
+        ),
+        ("cjson.encode_keep_buffer('off')", "false"),
+        (
+            "cjson.encode_keep_buffer('no')",
+            "bad argument #1 to 'encode_keep_buffer' (invalid option 'no')",
+        ),
+        (
+            "cjson.decode_invalid_numbers('null')",
+            "bad argument #1 to 'decode_invalid_numbers' (invalid option 'null')",
+        ),
+        (
+            "cjson.encode_sparse_array('x')",
+            "bad argument #1 to 'encode_sparse_array' (invalid option 'x')",
+        ),
+    ] {
+        let given = text(client.command(&["EVAL", &format!("return tostring({script})"), "0"]));
+        assert!(given.contains(expected), "{script}: {given}");
+    }
+    for (arguments, expected) in [
+        ("{1}", "unknown argument given to server.register_function"),
+        (
+            "{[true] = 1}",
+            "named argument key given to server.register_function is not a string",
+        ),
+    ] {
+        let library = format!("#!lua name=lib\nredis.register_function({arguments})");
+        let refused = text(client.command(&["FUNCTION", "LOAD", &library]));
+        let expected = format!("ERR Error registering functions: ERR {expected}");
+        assert_eq!(refused, expected, "{arguments}");
+    }
+}
+
+#[test]
+fn numbers_of_databases_are_read_as_valkey_does() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (rule, refusal) in [
+        ("db=01", ""),
+        ("db=1, 2", ""),
+        ("db=+1", ""),
+        ("db=1,2,", "Syntax error"),
+        ("db=1 ", "Syntax error"),
+        ("db=1x", "Syntax error"),
+        ("db=-", "Syntax error"),
+        ("db=-1", "The provided database ID is out of range"),
+        ("db=2147483648", "The provided database ID is out of range"),
+        (
+            "db=99999999999999999999",
+            "The provided database ID is out of range",
+        ),
+    ] {
+        let reply = text(client.command(&["ACL", "SETUSER", "user", rule]));
+        let expected = match refusal {
+            "" => "OK".to_owned(),
+            _ => format!("ERR Error in ACL SETUSER modifier '{rule}': {refusal}"),
+        };
+        assert_eq!(reply, expected);
+    }
+    let refused = text(run(&mut client, "SLOWLOG GET 1 2"));
+    assert_eq!(
+        refused,
+        "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."
+    );
+    run(&mut client, "HELLO 3");
+    let listed = run(&mut client, "COMMAND LIST FILTERBY PATTERN xad*");
+    assert_eq!(listed, Reply::Array(vec![Reply::bulk("xadd")]));
+    let all = run(&mut client, "COMMAND LIST");
+    assert!(matches!(all, Reply::Array(_)));
+}
+
+#[test]
+fn values_with_which_valkey_starts_are_taken() {
+    let set = [
+        ("io-threads", "256"),
+        ("slot-migration-max-failover-repl-bytes", "-1"),
+        ("cluster-blacklist-ttl", "-1"),
+    ];
+    let words: Vec<String> = set
+        .iter()
+        .flat_map(|(name, value)| [format!("--{name}"), value.to_string()])
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let server = Server::start(&words);
+    let mut client = server.client();
+    for (name, value) in set {
+        let shown = Reply::Array([name, value].map(Reply::bulk).to_vec());
+        assert_eq!(run(&mut client, &format!("CONFIG GET {name}")), shown);
+    }
+    let limit = "slot-migration-max-failover-repl-bytes";
+    for (value, reason) in [
+        (
+            "-2",
+            "argument must be between -1 and 9223372036854775807 inclusive",
+        ),
+        ("-1gb", "argument must be a memory value"),
+    ] {
+        let refused = text(run(&mut client, &format!("CONFIG SET {limit} {value}")));
+        assert!(refused.ends_with(reason), "{refused}");
+    }
+    for value in ["1073741824", "-1", "0"] {
+        let line = format!("CONFIG SET {limit} {value}");
+        assert_eq!(run(&mut client, &line), Reply::ok());
+        let shown = Reply::Array([limit, value].map(Reply::bulk).to_vec());
+        assert_eq!(run(&mut client, &format!("CONFIG GET {limit}")), shown);
+    }
+}
+
+#[test]
 fn small_matters_are_answered_as_valkey_does() {
     let server = Server::start(&[]);
     let mut client = server.client();

@@ -400,6 +400,125 @@ fn very_many_keys_can_be_watched() {
     assert!(text(&mut client, "CLIENT INFO").contains(" watch=0 "));
 }
 
+/// `used_memory` of INFO, in bytes.
+fn used_bytes(client: &mut Client) -> u64 {
+    let info = text(client, "INFO memory");
+    let mut lines = info.lines();
+    let used = lines.find_map(|line| line.strip_prefix("used_memory:"));
+    used.expect("it is told").trim().parse().expect("a number")
+}
+
+#[test]
+fn clients_that_go_while_they_wait_leave_nothing_behind() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut admin = server.client();
+    let key = "k".repeat(100_000);
+    let commands: [&[&str]; 2] = [
+        &["BLPOP", &key, "0"],
+        &["XREAD", "BLOCK", "0", "STREAMS", &key, "$"],
+    ];
+    for (command, killed) in commands.iter().flat_map(|c| [(c, false), (c, true)]) {
+        let before = used_bytes(&mut admin);
+        let mut waiting: Vec<Client> = (0..100).map(|_| server.client()).collect();
+        for client in &mut waiting {
+            client.send(&encode(command));
+        }
+        eventually("all wait", || {
+            text(&mut admin, "INFO clients").contains("blocked_clients:100\r\n")
+        });
+        assert!(used_bytes(&mut admin) > before + 10_000_000);
+        if killed {
+            let killed = run(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
+            assert_eq!(killed, Reply::Integer(100));
+        }
+        drop(waiting);
+        eventually("their memory is free", || {
+            used_bytes(&mut admin) < before + 2_000_000
+        });
+    }
+}
+
+#[test]
+fn names_that_were_very_many_leave_no_memory_behind() {
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut admin = server.client();
+    for (command, replies) in [
+        ("WATCH", 1),
+        ("BLPOP", 0),
+        ("SUBSCRIBE", 200_000),
+        ("PSUBSCRIBE", 200_000),
+        ("SSUBSCRIBE", 200_000),
+    ] {
+        let before = used_bytes(&mut admin);
+        let mut words = vec![command.to_owned()];
+        words.extend((0..200_000).map(|n| n.to_string()));
+        let mut client = server.client();
+        if command == "BLPOP" {
+            words.push("0".into());
+        }
+        client.pipeline(&encode(&words), replies);
+        drop(words);
+        eventually("all are there", || {
+            used_bytes(&mut admin) > before + 15_000_000
+        });
+        drop(client);
+        eventually(command, || used_bytes(&mut admin) < before + 4_000_000);
+    }
+}
+
+#[test]
+fn a_small_limit_on_the_memory_of_clients_locks_nobody_out() {
+    let server = Server::start(&["--maxmemory-clients", "16kb"]);
+    for limit in ["1", "0.1mb", "16kb", "1%"] {
+        let mut client = server.client();
+        assert_eq!(run(&mut client, "PING"), Reply::Simple("PONG".into()));
+        run(&mut client, "CONFIG SET maxmemory 1mb");
+        run(
+            &mut client,
+            &format!("CONFIG SET maxmemory-clients {limit}"),
+        );
+        let mut other = server.client();
+        assert_eq!(run(&mut other, "PING"), Reply::Simple("PONG".into()));
+    }
+    let mut client = server.client();
+    assert_eq!(
+        run(&mut client, "CONFIG SET maxmemory-clients 0"),
+        Reply::ok()
+    );
+}
+
+#[test]
+fn clients_leave_descriptors_for_the_servers_own_files() {
+    let mut server = Server::start(&["--io-threads", "2", "--requirepass", "secret"]);
+    server.kill();
+    server.limit_open_files(200);
+    server.restart();
+    let mut admin = server.client();
+    assert_eq!(run(&mut admin, "AUTH secret"), Reply::ok());
+    let strangers: Vec<Client> = (0..300).map(|_| server.client()).collect();
+    let connected = |admin: &mut Client| {
+        let clients = text(admin, "INFO clients");
+        let mut lines = clients.lines();
+        let count = lines.find_map(|line| line.strip_prefix("connected_clients:"));
+        count.expect("it is told").parse::<u64>().expect("a number")
+    };
+    eventually("there are as many as there may be", || {
+        connected(&mut admin) >= 100
+    });
+    assert_eq!(run(&mut admin, "SET key value"), Reply::ok());
+    assert_eq!(run(&mut admin, "SAVE"), Reply::ok());
+    drop(strangers);
+    let limit = run(&mut admin, "CONFIG GET maxclients");
+    let expected = ["maxclients", "100"].map(Reply::bulk).to_vec();
+    assert_eq!(limit, Reply::Array(expected));
+    let refused = text(&mut admin, "CONFIG SET maxclients 5000");
+    assert_eq!(
+        refused,
+        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the specified number of clients, try with 100"
+    );
+    assert_eq!(run(&mut admin, "CONFIG SET maxclients 50"), Reply::ok());
+}
+
 #[test]
 fn arguments_that_have_arrived_do_not_count_as_unread() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb"]);

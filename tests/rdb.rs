@@ -537,6 +537,32 @@ fn an_append_only_directory_with_a_torn_end_is_imported_as_far_as_it_is_whole() 
 }
 
 #[test]
+fn a_command_with_a_wrong_number_of_arguments_is_refused_by_its_place() {
+    let manifest = b"file a.1.incr.aof seq 1 type i\n";
+    let name = "appendonlydir/appendonly.aof.manifest";
+    let mut server = Server::start(&[]);
+    server.kill();
+    for misfit in [&["SET", "a"][..], &["SELECT"], &["EVAL"]] {
+        let whole = encode(&["SET", "b", "1"]);
+        let bytes = [&whole[..], &encode(misfit)].concat();
+        put(
+            server.dir(),
+            &[
+                (name, &manifest[..]),
+                ("appendonlydir/a.1.incr.aof", &bytes),
+            ],
+        );
+        let refusal = server.restart_refused();
+        let expected = format!(
+            "a.1.incr.aof, at byte {} of its commands: wrong number of arguments for '{}'",
+            whole.len(),
+            misfit[0]
+        );
+        assert!(refusal.contains(&expected), "{refusal}");
+    }
+}
+
+#[test]
 fn the_command_line_imports_into_an_empty_directory_only() {
     let source = Server::start(&DEBUG);
     fill(&mut source.client());

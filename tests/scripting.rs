@@ -230,49 +230,67 @@ fn long_scripts_that_only_read_are_no_obstacle_to_those_that_have_written() {
     assert_eq!(text(setup.command(&["GET", "z"])), "2");
 }
 
+/// Scripts that ask for too much, with a part of what they get for that.
+const TOO_MUCH: &[(&str, &str)] = &[
+    (
+        "local function f() return 1 + f() end return f()",
+        "stack overflow",
+    ),
+    (
+        "local s = string.rep('x', 2^20) while true do s = s .. s end",
+        "not enough memory",
+    ),
+    (
+        "return string.match(string.rep('a', 300000), string.rep('a?', 300000) .. 'b')",
+        "pattern too complex",
+    ),
+    (
+        "local f = function() return string.gsub('x', '.', f) end return setmetatable({}, {__index = function(t, k) return t[k] end}).x",
+        "stack overflow",
+    ),
+    (
+        "return loadstring(string.dump(function() end))()",
+        "attempt to call a nil value",
+    ),
+    ("return cjson.decode(string.rep('[', 5000))", "nested"),
+    ("local t = {} t[1] = t return cjson.encode(t)", "nesting"),
+    (
+        "return cmsgpack.unpack('\\221\\255\\255\\255\\255')",
+        "Missing bytes",
+    ),
+    ("return struct.unpack('i99', 'x')", "larger than limit"),
+    ("redis.call = nil", "readonly table"),
+    ("rawset(_G, 'x', 1)", "readonly table"),
+    ("setmetatable(redis, {})", "readonly table"),
+    ("getmetatable('').__index = {}", "readonly table"),
+    ("return unpack({}, 1, 1e7)", "too many results"),
+    (
+        "return {unpack({}, 0, 2147483647)}",
+        "too many results to unpack",
+    ),
+    (
+        "return {unpack({}, -2147483648, 2147483647)}",
+        "too many results to unpack",
+    ),
+    (
+        "error(select(2, pcall(unpack, {}, -2147483648, -1)))",
+        "too many results to unpack",
+    ),
+    (
+        "return string.gfind(string.rep('a', 3000000), string.rep('a?', 3000000))()",
+        "pattern too complex",
+    ),
+    (
+        "local t = {} for i = 1, 250 do t = {t} end return coroutine.wrap(function() return redis.call('NOSUCH') end)()",
+        "Unknown command",
+    ),
+];
+
 #[test]
 fn no_script_brings_the_server_down() {
     let server = Server::start(&["--busy-reply-threshold", "60000"]);
     let mut client = server.client();
-    let cases = [
-        (
-            "local function f() return 1 + f() end return f()",
-            "stack overflow",
-        ),
-        (
-            "local s = string.rep('x', 2^20) while true do s = s .. s end",
-            "not enough memory",
-        ),
-        (
-            "return string.match(string.rep('a', 300000), string.rep('a?', 300000) .. 'b')",
-            "pattern too complex",
-        ),
-        (
-            "local f = function() return string.gsub('x', '.', f) end return setmetatable({}, {__index = function(t, k) return t[k] end}).x",
-            "stack overflow",
-        ),
-        (
-            "return loadstring(string.dump(function() end))()",
-            "attempt to call a nil value",
-        ),
-        ("return cjson.decode(string.rep('[', 5000))", "nested"),
-        ("local t = {} t[1] = t return cjson.encode(t)", "nesting"),
-        (
-            "return cmsgpack.unpack('\\221\\255\\255\\255\\255')",
-            "Missing bytes",
-        ),
-        ("return struct.unpack('i99', 'x')", "larger than limit"),
-        ("redis.call = nil", "readonly table"),
-        ("rawset(_G, 'x', 1)", "readonly table"),
-        ("setmetatable(redis, {})", "readonly table"),
-        ("getmetatable('').__index = {}", "readonly table"),
-        ("return unpack({}, 1, 1e7)", "too many results"),
-        (
-            "local t = {} for i = 1, 250 do t = {t} end return coroutine.wrap(function() return redis.call('NOSUCH') end)()",
-            "Unknown command",
-        ),
-    ];
-    for (script, wanted) in cases {
+    for &(script, wanted) in TOO_MUCH {
         let alone = eval(&mut client, script, &[], &[]);
         // There, and while a library is loaded, nothing can suspend it.
         client.command(&["MULTI"]);
@@ -293,6 +311,42 @@ fn no_script_brings_the_server_down() {
     }
     let sum = "local n = 0 for word in string.gmatch('10 20 x30', '%d+') do n = n + word end return n .. string.gsub('hello world', '(o)(.?)', '%2%1') .. ('a,b'):find(',', 1, true)";
     assert_eq!(text(eval(&mut client, sum, &[], &[])), "60hell owrold2");
+}
+
+#[test]
+fn unpack_gives_what_luas_own_gives() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (call, expected) in [
+        ("unpack({1, 2, 3})", "1,2,3"),
+        ("unpack({1, 2, 3}, 2)", "2,3"),
+        ("unpack({1, 2, 3}, '2', 2.9)", "2"),
+        ("unpack({1, 2, 3}, 3, 2)", ""),
+        ("unpack({1, 2, 3}, nil, 2)", "1,2"),
+        (
+            "select('#', unpack({}, 2147483646, 2147483647)), select('#', unpack({}, 1, 7000))",
+            "2,7000",
+        ),
+        (
+            "select(2, pcall(unpack))",
+            "bad argument #1 to '?' (table expected, got no value)",
+        ),
+        (
+            "select(2, pcall(unpack, {}, 'x'))",
+            "bad argument #2 to '?' (number expected, got string)",
+        ),
+        (
+            "select(2, pcall(unpack, {}, 1, {}))",
+            "bad argument #3 to '?' (number expected, got table)",
+        ),
+    ] {
+        let script = format!("return table.concat({{{call}}}, ',')");
+        assert_eq!(
+            text(eval(&mut client, &script, &[], &[])),
+            expected,
+            "{call}"
+        );
+    }
 }
 
 #[test]
@@ -638,6 +692,8 @@ fn a_native_loop_without_end_can_be_killed() {
     for endless in [
         "table.insert({}, -2147483648, 1)".to_owned(),
         format!("{shared} cjson.encode(t)"),
+        "string.find(string.rep('(', 3000000), '%b()')".to_owned(),
+        "string.find(string.rep('b', 1e6), '[' .. string.rep('a', 1e6) .. ']')".to_owned(),
     ] {
         let mut caller = server.client();
         caller.send(&encode(&["EVAL", &endless, "1", "key"]));

@@ -151,7 +151,7 @@ impl Bus {
         if self.me().primary == Some(key) {
             return Err(Refusal::ForgetPrimary);
         }
-        let until_ms = self.now_ms + self.options.blacklist_ttl_ms;
+        let until_ms = self.now_ms.saturating_add(self.options.blacklist_ttl_ms);
         self.forgotten.insert(id, until_ms);
         self.drop_node(key);
         Ok(())

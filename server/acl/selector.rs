@@ -8,7 +8,6 @@ use super::rule::{NewChannels, RuleError, has_spaces};
 use crate::commands::command::{Command, acl};
 use crate::commands::table::{Found, table};
 use crate::glob::{Case, matches};
-use crate::number::parse_i64;
 
 /// A pattern of keys, and what may be done to those that match.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -186,7 +185,7 @@ impl Selector {
     fn set_dbs(&mut self, numbers: &[u8]) -> Result<(), RuleError> {
         let mut dbs = BTreeSet::new();
         for number in numbers.split(|&byte| byte == b',') {
-            let number = parse_i64(number).ok_or(RuleError::Syntax)?;
+            let number = parse_db(number)?;
             let number = i32::try_from(number).map_err(|_| RuleError::DatabaseOutOfRange)?;
             dbs.insert(u32::try_from(number).map_err(|_| RuleError::DatabaseOutOfRange)?);
         }
@@ -402,4 +401,24 @@ pub fn category(name: &[u8]) -> Option<u32> {
 /// Whether a command is in a category.
 pub fn in_category(command: &Command, category: u32) -> bool {
     acl::with_implied(command.acl, command.flags) & category != 0
+}
+
+/// Reads a database's number as C's `strtol` does: spaces and a sign may be before
+/// it, nothing behind it.
+fn parse_db(text: &[u8]) -> Result<i64, RuleError> {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(RuleError::Syntax);
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| RuleError::Syntax)?;
+    match digits.parse::<i64>() {
+        Ok(number) if negative => Ok(-number),
+        Ok(number) => Ok(number),
+        Err(_) => Err(RuleError::DatabaseOutOfRange),
+    }
 }

@@ -14,8 +14,9 @@ pub type Prepare = fn(&[&[u8]]) -> Option<Value>;
 /// its keys are locked, as [`Locks`] says.
 pub type Run = for<'a, 'c> fn(&mut Context<'c>, &[&'a [u8]]) -> CommandResult;
 
-/// See [`Command::find_keys`].
-pub type FindKeys = fn(&[&[u8]]) -> Option<std::ops::Range<usize>>;
+/// See [`Command::find_keys`]. Calls with the position of each key, and the number
+/// of the spec that says what becomes of it.
+pub type FindKeys = fn(&[&[u8]], &mut dyn FnMut(usize, usize)) -> bool;
 
 /// A command or subcommand.
 pub struct Command {
@@ -37,10 +38,9 @@ pub struct Command {
     pub acl: u32,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
-    /// Finds the positions of the keys, which are all as the first spec says,
-    /// where arguments before them can be anything, even a spec's own word; None
-    /// when the arguments are not the command's: then the specs find them, if
-    /// they are to be found.
+    /// Finds the keys where arguments before them can be anything, even a spec's
+    /// own word, or not all that a spec finds is used; false when the arguments
+    /// are not the command's: then the specs find them, if they are to be found.
     pub find_keys: Option<FindKeys>,
     /// Which stripes it needs locked.
     pub locks: Locks,

@@ -11,10 +11,9 @@ pub fn each_key(
     args: &[&[u8]],
     mut f: impl FnMut(usize, &'static KeySpec),
 ) -> bool {
-    if let (Some(find), [spec, ..]) = (command.find_keys, command.keys)
-        && let Some(keys) = find(args)
+    if let Some(find) = command.find_keys
+        && find(args, &mut |at, spec| f(at, &command.keys[spec]))
     {
-        keys.for_each(|at| f(at, spec));
         return true;
     }
     command.keys.iter().all(|spec| each_of(spec, args, &mut f))

@@ -64,7 +64,7 @@ pub enum Kind {
     /// Bytes, with an optional unit: `k`, `m`, `g` are powers of 1000, `kb`,
     /// `mb`, `gb` of 1024.
     Memory {
-        /// The least number of bytes.
+        /// The least number of bytes; -1 where that stands for no limit.
         min: i128,
         /// The greatest number of bytes.
         max: i128,

@@ -59,6 +59,9 @@ const EVENTS_IN_ALL: &str = "g$lshzxetd";
 const EVENT_LETTERS: &str = "g$lshzxetdnKEm";
 const MAX_ADDRESSES: usize = 16;
 
+/// What `-1` stands for where memory may be that: more than there can be.
+const NO_LIMIT: u64 = u64::MAX;
+
 /// Reads the value of a directive of `kind` from its words; `current` is kept
 /// where the words speak of a part of it only.
 pub fn parse(kind: Kind, words: &[Vec<u8>], current: Option<&Value>) -> Result<Value, Reason> {
@@ -79,6 +82,12 @@ pub fn parse(kind: Kind, words: &[Vec<u8>], current: Option<&Value>) -> Result<V
             Ok(Value::Integer(value))
         }
         Kind::Octal { max } => parse_octal(word, max),
+        Kind::Memory { min: -1, max } if word.starts_with(b"-") => {
+            match number::parse_i64(word).ok_or("argument must be a memory value")? {
+                -1 => Ok(Value::Memory(NO_LIMIT)),
+                other => within(i128::from(other), -1, max).map(|()| Value::Memory(0)),
+            }
+        }
         Kind::Memory { min, max } => {
             let bytes = parse_memory(word).ok_or("argument must be a memory value")?;
             within(i128::from(bytes), min, max)?;
@@ -107,6 +116,7 @@ pub fn render(kind: Kind, value: &Value) -> Vec<u8> {
         Value::Bool(false) => "no".to_owned(),
         Value::Integer(value) if matches!(kind, Kind::Octal { .. }) => format!("{value:o}"),
         Value::Integer(value) => value.to_string(),
+        Value::Memory(NO_LIMIT) if matches!(kind, Kind::Memory { min: -1, .. }) => "-1".to_owned(),
         Value::Memory(bytes) => bytes.to_string(),
         Value::Percent(percent) => format!("{percent}%"),
         Value::Choice(at) => match kind {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::client::Client;
+use super::room;
 use crate::cluster::slot_order::SlotOrder;
 use crate::commands::command::{Command, Group, flag};
 use crate::replication::replicas::Acks;
@@ -297,6 +298,7 @@ impl Blocked {
                 queue.remove(&waiter.number);
                 if queue.is_empty() {
                     queues.remove(key.as_slice());
+                    room::give_back(queues);
                 }
             }
         }

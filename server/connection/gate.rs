@@ -48,6 +48,18 @@ pub fn check(
         .try_for_each(|(_, check)| check(server, session, command, args))
 }
 
+/// What a command must be that a primary sends within a transaction: those of the
+/// checks that keep EXEC from harm, whoever has sent it.
+pub fn check_from_primary(
+    server: &Server,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<(), CommandError> {
+    arity(server, session, command, args)?;
+    no_multi(server, session, command, args)
+}
+
 /// What is checked within EXEC before each command that was queued. Nothing of
 /// the server's state is: a transaction that has begun runs as a whole.
 pub fn check_in_exec(

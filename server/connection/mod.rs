@@ -17,6 +17,7 @@ pub mod parting;
 pub mod pause;
 pub mod pipeline;
 pub mod pubsub;
+mod room;
 pub mod serve;
 pub mod session;
 pub mod watch;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use super::client::Client;
+use super::room;
 use crate::acl::selector::fits_any;
 use crate::glob::{Case, matches};
 use crate::settings::OutputLimit;
@@ -53,6 +54,7 @@ impl PubSub {
             clients.remove(&client.id);
             if clients.is_empty() {
                 listeners.remove(name);
+                room::give_back(&mut listeners);
             }
         }
         if kind == Kind::Pattern {
@@ -82,6 +84,7 @@ impl PubSub {
             }
             false
         });
+        room::give_back(&mut listeners);
     }
 
     /// Sends a message; returns how many got it. `limit` bounds each

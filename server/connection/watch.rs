@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::client::Client;
+use super::room;
 
 /// Clients by database and key.
 type Watchers = HashMap<(u32, Box<[u8]>), Vec<Arc<Client>>>;
@@ -48,6 +49,7 @@ impl Watches {
             clients.retain(|other| other.id != client.id);
             if clients.is_empty() {
                 by_key.remove(&place);
+                room::give_back(&mut by_key);
             }
         }
         self.count.store(by_key.len(), Ordering::Release);

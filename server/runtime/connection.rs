@@ -411,6 +411,7 @@ impl Connection {
         crate::monitor::leave(self.server, &client);
         self.server.tracking.disable(&client);
         self.server.client_memory.forget(&client);
+        waiting::forget_waiter(&client);
         self.server.clients.remove(client.id);
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -131,36 +131,62 @@ pub fn bind_unix(config: &Config) -> Result<Option<UnixListener>, String> {
 
 /// The running workers.
 pub struct Workers {
+    server: &'static Server,
     senders: Vec<UnboundedSender<Accepted>>,
-    next: std::sync::atomic::AtomicUsize,
+    next: AtomicUsize,
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Workers {
-    /// Starts `count` workers.
+    /// Starts `count` workers; all are ready then.
     pub fn start(
         server: &'static Server,
         count: usize,
     ) -> std::io::Result<(Workers, Vec<JoinHandle<()>>)> {
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
+        let under_way = Arc::<AtomicUsize>::default();
+        let (ready, all_ready) = std::sync::mpsc::channel();
         for worker in 0..count {
             let (sender, receiver) = unbounded_channel();
+            let arrivals = Arrivals {
+                receiver,
+                under_way: under_way.clone(),
+            };
+            let ready = ready.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{worker}"))
-                .spawn(move || work(server, receiver, worker))?;
+                .spawn(move || work(server, arrivals, worker, ready))?;
             senders.push(sender);
             threads.push(thread);
         }
-        Ok((
-            Workers {
-                senders,
-                next: Default::default(),
-            },
-            threads,
-        ))
+        // What they need is not for clients to take.
+        drop(ready);
+        for _ in 0..count {
+            let ready = all_ready.recv().map_err(std::io::Error::other)?;
+            ready?;
+        }
+        let workers = Workers {
+            server,
+            senders,
+            next: Default::default(),
+            under_way,
+        };
+        Ok((workers, threads))
     }
 
-    /// Hands a connection to the next worker.
+    /// Hands a connection to the next worker, unless it is one too many: a worker
+    /// that is busy would let them wait, with all that the process may have open.
     pub fn hand_over(&self, accepted: Accepted) {
+        let expected = self.server.clients.len() + self.under_way.load(Ordering::Relaxed);
+        if expected as i64 >= self.server.settings.maxclients.load(Ordering::Relaxed) {
+            // Who is gone by now misses nothing.
+            let _ = match accepted {
+                Accepted::Tcp(stream) => refuse(self.server, stream, TOO_MANY),
+                Accepted::Unix(stream) => refuse(self.server, stream, TOO_MANY),
+            };
+            return;
+        }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         let worker = self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len();
         // A worker only ends with the process.
         let _ = self.senders[worker].send(accepted);
@@ -170,20 +196,42 @@ impl Workers {
 /// The kernel is asked for new events after so many tasks at the latest.
 const TASKS_PER_ROUND: u32 = 256;
 
-fn work(server: &'static Server, mut receiver: UnboundedReceiver<Accepted>, worker: usize) {
+/// Connections that come to a worker.
+struct Arrivals {
+    receiver: UnboundedReceiver<Accepted>,
+    /// How many come to any of them.
+    under_way: Arc<AtomicUsize>,
+}
+
+fn work(
+    server: &'static Server,
+    mut arrivals: Arrivals,
+    worker: usize,
+    ready: std::sync::mpsc::Sender<std::io::Result<()>>,
+) {
     redoubt_persistence::log::Log::begin_rounds();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(|| super::rounds::end(server))
         .event_interval(TASKS_PER_ROUND)
-        .build_local(LocalOptions::default())
-        .expect("a runtime needs only an epoll descriptor");
+        .build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        // Whoever starts the workers may have gone after such an error.
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let _ = ready.send(Ok(()));
+    drop(ready);
     runtime.block_on(async move {
         if worker == 0 {
             tokio::task::spawn_local(tend(server));
         }
         tokio::task::spawn_local(super::durable::tend(server, worker));
-        while let Some(accepted) = receiver.recv().await {
+        while let Some(accepted) = arrivals.receiver.recv().await {
+            arrivals.under_way.fetch_sub(1, Ordering::Relaxed);
             if let Err(error) = admit(server, accepted, worker) {
                 tracing::debug!("a connection could not be set up: {error}");
             }
@@ -198,7 +246,7 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
         Accepted::Tcp(stream) => {
             let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
             if over {
-                return refuse(server, stream, b"-ERR max number of clients reached\r\n");
+                return refuse(server, stream, TOO_MANY);
             }
             if protected(server, peer.ip()) {
                 return refuse(server, stream, PROTECTED);
@@ -218,7 +266,7 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
         }
         Accepted::Unix(stream) => {
             if over {
-                return refuse(server, stream, b"-ERR max number of clients reached\r\n");
+                return refuse(server, stream, TOO_MANY);
             }
             stream.set_nonblocking(true)?;
             let path = format!("{}:0", server.config.read().string(id("unixsocket")));
@@ -233,6 +281,8 @@ fn admit(server: &'static Server, accepted: Accepted, worker: usize) -> std::io:
     add(&server.stats.connections, 1);
     Ok(())
 }
+
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
 const PROTECTED: &[u8] = b"-DENIED Redoubt is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts, set a password with requirepass, or turn the mode off with protected-mode no if no one else can reach this server.\r\n";
 

@@ -8,6 +8,7 @@ pub mod bus;
 mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
+pub mod descriptors;
 pub mod durable;
 pub mod import;
 pub mod keeping;

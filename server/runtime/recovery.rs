@@ -427,6 +427,11 @@ impl Replayer {
         find(args).is_some()
     }
 
+    /// Whether a command that there is has as many arguments as it takes.
+    pub(super) fn fits(&self, args: &[&[u8]]) -> bool {
+        find(args).is_some_and(|found| found.command.arity_fits(args.len()))
+    }
+
     /// Runs a command. The error is what it answered, or that there is none.
     pub(super) fn apply(&mut self, args: &[&[u8]]) -> Result<(), String> {
         let name = || String::from_utf8_lossy(args[0]).into_owned();
@@ -434,6 +439,9 @@ impl Replayer {
         self.commands += 1;
         if is_framing(found.command) {
             return Ok(());
+        }
+        if !found.command.arity_fits(args.len()) {
+            return Err(format!("wrong number of arguments for {}", name()));
         }
         let request = Request::new(found, args, self.server.started_ms);
         let dirty = self.session.tally.dirty;

@@ -9,7 +9,9 @@ use redoubt_cluster::bus::Bus;
 
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
 use super::shutdown::Ends;
-use super::{background, checkpoint, import, keeping, recovery, replication, save, watch};
+use super::{
+    background, checkpoint, descriptors, import, keeping, recovery, replication, save, watch,
+};
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
 use crate::state::{Server, Storage};
@@ -84,7 +86,8 @@ fn choose_policy(config: &mut Config) {
     }
 }
 
-fn worker_count(config: &Config) -> usize {
+/// How many workers the configuration asks for.
+pub fn worker_count(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match config.is_given(id("io-threads")) {
         false => cores,
@@ -113,7 +116,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     crate::commands::table::rename(&config.file_only.renamed_commands);
     let dir = enter_directory(&mut config)?;
     let acl = crate::acl::Acl::from_config(&config)?;
-    raise_descriptor_limit(config.integer(id("maxclients")));
+    fit_clients(&mut config);
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
     choose_policy(&mut config);
@@ -236,15 +239,20 @@ fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
     Ok(dir)
 }
 
-fn raise_descriptor_limit(maxclients: i64) {
-    let wanted = (maxclients.max(0) as u64).saturating_add(128);
-    // SAFETY: both calls read or write the one struct that is passed.
-    unsafe {
-        let mut limit = std::mem::zeroed::<libc::rlimit>();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {
-            limit.rlim_cur = wanted.min(limit.rlim_max);
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
+/// Lets there be no more clients than there are descriptors for.
+fn fit_clients(config: &mut Config) {
+    let asked = config.integer(id("maxclients"));
+    let Some(room) = descriptors::make_room(asked, worker_count(config)) else {
+        return;
+    };
+    if room.clients < asked {
+        tracing::warn!(
+            "You requested maxclients of {asked} requiring at least {} max file descriptors. Current maximum open files is {}. maxclients has been reduced to {} to compensate for low ulimit. If you need higher maxclients increase 'ulimit -n'.",
+            room.needed,
+            room.limit,
+            room.clients
+        );
+        config.set_value(id("maxclients"), Value::Integer(room.clients));
     }
 }
 

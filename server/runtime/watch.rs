@@ -107,7 +107,7 @@ pub fn watch_log(server: &Server, storage: &Storage) {
     match storage.log.space_trouble().or(stalled) {
         Some(trouble) => server.health.set(
             Trouble::Space,
-            format!("no room on the disk for the log's next segment: {trouble}; writes are taken again once there is"),
+            format!("the log's next segment can't be made: {trouble}; writes are taken again once it can"),
         ),
         None => server.health.clear(Trouble::Space),
     }

@@ -19,7 +19,7 @@ pub fn replace_functions(lua: Lua, globals: i32) {
         lua.push_nil();
         lua.raw_set_field(globals, name);
     }
-    let own: [(&str, Entry); 10] = [
+    let own: [(&str, Entry); 11] = [
         ("pcall", native!(pcall)),
         ("load", native!(load)),
         ("loadstring", native!(load_string)),
@@ -30,6 +30,7 @@ pub fn replace_functions(lua: Lua, globals: i32) {
         ("rawset", native!(raw_set)),
         ("getmetatable", native!(get_metatable)),
         ("setmetatable", native!(set_metatable)),
+        ("unpack", native!(unpack)),
     ];
     set_functions(lua, globals, &own);
     lua.raw_get_field(globals, "os");
@@ -275,6 +276,29 @@ fn set_metatable(lua: Lua) -> Native {
     }
     lua.set_metatable(1);
     Ok(1)
+}
+
+/// As Lua's, whose count of the results overflows when they are very many; then
+/// it would write beyond its stack.
+fn unpack(lua: Lua) -> Native {
+    lua.check_table(1)?;
+    // Lua's own takes of a number what an `int` holds.
+    let from = lua.integer_or(2, 1)? as i32;
+    let to = match lua.is_none_or_nil(3) {
+        true => i32::try_from(lua.len(1)).unwrap_or(i32::MAX),
+        false => lua.check_integer(3)? as i32,
+    };
+    if from > to {
+        return Ok(0);
+    }
+    let count = i64::from(to) - i64::from(from) + 1;
+    match i32::try_from(count) {
+        Ok(count) if lua.has_room(count) => {
+            (from..=to).for_each(|at| lua.raw_get_at(1, at));
+            Ok(count)
+        }
+        _ => Err(Raise::Text("too many results to unpack")),
+    }
 }
 
 fn table_insert(lua: Lua) -> Native {

@@ -94,6 +94,31 @@ fn integer_setting(
     Ok(())
 }
 
+const OFF_ON: &[&str] = &["off", "on"];
+
+/// Reads an argument that is one of these words, the first two of which false
+/// and true stand for; None if it is not given. Raises.
+fn word_setting(lua: Lua, at: i32, words: &[&str]) -> Result<Option<usize>, Raise> {
+    if lua.is_none_or_nil(at) {
+        return Ok(None);
+    }
+    if lua.kind(at) == kind::BOOLEAN {
+        return Ok(Some(usize::from(lua.boolean(at))));
+    }
+    let given = lua.check_bytes(at)?;
+    let found = words.iter().position(|word| word.as_bytes() == given);
+    if found.is_some() {
+        return Ok(found);
+    }
+    lua.push_bytes(b"invalid option '");
+    lua.push_copy(at);
+    lua.push_bytes(b"'");
+    lua.concat(3);
+    let text: &'static [u8] = lua.bytes(-1).unwrap_or_default();
+    let text = std::str::from_utf8(text).unwrap_or("invalid option");
+    Err(Raise::Argument(at, text))
+}
+
 fn one_argument_at_most(lua: Lua, most: i32) -> Result<(), Raise> {
     match lua.top() > most {
         true => Err(Raise::Argument(most + 1, "found too many arguments")),
@@ -131,8 +156,8 @@ fn encode_number_precision(lua: Lua) -> Native {
 fn encode_sparse_array(lua: Lua) -> Native {
     one_argument_at_most(lua, 3)?;
     let settings = settings(lua);
-    if !lua.is_none_or_nil(1) {
-        settings.sparse_convert = lua.boolean(1);
+    if let Some(word) = word_setting(lua, 1, OFF_ON)? {
+        settings.sparse_convert = word != 0;
     }
     let text = "expected integer between 0 and 2147483647";
     let most = i64::from(i32::MAX);
@@ -146,8 +171,8 @@ fn encode_sparse_array(lua: Lua) -> Native {
 
 fn encode_keep_buffer(lua: Lua) -> Native {
     one_argument_at_most(lua, 1)?;
-    if !lua.is_none_or_nil(1) {
-        settings(lua).keep_buffer = lua.boolean(1);
+    if let Some(word) = word_setting(lua, 1, OFF_ON)? {
+        settings(lua).keep_buffer = word != 0;
     }
     lua.push_boolean(settings(lua).keep_buffer);
     Ok(1)
@@ -156,17 +181,9 @@ fn encode_keep_buffer(lua: Lua) -> Native {
 fn encode_invalid_numbers(lua: Lua) -> Native {
     one_argument_at_most(lua, 1)?;
     let settings = settings(lua);
-    match lua.kind(1) {
-        kind::NONE | kind::NIL => {}
-        kind::BOOLEAN => {
-            settings.encode_invalid = lua.boolean(1);
-            settings.encode_invalid_as_null = false;
-        }
-        _ if lua.check_bytes(1)? == b"null" => {
-            settings.encode_invalid = true;
-            settings.encode_invalid_as_null = true;
-        }
-        _ => return Err(Raise::Argument(1, "invalid option")),
+    if let Some(word) = word_setting(lua, 1, &["off", "on", "null"])? {
+        settings.encode_invalid = word != 0;
+        settings.encode_invalid_as_null = word == 2;
     }
     match settings.encode_invalid_as_null {
         true => lua.push_bytes(b"null"),
@@ -177,8 +194,8 @@ fn encode_invalid_numbers(lua: Lua) -> Native {
 
 fn decode_invalid_numbers(lua: Lua) -> Native {
     one_argument_at_most(lua, 1)?;
-    if !lua.is_none_or_nil(1) {
-        settings(lua).decode_invalid = lua.boolean(1);
+    if let Some(word) = word_setting(lua, 1, OFF_ON)? {
+        settings(lua).decode_invalid = word != 0;
     }
     lua.push_boolean(settings(lua).decode_invalid);
     Ok(1)

@@ -221,6 +221,10 @@ impl Parser {
                 return token;
             }
         }
+        let is_number = matches!(rest[0], b'-' | b'0'..=b'9');
+        if !self.invalid_numbers && !is_number {
+            return Token::Invalid("invalid token");
+        }
         if !self.invalid_numbers && !is_plain_number(rest) {
             return Token::Invalid("invalid number");
         }
@@ -252,7 +256,10 @@ impl Parser {
                     Some(len) => at += 1 + len,
                     None => {
                         self.token_at = at;
-                        return Token::Invalid("invalid escape code");
+                        return Token::Invalid(match self.text.get(at + 1) {
+                            Some(b'u') => "invalid unicode escape code",
+                            _ => "invalid escape code",
+                        });
                     }
                 },
                 None => {
@@ -297,6 +304,7 @@ fn hexadecimal(text: &[u8]) -> Option<u32> {
 fn unicode(rest: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let first = hexadecimal(rest)?;
     let (code, len) = match first {
+        0xDC00..=0xDFFF => return None,
         0xD800..=0xDBFF => {
             if rest.get(4..6) != Some(b"\\u") {
                 return None;
@@ -310,15 +318,8 @@ fn unicode(rest: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         code => (code, 4),
     };
     let mut bytes = [0; 4];
-    match char::from_u32(code) {
-        Some(char) => out.extend_from_slice(char.encode_utf8(&mut bytes).as_bytes()),
-        // A low surrogate by itself.
-        None => out.extend_from_slice(&[
-            0xE0 | (code >> 12) as u8,
-            0x80 | ((code >> 6) & 63) as u8,
-            0x80 | (code & 63) as u8,
-        ]),
-    }
+    let char = char::from_u32(code)?;
+    out.extend_from_slice(char.encode_utf8(&mut bytes).as_bytes());
     Some(len)
 }
 
@@ -336,7 +337,7 @@ fn is_plain_number(text: &[u8]) -> bool {
 fn read_number(text: &[u8]) -> Option<(f64, usize)> {
     if !matches!(
         text.first()?,
-        b'-' | b'+' | b'.' | b'0'..=b'9' | b'i' | b'I' | b'n' | b'N'
+        b'-' | b'+' | b'0'..=b'9' | b'i' | b'I' | b'n' | b'N'
     ) {
         return None;
     }

@@ -9,8 +9,9 @@ use super::lua::{Lua, Native, Raise};
 const MOST_CAPTURES: usize = 32;
 /// Depth of recursion; each quantifier and each capture of a pattern takes one.
 const MOST_DEPTH: u32 = 4000;
-/// Steps between two looks at the clock.
-const STEPS: u32 = 1 << 16;
+/// Steps between two looks at the clock. One is a byte of the subject or of the
+/// pattern.
+const STEPS: usize = 1 << 16;
 
 /// A part of the subject that a pattern put in parentheses.
 #[derive(Clone, Copy)]
@@ -37,7 +38,8 @@ pub struct Matcher {
     captures: [Capture; MOST_CAPTURES],
     level: usize,
     depth: u32,
-    steps: u32,
+    /// Since the last look at the clock.
+    steps: usize,
 }
 
 type Found = Result<Option<usize>, Raise>;
@@ -67,11 +69,13 @@ impl Matcher {
         self.matches(s, p)
     }
 
-    fn step(&mut self) -> Result<(), Raise> {
-        self.steps += 1;
-        if self.steps.is_multiple_of(STEPS)
-            && let Some(abort) = run_of(self.lua).and_then(|run| run.tick())
-        {
+    fn step(&mut self, bytes: usize) -> Result<(), Raise> {
+        self.steps += bytes;
+        if self.steps < STEPS {
+            return Ok(());
+        }
+        self.steps = 0;
+        if let Some(abort) = run_of(self.lua).and_then(|run| run.tick()) {
             return Err(super::protect::end(self.lua, abort));
         }
         Ok(())
@@ -89,7 +93,7 @@ impl Matcher {
 
     fn matches_here(&mut self, mut s: usize, mut p: usize) -> Found {
         loop {
-            self.step()?;
+            self.step(1)?;
             let Some(&first) = self.pattern.get(p) else {
                 return Ok(Some(s));
             };
@@ -113,6 +117,7 @@ impl Matcher {
                             return Err(Raise::Text("missing '[' after '%f' in pattern"));
                         }
                         let end = self.class_end(p)?;
+                        self.step(end - p)?;
                         let before = if s == 0 { 0 } else { self.subject[s - 1] };
                         let here = self.subject.get(s).copied().unwrap_or(0);
                         if self.in_set(before, p, end - 1) || !self.in_set(here, p, end - 1) {
@@ -136,6 +141,7 @@ impl Matcher {
                 _ => {}
             }
             let end = self.class_end(p)?;
+            self.step(end - p)?;
             let fits = s < self.subject.len() && self.single(s, p, end);
             match self.pattern.get(end) {
                 Some(b'?') => {
@@ -224,7 +230,7 @@ impl Matcher {
         let mut count = 0;
         while s + count < self.subject.len() && self.single(s + count, p, end) {
             count += 1;
-            self.step()?;
+            self.step(end - p)?;
         }
         loop {
             if let Some(found) = self.matches(s + count, end + 1)? {
@@ -242,6 +248,7 @@ impl Matcher {
             if let Some(found) = self.matches(s, end + 1)? {
                 return Ok(Some(found));
             }
+            self.step(end - p)?;
             if s < self.subject.len() && self.single(s, p, end) {
                 s += 1;
             } else {
@@ -286,7 +293,9 @@ impl Matcher {
             return Ok(None);
         }
         let mut depth = 1;
-        for (offset, &byte) in self.subject[s + 1..].iter().enumerate() {
+        let subject = self.subject;
+        for (offset, &byte) in subject[s + 1..].iter().enumerate() {
+            self.step(1)?;
             if byte == close {
                 depth -= 1;
                 if depth == 0 {
@@ -299,17 +308,18 @@ impl Matcher {
         Ok(None)
     }
 
-    fn back_reference(&self, s: usize, digit: u8) -> Found {
+    fn back_reference(&mut self, s: usize, digit: u8) -> Found {
         let number = usize::from(digit).wrapping_sub(usize::from(b'1'));
         let capture = self.captures[..self.level].get(number);
-        let Some(Capture {
+        let Some(&Capture {
             start,
             len: Length::Known(len),
         }) = capture
         else {
             return Err(Raise::Text("invalid capture index"));
         };
-        let text = &self.subject[*start..start + len];
+        self.step(len)?;
+        let text = &self.subject[start..start + len];
         Ok(self.subject[s..].starts_with(text).then_some(s + len))
     }
 

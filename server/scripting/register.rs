@@ -190,12 +190,16 @@ fn read_named(lua: Lua) -> Result<(), Raise> {
     // The table is at 1, its fields go to 2 to 5.
     lua.push_nil();
     while lua.next(1) {
-        if lua.kind(-2) != kind::STRING {
+        if !lua.is_text(-2) {
             return Err(Raise::Table(
                 "named argument key given to server.register_function is not a string",
             ));
         }
-        let key = lua.bytes(-2).unwrap_or_default();
+        // A number is no field's name.
+        let key = match lua.kind(-2) {
+            kind::STRING => lua.bytes(-2).unwrap_or_default(),
+            _ => b"",
+        };
         let place = if key.eq_ignore_ascii_case(b"function_name") {
             named(
                 lua.is_text(-1),

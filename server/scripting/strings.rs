@@ -1,5 +1,5 @@
-//! `string.find`, `match`, `gmatch` and `gsub`, on the matcher of
-//! `pattern.rs`.
+//! `string.find`, `match`, `gmatch` (once called `gfind`) and `gsub`, on the
+//! matcher of `pattern.rs`.
 
 use mlua_sys as ffi;
 
@@ -8,10 +8,11 @@ use super::pattern::Matcher;
 
 /// Puts the functions into the table on top. Raises.
 pub fn replace(lua: Lua) {
-    let functions: [(&str, Entry); 4] = [
+    let functions: [(&str, Entry); 5] = [
         ("find", native!(find)),
         ("match", native!(match_first)),
         ("gmatch", native!(gmatch)),
+        ("gfind", native!(gmatch)),
         ("gsub", native!(gsub)),
     ];
     super::sandbox::set_functions(lua, -1, &functions);

@@ -44,6 +44,30 @@ fn a_replica_that_was_let_go_does_not_count() {
 }
 
 #[test]
+fn what_no_transaction_may_hold_ends_in_a_full_sync() {
+    let [primary, replica] = [Server::start(CACHE), Server::start(CACHE)];
+    follow(&replica, &primary);
+    await_sync(&replica, &primary);
+    let mut client = primary.client();
+    for (number, misfit) in ["SET key", "XGROUP", "SAVE", "WATCH key", "MULTI"]
+        .iter()
+        .enumerate()
+    {
+        for line in ["MULTI", "SET other 1", misfit, "EXEC"] {
+            ok(&mut client, &format!("DEBUG REPLICATE {line}"));
+        }
+        ok(&mut client, &format!("SET after {number}"));
+        in_time("everything was asked for anew", || {
+            partial_and_full(&primary).1 == number as u64 + 2
+        });
+        await_sync(&replica, &primary);
+        assert_same(&primary, &replica);
+    }
+    let exists = run(&mut replica.client(), "EXISTS other");
+    assert_eq!(exists, Reply::Integer(0));
+}
+
+#[test]
 fn what_a_replica_does_not_know_ends_in_a_full_sync() {
     let [primary, replica] = [Server::start(CACHE), Server::start(CACHE)];
     follow(&replica, &primary);

@@ -3,6 +3,7 @@
 use super::Client;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -38,6 +39,7 @@ pub struct Server {
     program: PathBuf,
     directives: Vec<String>,
     environment: Vec<(String, String)>,
+    most_files: Option<u64>,
     dir: TempDir,
     port: u16,
     process: Option<Process>,
@@ -73,6 +75,7 @@ impl Server {
             program,
             directives: directives.iter().map(|text| text.to_string()).collect(),
             environment: Vec::new(),
+            most_files: None,
             dir: tempfile::tempdir().expect("a temporary directory can be made"),
             port: 0,
             process: None,
@@ -158,6 +161,11 @@ impl Server {
         self.environment.push((name.into(), value.into()));
     }
 
+    /// How many files and connections its next starts may have open.
+    pub fn limit_open_files(&mut self, most: u64) {
+        self.most_files = Some(most);
+    }
+
     /// The directives of its next starts.
     pub fn set_directives(&mut self, directives: &[&str]) {
         self.directives = directives.iter().map(|text| text.to_string()).collect();
@@ -204,7 +212,23 @@ impl Server {
 
     /// Starts the process and waits for its ready line; gives its output if it ends before.
     fn try_launch(&mut self) -> Result<(), String> {
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(most) = self.most_files {
+            let limit = libc::rlimit {
+                rlim_cur: most,
+                rlim_max: most,
+            };
+            // SAFETY: between fork and exec one system call is made, which takes plain numbers.
+            unsafe {
+                command.pre_exec(move || {
+                    match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                        0 => Ok(()),
+                        _ => Err(std::io::Error::last_os_error()),
+                    }
+                });
+            }
+        }
+        let mut child = command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .arg("--dir")
             .arg(self.dir.path())

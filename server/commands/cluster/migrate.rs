@@ -40,7 +40,13 @@ pub const COMMAND: Command = Command {
             notes: "",
         },
     ],
-    find_keys: Some(keys_of),
+    find_keys: Some(|args, found| match keys_of(args) {
+        Some(keys) => {
+            keys.for_each(|at| found(at, 0));
+            true
+        }
+        None => false,
+    }),
     args: &[
         Arg::string("host"),
         Arg::integer("port"),

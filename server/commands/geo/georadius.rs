@@ -3,6 +3,7 @@
 
 use super::search::{Form, ORDER, run};
 use super::units::UNIT;
+use crate::commands::args::is;
 use crate::commands::command::{Arg, ArgKind, Begin, Command, Find, Group, KeySpec, acl, flag};
 
 const COMPLEXITY: &str =
@@ -46,6 +47,25 @@ const fn stored(word: &'static str, from: i32) -> KeySpec {
     }
 }
 
+/// The key of the index, and the one that the result goes to: of several that
+/// behind the last STORE or STOREDIST.
+fn find_keys(args: &[&[u8]], found: &mut dyn FnMut(usize, usize)) -> bool {
+    let stores = |word: &[u8]| ["STORE", "STOREDIST"].iter().any(|store| is(word, store));
+    let (mut at, mut stored) = (5, None);
+    while at + 1 < args.len() {
+        if stores(args[at]) {
+            at += 1;
+            stored = Some(at);
+        }
+        at += 1;
+    }
+    found(1, 0);
+    if let Some(at) = stored {
+        found(at, 1);
+    }
+    true
+}
+
 /// GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD]
 /// [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key |
 /// STOREDIST key]
@@ -59,6 +79,7 @@ pub const GEORADIUS: Command = Command {
     flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
     acl: acl::GEO,
     keys: &[SOURCE, stored("STORE", 6), stored("STOREDIST", 6)],
+    find_keys: Some(find_keys),
     args: &[
         Arg::key("key"),
         Arg::double("longitude"),
@@ -83,6 +104,7 @@ pub const GEORADIUS_RO: Command = Command {
     summary: "Finds the members within a radius of a point.",
     flags: flag::READONLY,
     keys: &[SOURCE],
+    find_keys: None,
     args: &[
         Arg::key("key"),
         Arg::double("longitude"),
@@ -130,6 +152,7 @@ pub const GEORADIUSBYMEMBER_RO: Command = Command {
     summary: "Finds the members within a radius of one of them.",
     flags: flag::READONLY,
     keys: &[SOURCE],
+    find_keys: None,
     args: &[
         Arg::key("key"),
         Arg::string("member"),

@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::units;
 use crate::commands::command::Arg;
 use crate::commands::context::Context;
-use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::error::CommandResult;
 use crate::commands::sorted_set::selection::{store, write_member};
 use crate::keyspace::listpack::{Entry, IntBuffer};
 use crate::keyspace::zset::{ScoreRange, ZSet};
@@ -50,10 +50,6 @@ pub fn run(ctx: &mut Context<'_>, args: &[&[u8]], form: Form) -> CommandResult {
         // Coordinates that no grid has can be infinitely far from each other.
         let score = if score.is_nan() { 0.0 } else { score };
         result.add(one.member.bytes(&mut buffer), score);
-    }
-    if !ctx.db.holds(key) {
-        // STORE was given twice; only the first one's key is locked.
-        return Err(CommandError::Syntax);
     }
     let event = match form.is_search() {
         true => "geosearchstore",

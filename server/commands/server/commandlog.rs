@@ -52,9 +52,10 @@ const SLOWLOG_GET: Command = Command {
             let count = count_of(count)?;
             entries(ctx, &ctx.server.stats.slow, count)
         }
-        _ => Err(CommandError::err(
-            "unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-        )),
+        _ => Err(CommandError::err(format!(
+            "unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+            String::from_utf8_lossy(args[1])
+        ))),
     },
     ..BASE
 };

@@ -9,8 +9,8 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
 use crate::keyspace::garbage::FREED;
-use crate::runtime::start::is_locale;
-use crate::runtime::{keeping, recovery};
+use crate::runtime::start::{is_locale, worker_count};
+use crate::runtime::{descriptors, keeping, recovery};
 use crate::state::Server;
 
 const BASE: Command = Command {
@@ -190,6 +190,17 @@ fn prepare(
     }
     if changed.contains(&id("tls-port")) && next.integer(id("tls-port")) != 0 {
         return Err(failed("tls-port", &"this server has no TLS"));
+    }
+    if changed.contains(&id("maxclients")) {
+        let asked = next.integer(id("maxclients"));
+        let room = descriptors::make_room(asked, worker_count(next));
+        if let Some(room) = room.filter(|room| room.clients < asked) {
+            let reason = format!(
+                "The operating system is not able to handle the specified number of clients, try with {}",
+                room.clients
+            );
+            return Err(failed("maxclients", &reason));
+        }
     }
     let locale = next.string(id("locale-collate"));
     if changed.contains(&id("locale-collate")) && !is_locale(&locale) {

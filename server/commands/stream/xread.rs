@@ -21,7 +21,13 @@ pub const COMMAND: Command = Command {
     flags: flag::READONLY | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(1)],
-    find_keys: Some(|args| Some(parse(args, false).ok()?.key_positions())),
+    find_keys: Some(|args, found| match parse(args, false) {
+        Ok(options) => {
+            options.key_positions().for_each(|at| found(at, 0));
+            true
+        }
+        Err(_) => false,
+    }),
     args: &[
         Arg::integer("count").after("COUNT").optional(),
         Arg::integer("milliseconds").after("BLOCK").optional(),

@@ -22,7 +22,13 @@ pub const COMMAND: Command = Command {
     flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(4)],
-    find_keys: Some(|args| Some(parse(args, true).ok()?.key_positions())),
+    find_keys: Some(|args, found| match parse(args, true) {
+        Ok(options) => {
+            options.key_positions().for_each(|at| found(at, 0));
+            true
+        }
+        Err(_) => false,
+    }),
     args: &[
         Arg::block(
             "group-block",

@@ -214,12 +214,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "cluster-blacklist-ttl",
         None,
         Integer {
-            min: 0,
-            max: u64::MAX as i128,
+            min: i64::MIN as i128,
+            max: i64::MAX as i128,
         },
         "60",
         Traits::NONE,
-        "Seconds for which a forgotten node stays forgotten.",
+        "Seconds for which a forgotten node stays forgotten; below zero: none.",
     ),
     declare(
         "cluster-link-sendbuf-limit",
@@ -285,12 +285,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "slot-migration-max-failover-repl-bytes",
         None,
         Memory {
-            min: 0,
+            min: -1,
             max: i64::MAX as i128,
         },
         "0",
         Traits::NONE,
-        "Most bytes behind at which a slot changes hands.",
+        "Most bytes behind at which a slot changes hands; -1: any number.",
     ),
     declare(
         "import-mode",

@@ -127,7 +127,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     declare(
         "io-threads",
         None,
-        Integer { min: 1, max: 128 },
+        Integer { min: 1, max: 256 },
         "1",
         Traits::NONE,
         "Number of worker threads.",

@@ -36,6 +36,12 @@ impl Drop for Postponed<'_> {
     }
 }
 
+/// Ends the tie between a client and what it waits in. Each holds the other: as
+/// long as it is there, neither is ever freed.
+pub(super) fn forget_waiter(client: &Client) {
+    *client.waiter.lock() = None;
+}
+
 impl Connection {
     /// Waits for the end of the pause that holds the next request back. What
     /// others send goes on.
@@ -139,10 +145,11 @@ impl Connection {
             }
             if gone {
                 self.withdraw(waiter).await;
+                forget_waiter(&client);
                 return Err(Gone);
             }
         }
-        *client.waiter.lock() = None;
+        forget_waiter(&client);
         self.flush().await
     }
 

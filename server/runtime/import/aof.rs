@@ -151,6 +151,13 @@ impl CommandFile<'_> {
                 self.position
             ));
         }
+        if !self.replayer.fits(args) {
+            return Err(format!(
+                "{}: wrong number of arguments for '{}'",
+                self.bad_format(),
+                args[0].escape_ascii()
+            ));
+        }
         summary.commands += 1;
         if let Err(error) = self.replayer.apply(args) {
             summary.failed += 1;

@@ -322,6 +322,7 @@ impl Export {
     /// With which rest of the log writes may be held back.
     fn small_rest(&self, since: Instant) -> u64 {
         let directive = id("slot-migration-max-failover-repl-bytes");
+        // Without a limit it is the largest number.
         let configured = self.server.config.read().integer(directive).max(0) as u64;
         let seconds = since.elapsed().as_secs().min(32);
         let patient = (SMALL_REST_BYTES << seconds).min(LARGEST_REST_BYTES);

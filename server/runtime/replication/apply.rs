@@ -11,6 +11,7 @@ use crate::clock::{Ticks, account};
 use crate::commands::table::{Found, table};
 use crate::connection::client::Client;
 use crate::connection::dispatch::{Request, call, stripes_of};
+use crate::connection::gate::check_from_primary;
 use crate::connection::session::{Queued, Session, Transaction};
 use crate::keyspace::stripe::StripeSet;
 use crate::resp::Protocol;
@@ -78,6 +79,10 @@ impl Applier {
             .find(args)
             .ok_or_else(|| format!("unknown command {}", name()))?;
         let command = found.command;
+        if self.session.transaction.is_some() {
+            let checked = check_from_primary(self.server, &self.session, command, args);
+            checked.map_err(|error| format!("within MULTI, {} fails here: {error}", name()))?;
+        }
         if let Some(transaction) = &mut self.session.transaction {
             self.transaction.extend_from_slice(raw);
             if command.name != "exec" {

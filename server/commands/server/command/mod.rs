@@ -145,7 +145,7 @@ fn list(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         .filter(|command| filter(command))
         .map(|command| command.name)
         .collect();
-    ctx.reply.set(names.len());
+    ctx.reply.array(names.len());
     names
         .iter()
         .for_each(|name| ctx.reply.bulk(name.as_bytes()));
