@@ -1,10 +1,11 @@
 //! Atomic slot migrations whose source or target hands itself over to a replica
-//! (CLUSTER FAILOVER) at the moment at which the slot changes hands: nothing is
-//! lost, and neither shard splits.
+//! (CLUSTER FAILOVER), sleeps, dies, or has a replica that lags, at the moment
+//! at which the slot changes hands: nothing is lost, and neither shard splits.
 
 mod support;
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
 use support::moves::{Between, Mover};
@@ -165,4 +166,72 @@ fn a_replica_of_a_source_that_has_granted_a_slot_takes_over_without_it() {
     eventually("the replica leads", || role().contains("role:master"));
     assert!(!scene.replica.owns(SLOT) && target.owns(SLOT));
     assert_eq!(target.ask(&["GET", &scene.key]), Reply::bulk("x"));
+}
+
+/// Three primaries; a slot's move from the first to the second has come to the
+/// grant, which the target has not heard.
+fn granted(patience_ms: u64) -> (Vec<Node>, Between) {
+    let between = Between::start("FAILOVER-GRANTED");
+    let (announced, patience) = (between.port.to_string(), patience_ms.to_string());
+    let usual = [
+        "--cluster-manual-failover-timeout",
+        &patience,
+        "--cluster-require-full-coverage",
+        "no",
+    ];
+    let told = [&usual[..], &["--cluster-announce-port", &announced]].concat();
+    let start = |number| Node::start(None, if number == 1 { &told } else { &usual });
+    let nodes: Vec<Node> = (0..3).map(start).collect();
+    let port = nodes[1].server.port();
+    between.target.store(port, Ordering::Relaxed);
+    join(&nodes);
+    assert_eq!(
+        nodes[0].ask(&["SET", &format!("key{TAG}"), "x"]),
+        Reply::ok()
+    );
+    nodes[0].migrate(SLOT, &nodes[1]);
+    eventually("the grant is on its way", || {
+        between.held.load(Ordering::Relaxed)
+    });
+    (nodes, between)
+}
+
+#[test]
+fn a_source_that_sleeps_behind_the_grant_takes_nothing_back() {
+    let patience_ms = 4000;
+    let (nodes, between) = granted(patience_ms);
+    let (source, target) = (&nodes[0], &nodes[1]);
+    let stopped = Instant::now();
+    source.server.signal(libc::SIGSTOP);
+    between.free.store(true, Ordering::Relaxed);
+    eventually("the slot has moved", || target.owns(SLOT));
+    let mut written = 0;
+    eventually("the source's patience is over", || {
+        let key = format!("later{written}{TAG}");
+        assert_eq!(target.ask(&["SET", &key, "y"]), Reply::ok());
+        written += 1;
+        stopped.elapsed() > Duration::from_millis(patience_ms + 500)
+    });
+    source.server.signal(libc::SIGCONT);
+    eventually("the source knows", || source.states()[0] == "success");
+    assert!(target.owns(SLOT) && !source.owns(SLOT));
+    for number in 0..written {
+        let value = target.ask(&["GET", &format!("later{number}{TAG}")]);
+        assert_eq!(value, Reply::bulk("y"));
+    }
+    assert_eq!(target.ask(&["GET", &format!("key{TAG}")]), Reply::bulk("x"));
+}
+
+#[test]
+fn a_source_whose_target_dies_before_its_claim_keeps_the_slot() {
+    let (mut nodes, between) = granted(1000);
+    nodes[1].server.kill();
+    between.free.store(true, Ordering::Relaxed);
+    let source = &nodes[0];
+    eventually("the migration has failed", || {
+        source.states()[0] == "failed"
+    });
+    let key = format!("key{TAG}");
+    assert_eq!(source.ask(&["GET", &key]), Reply::bulk("x"));
+    assert_eq!(source.ask(&["SET", &key, "z"]), Reply::ok());
 }
