@@ -4,12 +4,15 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
 use support::moves::{Between, Mover};
-use support::{Reply, eventually};
+use support::{Reply, encode, eventually};
 
 /// The tag of slot 3300, which the first of three nodes or more has.
 const TAG: &str = "{b}";
@@ -234,4 +237,115 @@ fn a_source_whose_target_dies_before_its_claim_keeps_the_slot() {
     let key = format!("key{TAG}");
     assert_eq!(source.ask(&["GET", &key]), Reply::bulk("x"));
     assert_eq!(source.ask(&["SET", &key, "z"]), Reply::ok());
+}
+
+/// What follows a node and takes its stream, but tells only what it is told to.
+struct Follower {
+    /// How often it was asked how far it is since the word came.
+    asked: Arc<AtomicU64>,
+    /// Whether it acknowledges, and how much: all that there can be, or nothing.
+    speaks: Arc<AtomicBool>,
+    has_all: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
+}
+
+impl Follower {
+    /// `word`: what the stream has before the requests that count.
+    fn start(node: &Node, word: &'static str) -> Follower {
+        let mut stream = TcpStream::connect(("127.0.0.1", node.server.port())).expect("it listens");
+        let follower = Follower {
+            asked: Arc::default(),
+            speaks: Arc::new(AtomicBool::new(true)),
+            has_all: Arc::default(),
+            over: Arc::default(),
+        };
+        let capa = encode(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        stream.write_all(&capa).expect("it is taken");
+        let psync = encode(&["PSYNC", "?", "-1"]);
+        stream.write_all(&psync).expect("it is taken");
+        let (asked, over) = (follower.asked.clone(), follower.over.clone());
+        let mut reader = stream.try_clone().expect("another handle");
+        std::thread::spawn(move || {
+            let (mut seen, mut chunk) = (Vec::new(), [0; 65536]);
+            while !over.load(Ordering::Relaxed) {
+                match reader.read(&mut chunk) {
+                    Ok(count) if count > 0 => seen.extend_from_slice(&chunk[..count]),
+                    _ => return,
+                }
+                let text = String::from_utf8_lossy(&seen);
+                if let Some((_, behind)) = text.split_once(word) {
+                    let requests = behind.matches("GETACK").count() as u64;
+                    asked.store(requests, Ordering::Relaxed);
+                }
+            }
+        });
+        let (speaks, has_all) = (follower.speaks.clone(), follower.has_all.clone());
+        let over = follower.over.clone();
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let offset = match has_all.load(Ordering::Relaxed) {
+                    true => "1000000000000",
+                    false => "0",
+                };
+                let ack = encode(&["REPLCONF", "ACK", offset]);
+                if speaks.load(Ordering::Relaxed) && stream.write_all(&ack).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        follower
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Two primaries, 4 MB in a slot of the first, and what follows the second.
+fn lagging() -> (Vec<Node>, Follower, String) {
+    let nodes = vec![Node::start(None, &[]), Node::start(None, &[])];
+    join(&nodes);
+    let key = format!("key{TAG}");
+    // What nobody can compress.
+    let mut state = 1u64;
+    let mut letter = |_| {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        char::from(b'!' + (state >> 58) as u8)
+    };
+    let big: String = (0..4 << 20).map(&mut letter).collect();
+    assert_eq!(nodes[0].ask(&["SET", &key, &big]), Reply::ok());
+    let follower = Follower::start(&nodes[1], "key{b}");
+    eventually("it follows", || {
+        let info = nodes[1].text(&["INFO", "replication"]);
+        info.contains("state=online")
+    });
+    (nodes, follower, key)
+}
+
+#[test]
+fn a_target_claims_no_slot_before_its_replicas_have_the_keys() {
+    let (nodes, follower, key) = lagging();
+    nodes[0].migrate(SLOT, &nodes[1]);
+    let ended = |node: &Node| ["success", "failed"].contains(&&*node.states()[0]);
+    eventually("the replica is asked, again and again", || {
+        assert!(!ended(&nodes[0]), "{:?}", nodes[0].states());
+        follower.asked.load(Ordering::Relaxed) > 3
+    });
+    assert!(!nodes[1].owns(SLOT));
+    follower.has_all.store(true, Ordering::Relaxed);
+    eventually("the slot has moved", || nodes[1].owns(SLOT));
+    assert_eq!(nodes[1].ask(&["STRLEN", &key]), Reply::Integer(4 << 20));
+}
+
+#[test]
+fn a_replica_that_is_silent_holds_up_no_move() {
+    let (nodes, follower, _) = lagging();
+    follower.speaks.store(false, Ordering::Relaxed);
+    nodes[0].migrate(SLOT, &nodes[1]);
+    eventually("the slot has moved", || nodes[1].owns(SLOT));
 }
