@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
 use support::moves::{Between, Mover};
-use support::{Reply, encode, eventually};
+use support::{Peer, Reply, encode, eventually};
 
 /// The tag of slot 3300, which the first of three nodes or more has.
 const TAG: &str = "{b}";
@@ -348,4 +348,44 @@ fn a_replica_that_is_silent_holds_up_no_move() {
     follower.speaks.store(false, Ordering::Relaxed);
     nodes[0].migrate(SLOT, &nodes[1]);
     eventually("the slot has moved", || nodes[1].owns(SLOT));
+}
+
+#[test]
+fn a_valkey_that_became_our_replica_hears_that_its_import_is_over() {
+    let nodes = vec![
+        Node::start(None, &[]),
+        Node::start(Some(Peer::Valkey), &["--save", ""]),
+        Node::start(None, &[]),
+    ];
+    join(&nodes);
+    let replica = Node::start(None, &[]);
+    let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
+    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    let valkey = &nodes[1];
+    let primary = valkey.id();
+    eventually("the replica knows its primary", || {
+        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
+    });
+    eventually("it has a copy, and everyone knows it", || {
+        let copied = replica.text(&["INFO", "replication"]);
+        let linked = replica.text(&["CLUSTER", "NODES"]);
+        let follows = format!("slave {primary}");
+        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
+        copied.contains("master_link_status:up")
+            && linked.matches(" connected").count() == 4
+            && nodes.iter().all(knows)
+    });
+    let mut link = valkey.server.client();
+    let name = "0123456789abcdef0123456789abcdef01234567";
+    let source = nodes[0].id();
+    let words = ["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", &source];
+    let establish = [&words[..], &["NAME", name, "SLOTSRANGE", SLOT, SLOT]].concat();
+    assert_eq!(link.command(&establish), Reply::ok());
+    assert_eq!(replica.ask(&["CLUSTER", "FAILOVER"]), Reply::ok());
+    eventually("the replica leads, and Valkey follows it", || {
+        let info = valkey.text(&["INFO", "replication"]);
+        info.contains("role:slave") && info.contains("master_link_status:up")
+    });
+    eventually("the import has failed", || valkey.states()[0] == "failed");
 }

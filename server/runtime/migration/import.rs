@@ -18,7 +18,7 @@ use socket2::Socket;
 
 use super::LOOK;
 use super::peer::TIMED_OUT;
-use crate::cluster::migration::{Job, Stop};
+use crate::cluster::migration::{FAILED_OVER, Job, Stop};
 use crate::cluster::{Cluster, keys};
 use crate::commands::command::flag;
 use crate::commands::effects::encode;
@@ -54,9 +54,6 @@ const NEAR_BYTES: u64 = 1 << 20;
 const SILENT_S: u64 = 2;
 /// Time between two looks at what the replicas have while writes wait.
 const GLANCE: Duration = Duration::from_micros(500);
-
-/// Why an import ends whose node hands itself over to a replica, or has.
-const FAILED_OVER: &str = "A failover occurred during slot import";
 
 /// Takes over the connection of a source whose migration was accepted; `rest`
 /// is what it has sent besides. False if that can't be.
