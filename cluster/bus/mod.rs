@@ -243,7 +243,7 @@ impl Bus {
         now_ms: u64,
     ) -> Result<Bus, nodes_conf::Corrupt> {
         let mut random = Random::new(seed);
-        let saved = match saved.filter(|text| !text.trim().is_empty()) {
+        let saved = match saved.filter(|text| !text.is_empty()) {
             Some(text) => nodes_conf::parse(text, now_ms)?,
             None => fresh(&mut random, now_ms),
         };
