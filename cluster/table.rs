@@ -76,6 +76,8 @@ pub struct Node {
     pub ping_sent_ms: Option<u64>,
     /// When it last answered a PING; 0: never.
     pub pong_received_ms: u64,
+    /// When the PING was sent that it answered last; 0: none.
+    pub answered_ms: u64,
     /// When it last sent anything.
     pub data_received_ms: u64,
     /// When it was added.
@@ -113,6 +115,7 @@ impl Node {
             inbound: None,
             ping_sent_ms: None,
             pong_received_ms: 0,
+            answered_ms: 0,
             data_received_ms: 0,
             created_ms: now_ms,
             failed_ms: 0,

@@ -248,7 +248,7 @@ fn scripts_use_keys_of_this_node_only() {
     let nodes = [0; 2].map(|_| Node::start(None, &[]));
     join(&nodes);
     let eval = |text: &str| error_of(nodes[0].ask(&["EVAL", text, "0"]));
-    let foreign = "ERR Script attempted to access a non local key in a cluster node";
+    let foreign = "ERR Attempted to access a non local key in a cluster node";
     assert!(eval("return redis.call('set', 'foo', 1)").starts_with(foreign));
     let two = "redis.call('set', 'hello', 1) return redis.call('set', 'bar', 1)";
     let crossing = "ERR Script attempted to access keys that do not hash to the same slot";

@@ -99,3 +99,117 @@ fn a_stranger_on_the_bus_is_not_listened_to_for_long() {
     };
     assert!(parts[2] == Reply::bulk(&message));
 }
+
+/// A primary with the first half of the slots, another, and a replica of the first.
+fn with_replica() -> (Vec<Node>, Node) {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = Node::start(None, &[]);
+    let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
+    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    let primary = nodes[0].id();
+    eventually("the new node knows the one it is to follow", || {
+        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
+    });
+    eventually("it has a copy, and knows both primaries", || {
+        let info = replica.text(&["INFO", "replication"]);
+        let known = replica.text(&["CLUSTER", "NODES"]);
+        info.contains("master_link_status:up") && known.matches(" connected").count() == 3
+    });
+    (nodes.into(), replica)
+}
+
+#[test]
+fn an_order_for_a_slot_that_was_refused_leaves_nothing_at_a_replica_that_slept() {
+    let (nodes, replica) = with_replica();
+    let other = nodes[1].id();
+    replica.server.signal(libc::SIGSTOP);
+    let order = ["CLUSTER", "SETSLOT", "3300", "MIGRATING", &other];
+    let order = [&order[..], &["TIMEOUT", "100"]].concat();
+    let refused = nodes[0].ask(&order);
+    replica.server.signal(libc::SIGCONT);
+    assert_eq!(refused.error_code(), Some("NOREPLICAS"), "{refused:?}");
+    assert_eq!(nodes[0].ask(&["SET", "key{b}", "x"]), Reply::ok());
+    eventually("the replica has what came behind the order", || {
+        replica.ask(&["DBSIZE"]) == Reply::Integer(1)
+    });
+    for node in [&nodes[0], &replica] {
+        assert!(!node.text(&["CLUSTER", "NODES"]).contains('['));
+    }
+}
+
+#[test]
+fn what_makes_no_order_is_refused_as_valkey_does() {
+    let node = Node::start(None, &[]);
+    let many = |name: &str| {
+        format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLUSTER HELP."
+        )
+    };
+    let port = "ERR Port number is out of range".to_owned();
+    let bus = "ERR Cluster bus port number is out of range".to_owned();
+    for (line, text) in [
+        ("MEET 127.0.0.1 0", &port),
+        ("MEET 127.0.0.1 -1", &port),
+        ("MEET 127.0.0.1 70000", &port),
+        ("MEET x 0", &port),
+        ("MEET 127.0.0.1 60000", &bus),
+        ("MEET 127.0.0.1 5 0", &bus),
+        ("MEET 127.0.0.1 5 70000", &bus),
+        (
+            "MEET x 5",
+            &"ERR Invalid node address specified: x:5".into(),
+        ),
+        ("RESET HARD x", &many("RESET")),
+        ("RESET x", &"ERR syntax error".into()),
+        ("REPLICATE NO ONE x", &many("REPLICATE")),
+        ("REPLICATE x y", &many("REPLICATE")),
+    ] {
+        let mut words = vec!["CLUSTER"];
+        words.extend(line.split(' '));
+        assert_eq!(node.ask(&words), Reply::Error(text.clone()), "{line}");
+    }
+}
+
+#[test]
+fn a_transaction_whose_watched_key_left_with_its_slot_is_not_run() {
+    let nodes = [0; 2].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    assert_eq!(nodes[0].ask(&["SET", "key{b}", "x"]), Reply::ok());
+    let mut client = nodes[0].server.client();
+    for words in [&["WATCH", "key{b}"][..], &["MULTI"]] {
+        assert_eq!(client.command(words), Reply::ok());
+    }
+    client.command(&["SET", "key{b}", "y"]);
+    let target = nodes[1].id();
+    let order = [
+        "CLUSTER",
+        "MIGRATESLOTS",
+        "SLOTSRANGE",
+        "3300",
+        "3300",
+        "NODE",
+    ];
+    let order = [&order[..], &[&target]].concat();
+    assert_eq!(nodes[0].ask(&order), Reply::ok());
+    eventually("the slot has moved, and its keys are gone", || {
+        let reply = nodes[0].ask(&["GET", "key{b}"]);
+        let held = nodes[0].ask(&["CLUSTER", "COUNTKEYSINSLOT", "3300"]);
+        reply.error_code() == Some("MOVED") && held == Reply::Integer(0)
+    });
+    assert_eq!(client.command(&["EXEC"]), Reply::Null);
+}
+
+#[test]
+fn a_blank_nodes_conf_is_not_taken_for_none() {
+    let mut node = Node::start(None, &[]);
+    node.server.kill();
+    let file = node.server.dir().join("nodes.conf");
+    std::fs::write(&file, "\n").expect("it can be written");
+    let refused = node.server.restart_refused_with(&[]);
+    assert!(
+        refused.contains("corrupted cluster config file"),
+        "{refused}"
+    );
+}

@@ -102,7 +102,7 @@ pub enum Failover {
 impl Bus {
     /// Runs an order at a time and does what follows.
     pub fn order<T>(&mut self, now_ms: u64, order: impl FnOnce(&mut Bus) -> T) -> T {
-        self.now_ms = now_ms.max(self.now_ms);
+        self.advance(now_ms);
         let result = order(self);
         self.finish();
         result

@@ -236,7 +236,8 @@ impl Bus {
             && other.is(Flags::PRIMARY)
             && other.config_epoch == mine.config_epoch
             && epoch == mine.config_epoch;
-        let draws = mine.id < other.id;
+        // Who slept may have been replaced: that comes first.
+        let draws = mine.id < other.id && self.is_up_to_date();
         if collides {
             self.yield_taken(sender, slots);
         }

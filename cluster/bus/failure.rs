@@ -171,7 +171,7 @@ impl Bus {
             return;
         };
         node.pong_received_ms = now_ms;
-        node.ping_sent_ms = None;
+        node.answered_ms = node.ping_sent_ms.take().unwrap_or(node.answered_ms);
         // A failed primary whose slots nobody took stays failed for a while,
         // so that its replicas can.
         let settled = !node.votes() || now_ms - node.failed_ms > timeout_ms * UNDO_TIMEOUTS;
@@ -187,9 +187,11 @@ impl Bus {
     }
 
     /// Looks at how long a node has been silent. `ping_ms` is when it was sent
-    /// the PING that it owes an answer to.
+    /// the PING that it owes an answer to. What came in while this node slept
+    /// may not have been read yet.
     pub(super) fn check_silence(&mut self, key: NodeKey, ping_ms: u64) {
-        let silent_since = |node: &Node| ping_ms.max(node.data_received_ms);
+        let woke_ms = self.doubt.woke_late_ms();
+        let silent_since = |node: &Node| ping_ms.max(node.data_received_ms).max(woke_ms);
         let since_ms = self.node(key).map_or(self.now_ms, silent_since);
         if self.now_ms.saturating_sub(since_ms) > self.options.node_timeout_ms {
             self.suspect(key);

@@ -241,7 +241,7 @@ impl Bus {
     /// Sends a published message to the nodes that may have subscribers: all,
     /// or those of this shard.
     pub fn publish(&mut self, now_ms: u64, sharded: bool, channel: &[u8], payload: &[u8]) {
-        self.now_ms = now_ms.max(self.now_ms);
+        self.advance(now_ms);
         let (channel, payload) = (channel.to_vec(), payload.to_vec());
         let light: Arc<[u8]> = encode(&Message::Light {
             sharded,

@@ -22,6 +22,7 @@
 mod admin;
 mod claims;
 mod debug;
+mod doubt;
 mod election;
 mod failure;
 mod gossip;
@@ -43,6 +44,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub use admin::{Failover, Refusal};
+pub use doubt::Inquiry;
 pub use election::Holdup;
 pub use health::Health;
 pub use options::{Announced, Options};
@@ -217,6 +219,7 @@ pub struct Bus {
     elected: Option<Epoch>,
     manual: manual::Manual,
     grants: manual::Grants,
+    doubt: doubt::Doubt,
     dirty: Dirty,
     /// Outputs of the input that is being handled.
     pending: Vec<Output>,
@@ -240,7 +243,7 @@ impl Bus {
         now_ms: u64,
     ) -> Result<Bus, nodes_conf::Corrupt> {
         let mut random = Random::new(seed);
-        let saved = match saved.filter(|text| !text.trim().is_empty()) {
+        let saved = match saved.filter(|text| !text.is_empty()) {
             Some(text) => nodes_conf::parse(text, now_ms)?,
             None => fresh(&mut random, now_ms),
         };
@@ -262,6 +265,7 @@ impl Bus {
             elected: None,
             manual: manual::Manual::default(),
             grants: manual::Grants::default(),
+            doubt: doubt::Doubt::default(),
             dirty: Dirty::Sync,
             pending: Vec::new(),
             outputs: VecDeque::new(),
@@ -281,7 +285,7 @@ impl Bus {
 
     /// Takes in what happened.
     pub fn handle(&mut self, now_ms: u64, input: Input<'_>) {
-        self.now_ms = now_ms.max(self.now_ms);
+        self.advance(now_ms);
         match input {
             Input::Tick => {}
             Input::Connected(link) => self.connected(link),

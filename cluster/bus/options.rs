@@ -70,7 +70,7 @@ impl Default for Options {
 impl Bus {
     /// Takes over changed directives.
     pub fn set_options(&mut self, now_ms: u64, options: Options) {
-        self.now_ms = now_ms.max(self.now_ms);
+        self.advance(now_ms);
         if self.options == options {
             return;
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Bus;
+use super::{Bus, Inquiry};
 use crate::flags::Flags;
 use crate::identity::NodeId;
 use crate::slot_set::SlotSet;
@@ -145,18 +145,24 @@ impl Bus {
         Ok(())
     }
 
-    /// Keeps slots that were granted to a node that never claimed them, as far
-    /// as is known: the new config epoch is greater than the one that it may
-    /// have drawn, so that a claim that comes to light later is void.
-    pub fn keep_granted(&mut self) {
-        if !self.i_am_primary() {
-            return;
+    /// Keeps slots that were granted to a node that has failed, or that the
+    /// operator has given up, if it never claimed them as far as a majority
+    /// knows that has answered just now; false as long as that is not so. The
+    /// new config epoch is greater than the one that the node may have drawn, so
+    /// that a claim that comes to light later is void.
+    pub fn keep_granted(&mut self, target: &NodeId, inquiry: &mut Inquiry) -> bool {
+        let target = self.table.find(target);
+        let is_gone = target.is_none_or(|key| self.node_is(key, Flags::FAIL));
+        let knows = self.inquire(inquiry);
+        if !knows || !is_gone || !self.i_am_primary() || !self.is_healthy() {
+            return false;
         }
         for _ in 0..3 {
             self.draw_epoch();
         }
         self.note("Slots that were granted to another node were not taken, and are kept");
         self.tell_everyone();
+        true
     }
 }
 
@@ -212,7 +218,17 @@ mod tests {
         let (mut target, id, slots) = bus_with_source();
         let claimed = target.order(1001, |bus| bus.claim_granted(&id, &slots));
         claimed.expect("they are claimed");
-        bus.order(1001, |bus| bus.keep_granted());
+        let gone = NodeId::random(&mut crate::random::Random::new(6));
+        let mut inquiry = Inquiry::default();
+        bus.options.require_full_coverage = false;
+        for slot in slots.iter() {
+            bus.table.assign(slot, bus.myself);
+        }
+        bus.order(4000, |bus| bus.state_may_change = true);
+        let kept: Vec<bool> = (4001..4004)
+            .map(|at| bus.order(at, |bus| bus.keep_granted(&gone, &mut inquiry)))
+            .collect();
+        assert_eq!(kept, [false, false, true]);
         assert!(bus.me().config_epoch > target.me().config_epoch);
     }
 }

@@ -2,7 +2,7 @@
 //! has to be on the disk before anything is sent.
 
 use super::*;
-use crate::message::{Address, Body, Header, MFLAG_FORCE_ACK, Message, encode};
+use crate::message::{Address, Body, Header, MFLAG_FORCE_ACK, Message, decode, encode};
 use crate::slot_set::{SlotSet, all_slots};
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -633,4 +633,126 @@ fn the_slots_of_a_new_cluster_are_served_at_once() {
         Ok(())
     );
     assert!(bus.is_healthy());
+}
+
+impl Scene {
+    /// Lets ten seconds pass in which the node does all that is due. The other
+    /// one answers what it is sent.
+    fn live(&mut self, from_ms: u64) -> u64 {
+        let to_ms = from_ms + 10_000;
+        let mut now_ms = from_ms;
+        while now_ms < to_ms {
+            now_ms = self.bus.poll_timeout();
+            self.bus.handle(now_ms, Input::Tick);
+            self.answer(now_ms);
+        }
+        now_ms
+    }
+
+    /// The other node answers the PINGs that were sent to it.
+    fn answer(&mut self, now_ms: u64) {
+        let link = self.bus.node(self.other).and_then(|node| node.link);
+        let outputs = drain(&mut self.bus);
+        for output in outputs {
+            match output {
+                Output::Connect { link, .. } => self.bus.handle(now_ms, Input::Connected(link)),
+                Output::Send(to, packet) if Some(to) == link => {
+                    let Ok(Message::Full(_, Body::Heartbeat { kind, .. })) = decode(&packet) else {
+                        continue;
+                    };
+                    if kind == Kind::Ping {
+                        self.pong(now_ms, to);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn pong(&mut self, now_ms: u64, link: LinkId) {
+        let says = Header {
+            sender: self.bus.node(self.other).expect("known").id,
+            config_epoch: Epoch(2),
+            slots: half(false),
+            primary: None,
+            flags: Flags::PRIMARY,
+            ..self.request()
+        };
+        let pong = Body::Heartbeat {
+            kind: Kind::Pong,
+            gossip: Vec::new(),
+            extensions: Vec::new(),
+        };
+        let packet = encode(&Message::Full(Box::new(says), pong));
+        self.bus.handle(now_ms, Input::Received(link, &packet));
+    }
+}
+
+#[test]
+fn who_slept_keeps_no_granted_slot_before_a_majority_has_answered_anew() {
+    let mut scene = own_replica();
+    let now_ms = scene.live(NOW_MS);
+    assert!(scene.bus.is_healthy());
+    let epoch = scene.bus.me().config_epoch;
+    let gone = NodeId::random(&mut Random::new(77));
+    let mut inquiry = Inquiry::default();
+    let mut keep = |scene: &mut Scene, now_ms| {
+        let order = |bus: &mut Bus| bus.keep_granted(&gone, &mut inquiry);
+        scene.bus.order(now_ms, order)
+    };
+    // It asks, sleeps, and reads an answer of before.
+    assert!(!keep(&mut scene, now_ms + 1));
+    let link = scene.bus.node(scene.other).and_then(|node| node.link);
+    let link = link.expect("connected");
+    scene.bus.handle(now_ms + 200, Input::Tick);
+    scene.pong(now_ms + 60_000, link);
+    for after in 1..5 {
+        assert!(!keep(&mut scene, now_ms + 60_000 + after));
+    }
+    assert_eq!(scene.bus.me().config_epoch, epoch);
+    let other = scene.bus.node(scene.other).expect("known");
+    assert!(!other.is(Flags::FAIL | Flags::PFAIL));
+    // It asks anew, twice.
+    let mut at_ms = now_ms + 60_010;
+    let mut kept = false;
+    for _ in 0..4 {
+        at_ms += 200;
+        scene.bus.handle(at_ms, Input::Tick);
+        scene.answer(at_ms);
+        kept = keep(&mut scene, at_ms + 1) || kept;
+    }
+    assert!(kept);
+    assert!(scene.bus.me().config_epoch > epoch);
+}
+
+#[test]
+fn who_slept_settles_no_collision_of_epochs_before_a_majority_has_answered() {
+    let mut scene = own_replica();
+    let now_ms = scene.live(NOW_MS);
+    // The smaller name draws.
+    let small = NodeId::parse(&[b'0'; 40]).expect("a name");
+    scene.bus.table.rename(scene.bus.myself, small);
+    let mine = Epoch(9);
+    scene.bus.me_mut().config_epoch = mine;
+    let third = NodeId::random(&mut Random::new(78));
+    let third = scene
+        .bus
+        .table
+        .add(Node::new(third, third, Flags::PRIMARY, now_ms));
+    let none = SlotSet::default();
+    let hear = |scene: &mut Scene, at_ms| {
+        scene.bus.order(at_ms, |bus| {
+            bus.node_mut(third).expect("known").config_epoch = mine;
+            bus.settle_collision(third, mine, &none);
+        });
+        scene.bus.me().config_epoch
+    };
+    let woke_ms = now_ms + 60_000;
+    assert_eq!(hear(&mut scene, woke_ms), mine);
+    scene.answer(woke_ms);
+    scene.bus.handle(woke_ms + 200, Input::Tick);
+    scene.answer(woke_ms + 200);
+    scene.bus.handle(woke_ms + 400, Input::Tick);
+    scene.answer(woke_ms + 400);
+    assert!(hear(&mut scene, woke_ms + 500) > mine);
 }

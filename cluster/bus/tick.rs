@@ -110,6 +110,7 @@ impl Bus {
         let (ping_ms, pong_ms) = (node.ping_sent_ms, node.pong_received_ms);
         let data_ms = node.data_received_ms;
         let watch_ms = watch_ms.filter(|_| node.votes());
+        let doubted = node.votes() && node.answered_ms < self.doubt.since_ms();
         let link = node.link;
         let old = |at_ms: u64, limit_ms: u64| now_ms.saturating_sub(at_ms) > limit_ms;
         // Perhaps only the connection is broken. What the node sends over its
@@ -129,7 +130,7 @@ impl Bus {
         };
         let watched = watch_ms.is_some_and(|limit_ms| old(data_ms, limit_ms));
         if let (Some(link), None) = (link, ping_ms)
-            && (old(pong_ms, interval_ms) || watched)
+            && (old(pong_ms, interval_ms) || watched || doubted)
         {
             return self.send_heartbeat(link, Kind::Ping);
         }

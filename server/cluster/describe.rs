@@ -229,22 +229,23 @@ fn node_of_shard(
         _ => "online",
     };
     reply.map(7 + usize::from(!node.host_name.is_empty()));
-    let mut text = |name: &str, value: &str| {
+    fn text(reply: &mut ReplyBuffer, name: &str, value: &str) {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
-    };
-    text("id", node.id.as_str());
-    text("ip", node.client_ip(v6));
-    text("endpoint", endpoint(cluster, node, v6).unwrap_or_default());
-    if !node.host_name.is_empty() {
-        text("hostname", &node.host_name);
     }
-    text("role", if replica { "replica" } else { "master" });
-    text("health", health);
+    text(reply, "id", node.id.as_str());
     reply.bulk(b"port");
     reply.integer(i64::from(node.address.port));
+    text(reply, "ip", node.client_ip(v6));
+    let endpoint = endpoint(cluster, node, v6).unwrap_or_default();
+    text(reply, "endpoint", endpoint);
+    if !node.host_name.is_empty() {
+        text(reply, "hostname", &node.host_name);
+    }
+    text(reply, "role", if replica { "replica" } else { "master" });
     reply.bulk(b"replication-offset");
     reply.integer(i64::try_from(offset).unwrap_or(i64::MAX));
+    text(reply, "health", health);
 }
 
 /// CLUSTER LINKS.

@@ -11,7 +11,9 @@ use redoubt_cluster::slots::Slot;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::{keys, replicate, route, slot_stats};
+use super::migration::FAILED_OVER;
+use super::{keys, replicate, route, slot_order, slot_stats};
+use crate::commands::effects::encode;
 use crate::connection::client::Client;
 use crate::connection::pause::{self, Purpose};
 use crate::connection::pubsub::Kind;
@@ -182,9 +184,38 @@ fn follow_slots(server: &'static Server) {
 /// importing: it may yet hear that those slots had become its own.
 const AFTER_PROMOTION: Duration = Duration::from_secs(2);
 
+/// Tells a primary of before, if that is Valkey, what became of its imports: it
+/// heeds the end of one only in our stream, and hides the keys until then.
+fn end_imports(server: &Server) {
+    let Some(cluster) = &server.cluster else {
+        return;
+    };
+    for (name, slots) in cluster.migrations.take_followed() {
+        let (state, message) = match cluster.read(|bus| bus.owns_all(&slots)) {
+            true => ("SUCCESS", ""),
+            false => ("FAILED", FAILED_OVER),
+        };
+        let words = [
+            "CLUSTER",
+            "SYNCSLOTS",
+            "FINISH",
+            "STATE",
+            state,
+            "NAME",
+            name.as_str(),
+            "MESSAGE",
+            message,
+        ];
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &words.map(str::as_bytes));
+        slot_order::announce(server, &bytes, false);
+    }
+}
+
 /// Leads the shard; what the primary before was importing is of no use.
 fn lead(server: &'static Server) {
     replicate::lead(server);
+    end_imports(server);
     let thread = std::thread::Builder::new().name("slot-delete".into());
     let spawned = thread.spawn(move || {
         std::thread::sleep(AFTER_PROMOTION);

@@ -4,11 +4,13 @@
 //!
 //! The threads that carry them out are in `runtime/migration`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slot_migration::{Plan, Side, State, ranges_text};
 use redoubt_cluster::slot_set::SlotSet;
 use redoubt_cluster::slots::Slot;
@@ -19,6 +21,9 @@ use crate::connection::pause;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
+
+/// Why an import ends whose node hands itself over to a replica, or has.
+pub const FAILED_OVER: &str = "A failover occurred during slot import";
 
 /// One migration.
 #[derive(Debug)]
@@ -153,6 +158,9 @@ pub struct Migrations {
     deleting: Mutex<SlotSet>,
     /// Imports and deletions under way: keys of others' slots may be here.
     foreign: AtomicUsize,
+    /// As a replica: the imports of our primary of which its stream has told the
+    /// beginning and not the end.
+    followed: Mutex<BTreeMap<NodeId, SlotSet>>,
 }
 
 impl Migrations {
@@ -213,6 +221,21 @@ impl Migrations {
         for job in self.active() {
             job.stop(Stop::Failed("Data was flushed".into()));
         }
+    }
+
+    /// Our primary's stream tells of the beginning of an import of its own.
+    pub fn follow(&self, name: NodeId, slots: SlotSet) {
+        self.followed.lock().insert(name, slots);
+    }
+
+    /// It tells of the end of one.
+    pub fn follow_no_more(&self, name: &NodeId) {
+        self.followed.lock().remove(name);
+    }
+
+    /// Those that were begun and have not ended, from now on forgotten.
+    pub fn take_followed(&self) -> BTreeMap<NodeId, SlotSet> {
+        std::mem::take(&mut self.followed.lock())
     }
 
     /// Whether writes to this slot are held back.

@@ -118,7 +118,10 @@ pub fn keep_phase(server: &Server) {
     };
     let whole = cluster.copy_is_whole.load(Ordering::Relaxed);
     match (server.replication.link.phase(), primary(cluster)) {
-        (Phase::Syncing, _) => keep_copy_of(server, None),
+        (Phase::Syncing, _) => {
+            cluster.migrations.take_followed();
+            keep_copy_of(server, None);
+        }
         (Phase::Streaming, Some(primary))
             if whole && server.replication.target().as_ref() == Some(&primary.target) =>
         {

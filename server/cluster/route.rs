@@ -214,7 +214,7 @@ pub fn check_in_script(
         let down = error.to_string().starts_with("CLUSTERDOWN");
         CommandError::err(match down {
             true => "Script attempted to execute a command while the cluster is down",
-            false => "Script attempted to access a non local key in a cluster node",
+            false => "Attempted to access a non local key in a cluster node",
         })
     })
 }

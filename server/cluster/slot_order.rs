@@ -6,6 +6,7 @@ use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slots::Slot;
 
 use super::keys;
+use crate::commands::effects::encode;
 use crate::commands::error::CommandError;
 use crate::connection::dispatch::reply_error;
 use crate::keyspace::db::Db;
@@ -42,9 +43,47 @@ impl SlotOrder {
                 "NOREPLICAS Not enough good replicas to write.",
             )),
         };
+        if outcome.is_err() {
+            self.call_off();
+        }
         match outcome {
             Ok(()) => reply.ok(),
             Err(error) => reply_error(server, reply, &error),
+        }
+    }
+}
+
+impl SlotOrder {
+    /// Has the replicas, which have the order in their stream and may heed it yet,
+    /// set the slot as it is here.
+    fn call_off(self) {
+        let server = self.acks.server;
+        let Some(cluster) = &server.cluster else {
+            return;
+        };
+        let stands = cluster.read(|bus| {
+            let table = bus.table();
+            let name = |key| table.get(key).map(|node| node.id.to_string());
+            let state = |word: &'static str, key| Some((word, name(key?)?));
+            let owner = table
+                .owner(self.slot)
+                .filter(|_| self.state == SlotState::Node);
+            let migrating = table.migrating.get(&self.slot).copied();
+            let importing = table.importing.get(&self.slot).copied();
+            [
+                state("NODE", owner),
+                Some(("STABLE", String::new())),
+                state("MIGRATING", migrating),
+                state("IMPORTING", importing),
+            ]
+        });
+        let slot = self.slot.number().to_string();
+        for (word, id) in stands.into_iter().flatten() {
+            let order = ["CLUSTER", "SETSLOT", &slot, word, &id].map(str::as_bytes);
+            let words = order.len() - usize::from(id.is_empty());
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &order[..words]);
+            announce(server, &bytes, false);
         }
     }
 }

@@ -173,6 +173,14 @@ impl Replicas {
             .count()
     }
 
+    /// Whether all that have acknowledged within so many seconds have applied a
+    /// stream offset; the others are as good as gone.
+    pub fn all_have(&self, stream_offset: u64, now_ms: u64, silent_s: u64) -> bool {
+        let connected = self.connected();
+        let mut peers = connected.iter().map(|replica| replica.peer.lock());
+        peers.all(|peer| peer.applied >= stream_offset || !peer.is_good(now_ms, silent_s))
+    }
+
     /// How many are online that take CLUSTER SETSLOT from their primary:
     /// Valkey's do so from version 8 on, Redis's do not.
     pub fn taking_slot_orders(&self) -> usize {

@@ -77,7 +77,9 @@ impl Between {
         std::thread::spawn(move || {
             for source in listener.incoming().map_while(Result::ok) {
                 let target = ("127.0.0.1", target.load(Ordering::Relaxed));
-                let target = TcpStream::connect(target).expect("the target listens");
+                let Ok(target) = TcpStream::connect(target) else {
+                    continue;
+                };
                 let back = (target.try_clone(), source.try_clone());
                 let (Ok(from), Ok(to)) = back else { return };
                 std::thread::spawn(move || pass(from, to, |_| {}));

@@ -209,6 +209,19 @@ fn sync_slots(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let cluster = cluster_of(ctx)?;
     if ctx.session.replaying {
         // What our primary is told by the source of an import.
+        match (Message::parse(&args[2..]), &args[2..]) {
+            (Some(Message::Establish { name, slots, .. }), _) => {
+                cluster.migrations.follow(name, slots);
+            }
+            (None, [word, words @ ..]) if is(word, "FINISH") => {
+                let mut pairs = words.chunks_exact(2);
+                let name = pairs.find(|pair| is(pair[0], "NAME"));
+                if let Some(name) = name.and_then(|pair| NodeId::parse(pair[1])) {
+                    cluster.migrations.follow_no_more(&name);
+                }
+            }
+            _ => {}
+        }
         ctx.reply.ok();
         return Ok(());
     }

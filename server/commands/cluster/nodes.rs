@@ -39,13 +39,12 @@ fn meet(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         None => port.saturating_add(10_000),
     };
     let ip = text(args[2]);
-    let valid = |port: i64| u16::try_from(port).ok().filter(|port| *port != 0);
-    let (Some(port), Some(bus_port)) = (valid(port), valid(bus_port)) else {
-        return Err(CommandError::err(format!(
-            "Invalid node address specified: {ip}:{}",
-            text(args[3])
-        )));
+    let valid = |port: i64, what: &str| match u16::try_from(port) {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(CommandError::err(format!("{what} number is out of range"))),
     };
+    let port = valid(port, "Port")?;
+    let bus_port = valid(bus_port, "Cluster bus port")?;
     let outcome = cluster.order(|bus| bus.meet(&ip, port, bus_port));
     ok(ctx, outcome)
 }
@@ -85,6 +84,14 @@ fn ok_then(ctx: &mut Context<'_>, outcome: Result<(), Refusal>) -> CommandResult
     Ok(())
 }
 
+/// The error for words too many.
+fn ill_formed(args: &[&[u8]]) -> CommandError {
+    let name = text(args[1]);
+    CommandError::err(format!(
+        "unknown subcommand or wrong number of arguments for '{name}'. Try CLUSTER HELP."
+    ))
+}
+
 fn replicate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let cluster = cluster_of(ctx)?;
     let outcome = match args[2..] {
@@ -96,7 +103,7 @@ fn replicate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             let has_keys = keys::any(ctx.server);
             cluster.order(|bus| bus.replicate(&text(id), has_keys))
         }
-        _ => return Err(CommandError::Syntax),
+        _ => return Err(ill_formed(args)),
     };
     ok_then(ctx, outcome)
 }
@@ -147,7 +154,8 @@ pub const RESET: Command = Command {
             [] => false,
             [word] if is(word, "SOFT") => false,
             [word] if is(word, "HARD") => true,
-            _ => return Err(CommandError::Syntax),
+            [_] => return Err(CommandError::Syntax),
+            _ => return Err(ill_formed(args)),
         };
         let has_keys = keys::any(ctx.server);
         let outcome = cluster.order(|bus| bus.reset(hard, has_keys));

@@ -104,10 +104,9 @@ impl Export {
         self.job.enter(State::FailoverGranted, "");
         let granted = peer.say(&Message::FailoverGranted);
         // Part of it may have arrived even so.
-        let outcome = self.settle(&mut peer, address, granted.is_err());
+        let outcome = self.settle(&mut peer, address, granted.is_err(), turn);
         drop(grant);
         drop(pause);
-        drop(turn);
         if outcome.is_err() {
             self.serve_waiting();
         }

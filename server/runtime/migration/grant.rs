@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use redoubt_cluster::bus::{Bus, MoveRefusal};
+use parking_lot::RwLockReadGuard;
+use redoubt_cluster::bus::{Bus, Inquiry, MoveRefusal};
 use redoubt_cluster::slot_migration::State;
 use redoubt_cluster::slot_set::SlotSet;
 use redoubt_cluster::slots::Slot;
@@ -35,63 +36,108 @@ impl Drop for Grant<'_> {
     }
 }
 
+/// What the target says of the slots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// Nothing, or nothing that settles it.
+    None,
+    /// They are its own, or were.
+    Claimed,
+    /// It has none of them, and is not going to claim them.
+    Refused,
+}
+
 impl Export {
-    /// Waits until it is known whether the target has claimed the slots.
+    /// Waits until it is known whether the target has claimed the slots. With
+    /// time alone they don't come back: this process may have been stopped
+    /// meanwhile, and what the target says lies in a socket. `turn` keeps
+    /// checkpoints away, for as long as that may be.
     pub(super) fn settle(
         &self,
         peer: &mut Peer,
         address: SocketAddr,
         broken: bool,
+        turn: RwLockReadGuard<'_, ()>,
     ) -> Result<(), Stop> {
+        let mut turn = Some(turn);
         let began = Instant::now();
         let patience = self.hand_over_patience();
+        let (mut word, mut inquiry) = (Word::None, Inquiry::default());
         loop {
-            let left = self.cluster.read(|bus| {
-                let mut slots = self.job.plan.slots.iter();
-                !slots.any(|slot| bus.table().owner(slot) == Some(bus.myself()))
-            });
-            if left {
+            if self.have_left() {
                 return Ok(());
             }
             if self.server.replication.is_replica() {
                 return Err(failed("A failover occurred during slot migration"));
             }
-            if broken || peer.is_closed() {
-                if self.is_refused(address) {
-                    return Err(lost());
-                }
-                std::thread::sleep(LOOK);
-            } else {
-                let _ = peer.hear(Duration::from_millis(1));
+            let late = began.elapsed() > patience;
+            if late && turn.take().is_some() {
+                let (name, target) = (self.job.plan.name, self.job.plan.target);
+                tracing::warn!(
+                    "Slot migration {name}: {target} was granted the slots and has not claimed \
+                     them. Writes to them wait until it says so, or has failed"
+                );
             }
-            if began.elapsed() > patience {
-                self.cluster.order(|bus| bus.keep_granted());
-                return Err(failed(TIMED_OUT));
+            let closed = broken || peer.is_closed();
+            if (closed || late) && word == Word::None {
+                word = self.target_says(address);
+            }
+            if word == Word::Refused {
+                return Err(if late { failed(TIMED_OUT) } else { lost() });
+            }
+            let target = self.job.plan.target;
+            if late && word == Word::None {
+                let keep = |bus: &mut Bus| bus.keep_granted(&target, &mut inquiry);
+                if self.cluster.order(keep) {
+                    return Err(failed(TIMED_OUT));
+                }
+            }
+            match (closed, late) {
+                (true, _) => std::thread::sleep(LOOK),
+                (false, true) => drop(peer.hear(LOOK)),
+                (false, false) => drop(peer.hear(Duration::from_millis(1))),
             }
         }
     }
 
-    /// Whether the target says that it is not going to claim the slots.
-    fn is_refused(&self, address: SocketAddr) -> bool {
+    /// Whether none of the slots is this node's any more.
+    fn have_left(&self) -> bool {
+        self.cluster.read(|bus| {
+            let mut slots = self.job.plan.slots.iter();
+            !slots.any(|slot| bus.table().owner(slot) == Some(bus.myself()))
+        })
+    }
+
+    /// Asks the target.
+    fn target_says(&self, address: SocketAddr) -> Word {
         let patience = Duration::from_millis(500);
         let Some(answer) = self.ask(address, patience) else {
-            return false;
+            return Word::None;
         };
-        let name = self.job.plan.name.as_str();
-        if let Some((_, about)) = answer.split_once(name) {
-            let state = about.split("\r\nstate\r\n").nth(1);
-            let state = state
-                .and_then(|rest| rest.lines().nth(1))
-                .unwrap_or_default();
-            let states = [State::Failed, State::Cancelled];
-            if !states.iter().any(|over| over.name() == state) {
-                return false;
-            }
-        }
         let myself = answer.lines().find(|line| line.contains("myself"));
-        let Some(myself) = myself else { return false };
+        let Some(myself) = myself else {
+            return Word::None;
+        };
         let has = |slot: Slot| has_slot(myself, slot.number());
-        !self.job.plan.slots.iter().any(has)
+        if self.job.plan.slots.iter().any(has) {
+            return Word::Claimed;
+        }
+        let name = self.job.plan.name.as_str();
+        let Some((_, about)) = answer.split_once(name) else {
+            return Word::Refused;
+        };
+        let state = about.split("\r\nstate\r\n").nth(1);
+        let state = state.and_then(|rest| rest.lines().nth(1));
+        let state = state.unwrap_or_default();
+        let is = |over: State| over.name() == state;
+        match (
+            is(State::Failed) || is(State::Cancelled),
+            is(State::Success),
+        ) {
+            (true, _) => Word::Refused,
+            (_, true) => Word::Claimed,
+            _ => Word::None,
+        }
     }
 
     /// The target's migrations, then its nodes.

@@ -17,7 +17,8 @@ use redoubt_cluster::slots::Slot;
 use socket2::Socket;
 
 use super::LOOK;
-use crate::cluster::migration::{Job, Stop};
+use super::peer::TIMED_OUT;
+use crate::cluster::migration::{FAILED_OVER, Job, Stop};
 use crate::cluster::{Cluster, keys};
 use crate::commands::command::flag;
 use crate::commands::effects::encode;
@@ -30,6 +31,7 @@ use crate::connection::session::Session;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyBuffer;
 use crate::resp::stream::{CommandStream, Part};
+use crate::runtime::replication;
 use crate::state::{Server, Storage, unix_ms};
 use crate::stats::add;
 
@@ -42,8 +44,16 @@ const ACK_INTERVAL: Duration = Duration::from_secs(1);
 /// may not come to that: they may never leave it so little to send.
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why an import ends whose node hands itself over to a replica, or has.
-const FAILED_OVER: &str = "A failover occurred during slot import";
+/// Time between two requests to the replicas to tell how far they are.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+/// How far behind the replicas may be when the source is asked to hold back
+/// writes: what takes a few milliseconds to send.
+const NEAR_BYTES: u64 = 1 << 20;
+/// A replica that has been silent for longer than so many seconds is not waited
+/// for: it acknowledges each second.
+const SILENT_S: u64 = 2;
+/// Time between two looks at what the replicas have while writes wait.
+const GLANCE: Duration = Duration::from_micros(500);
 
 /// Takes over the connection of a source whose migration was accepted; `rest`
 /// is what it has sent besides. False if that can't be.
@@ -71,6 +81,7 @@ pub fn take_over(server: &'static Server, session: &mut Session, rest: Vec<u8>) 
             said: Instant::now(),
             heard: Instant::now(),
             awaits_pause: false,
+            near: None,
             asked: None,
         };
         let thread = std::thread::Builder::new().name("slot-import".into());
@@ -94,6 +105,8 @@ struct Import {
     heard: Instant,
     /// The snapshot is stored, and the source is to hold back writes.
     awaits_pause: bool,
+    /// When the replicas were asked last, before that, how far they are.
+    near: Option<Instant>,
     /// When the slots were asked for.
     asked: Option<Instant>,
 }
@@ -145,7 +158,7 @@ impl Import {
         let mut since = Instant::now();
         while !claimed {
             self.check()?;
-            if self.awaits_pause {
+            if self.awaits_pause && self.replicas_are_near() {
                 let storage = self.server.any_storage();
                 wish = wish.or_else(|| storage.map(Storage::wish_for_turn));
                 turn = turn.or_else(|| storage?.tree_turn.try_share());
@@ -351,6 +364,7 @@ impl Import {
                 self.awaits_pause = true;
             }
             (Message::Paused, State::WaitingForPaused) => {
+                self.await_replicas()?;
                 self.job.enter(State::FailoverRequested, "");
                 self.asked = Some(Instant::now());
                 self.say(&Message::RequestFailover)?;
@@ -376,6 +390,48 @@ impl Import {
         self.say(&Message::RequestPause)
     }
 
+    /// Whether the replicas have nearly all that was stored. With the claim the
+    /// source and its replicas drop these keys: if this node dies right then, its
+    /// replicas are who has them.
+    fn replicas_are_near(&mut self) -> bool {
+        if self.near.is_none_or(|at| at.elapsed() > ASK_INTERVAL) {
+            self.near = Some(Instant::now());
+            replication::ask_for_acks(self.server);
+        }
+        let end = self.server.own_log().map_or(0, |log| log.end().0);
+        self.replicas_have(end.saturating_sub(NEAR_BYTES))
+    }
+
+    fn replicas_have(&self, log_offset: u64) -> bool {
+        let replication = &self.server.replication;
+        let (offset, now_ms) = (replication.stream_offset(log_offset), replication.now_ms());
+        replication.replicas.all_have(offset, now_ms, SILENT_S)
+    }
+
+    /// Waits until the replicas have all that was stored. Writes wait meanwhile.
+    fn await_replicas(&mut self) -> Result<(), Stop> {
+        let Some((end, _)) = replication::ask_for_acks(self.server) else {
+            return Ok(());
+        };
+        let (began, patience) = (Instant::now(), self.grant_patience());
+        while !self.replicas_have(end) {
+            if began.elapsed() > patience {
+                return Err(failed("The replicas do not have all keys in time"));
+            }
+            self.check()?;
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// The part of the source's patience that is this node's.
+    fn grant_patience(&self) -> Duration {
+        let ms = self
+            .cluster
+            .read(|bus| bus.options().manual_failover_timeout_ms);
+        Duration::from_millis(ms / GRANT_SHARE)
+    }
+
     fn sync(&self) -> Result<(), Stop> {
         match self.server.log() {
             Some(log) => log.sync_to(log.end()).map_err(failed),
@@ -388,16 +444,16 @@ impl Import {
         self.job.enter(State::FailoverGranted, "");
         self.sync()?;
         self.check()?;
-        let options_ms = |bus: &redoubt_cluster::bus::Bus| bus.options().manual_failover_timeout_ms;
-        let patience = Duration::from_millis(self.cluster.read(options_ms) / GRANT_SHARE);
-        if self.asked.is_none_or(|since| since.elapsed() > patience) {
-            return Err(failed("Slot migration timed out during slot failover"));
-        }
+        let patience = self.grant_patience();
         let plan = &self.job.plan;
-        let claimed = self
-            .cluster
-            .order(|bus| bus.claim_granted(&plan.source, &plan.slots));
-        claimed.map_err(failed)
+        // Looked at last of all: this process may be stopped anywhere before.
+        self.cluster.order(|bus| {
+            if self.asked.is_none_or(|since| since.elapsed() > patience) {
+                return Err(failed(TIMED_OUT));
+            }
+            let claimed = bus.claim_granted(&plan.source, &plan.slots);
+            claimed.map_err(failed)
+        })
     }
 }
 
