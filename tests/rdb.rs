@@ -672,3 +672,30 @@ fn a_cache_that_is_given_save_points_saves_before_it_ends() {
     client.send(&encode(&["SHUTDOWN", "NOSAVE"]));
     assert!(server.await_end().success());
 }
+
+#[test]
+fn clients_are_told_of_a_long_start_and_stay_connected() {
+    let mut server = Server::start(&CACHE);
+    let mut client = server.client();
+    run_all(&mut client, &["DEBUG POPULATE 1000000 key 20", "SAVE"]);
+    server.kill();
+    server.set_directives(&DEBUG);
+    let port = server.port();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.restart());
+        let mut connected = None;
+        eventually("it listens", || {
+            connected = Client::connect(port).ok();
+            connected.is_some()
+        });
+        let mut client = connected.expect("it is");
+        let first = run(&mut client, "GET key:1");
+        assert_eq!(first.error_code(), Some("LOADING"), "{first:?}");
+        let info = run(&mut client, "INFO persistence").text();
+        assert!(info.is_some_and(|text| text.contains("\nloading:1\r\n")));
+        while run(&mut client, "GET key:1").error_code() == Some("LOADING") {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(1_000_000));
+    });
+}

@@ -9,6 +9,7 @@ mod cache_tree;
 pub mod checkpoint;
 pub mod connection;
 pub mod descriptors;
+mod doorman;
 pub mod durable;
 pub mod import;
 pub mod keeping;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use redoubt_cluster::bus::Bus;
 
+use super::doorman::Doorman;
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
 use super::shutdown::Ends;
 use super::{
@@ -119,6 +120,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     fit_clients(&mut config);
     let listeners = bind_tcp(&config)?;
     let unix = bind_unix(&config)?;
+    let doorman = Doorman::begin(&config, &listeners, unix.as_ref())?;
     choose_policy(&mut config);
     let node = match config.bool(id("cluster-enabled")) {
         true => Some((
@@ -167,7 +169,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
-    serve(server, count, listeners, unix)?;
+    serve(server, count, (listeners, unix), doorman)?;
     let pid_file = write_pid_file(&server.config.read());
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
@@ -185,12 +187,18 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
 fn serve(
     server: &'static Server,
     workers: usize,
-    listeners: Vec<std::net::TcpListener>,
-    unix: Option<std::os::unix::net::UnixListener>,
+    (listeners, unix): (
+        Vec<std::net::TcpListener>,
+        Option<std::os::unix::net::UnixListener>,
+    ),
+    doorman: Doorman,
 ) -> Result<(), String> {
     let started = Workers::start(server, workers);
     let (workers, _) = started.map_err(|e| format!("can't start: {e}"))?;
     let workers = Arc::new(workers);
+    for guest in doorman.end(&listeners, unix.as_ref()) {
+        workers.hand_over(guest);
+    }
     let listening = server.listening.start(workers.clone(), listeners);
     listening.map_err(|e| format!("can't accept: {e}"))?;
     if let Some(listener) = unix {

@@ -50,12 +50,6 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     }
     let queued = &transaction.queued;
     let (server, session) = (ctx.server, &mut *ctx.session);
-    if session.client.watch_broken.load(Ordering::Acquire) {
-        // Wherever its keys are by now.
-        super::abandon(server, session);
-        ctx.reply.null_array();
-        return Ok(());
-    }
     match crate::cluster::route::check_transaction(server, session, queued, None) {
         Ok(()) => {}
         Err(CommandError::Paused) => {
@@ -63,7 +57,13 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
             return Ok(());
         }
         Err(error) => {
+            let broken = session.client.watch_broken.load(Ordering::Acquire);
             super::abandon(server, session);
+            if broken {
+                // Wherever its keys are by now.
+                ctx.reply.null_array();
+                return Ok(());
+            }
             return Err(error);
         }
     }
