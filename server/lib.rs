@@ -16,6 +16,7 @@ pub mod glob;
 pub mod health;
 pub mod keyspace;
 pub mod latency;
+pub mod logging;
 pub mod memory;
 pub mod monitor;
 pub mod number;

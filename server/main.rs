@@ -1,19 +1,19 @@
 //! The `redoubt-server` program: options, configuration, logging, start.
 
-use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use redoubt_server::config::{Config, file, id};
-use redoubt_server::runtime::start;
+use redoubt_server::logging::{self, LogFile};
+use redoubt_server::runtime::{start, supervisor};
 
 #[global_allocator]
 static ALLOCATOR: redoubt_server::memory::Counted = redoubt_server::memory::Counted::new();
 
 const HELP: &str = "\
-Usage: redoubt-server [file.conf] [--directive value ...]
+Usage: redoubt-server [file.conf] [--directive value ...] [-]
        redoubt-server --import FILE [file.conf] [--directive value ...]
        redoubt-server --version
        redoubt-server --help
@@ -22,6 +22,9 @@ A configuration file has the syntax and the directives of redis.conf; each
 directive can be given on the command line as well, and then wins:
 
   redoubt-server --port 7000 --dir /var/lib/redoubt --appendfsync always
+
+A - as the first or the last argument reads lines of a configuration from
+standard input, after the file.
 
 --import loads FILE, a dump file of Redis or Valkey (RDB), an append-only file,
 its manifest or their directory, into an empty data directory, and ends. A
@@ -32,6 +35,7 @@ Without arguments: port 6379, data in the current directory (log/ and tree/).
 ";
 
 fn main() -> ExitCode {
+    ignore_hangup();
     let arguments: Vec<Vec<u8>> = std::env::args_os()
         .skip(1)
         .map(OsStringExt::into_vec)
@@ -54,24 +58,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (config, config_file) = match configure(&arguments) {
-        Ok(configured) => configured,
+    let (config, config_file, log) = match prepare(&arguments) {
+        Ok(prepared) => prepared,
         Err(report) => {
             let _ = writeln!(std::io::stderr(), "{report}");
             return ExitCode::FAILURE;
         }
     };
-    let log = match open_logfile(&config) {
-        Ok(log) => log,
-        Err(report) => {
-            let _ = writeln!(std::io::stderr(), "{report}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if config.bool(id("daemonize")) {
+    if config.bool(id("daemonize")) && !supervisor::watches(&config) {
         daemonize();
     }
-    start_logging(&config, log);
+    logging::start(&config, log);
     tracing::info!(
         "Redoubt {} is starting, PID: {}",
         env!("CARGO_PKG_VERSION"),
@@ -88,6 +85,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The terminal that the server was called from may go, and those who rotate
+/// its log may send a SIGHUP: neither is to end it.
+fn ignore_hangup() {
+    // SAFETY: no handler is set, and there is only one thread yet.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+}
+
+/// Reads the configuration, goes to `dir`, and opens the log file, whose name
+/// counts from there.
+fn prepare(arguments: &[Vec<u8>]) -> Result<(Config, Option<PathBuf>, Option<LogFile>), String> {
+    let (mut config, config_file) = configure(arguments)?;
+    start::enter_directory(&mut config)?;
+    let log = open_logfile(&config).map_err(|error| error.to_string())?;
+    Ok((config, config_file, log))
 }
 
 /// Takes `--import FILE` out of the arguments. The file is found from where
@@ -119,10 +134,12 @@ fn daemonize() {
 
 fn configure(arguments: &[Vec<u8>]) -> Result<(Config, Option<PathBuf>), String> {
     let mut config = Config::new();
+    let (arguments, input) = read_input(arguments)?;
     let named = arguments.first().filter(|word| !word.starts_with(b"--"));
     let path = named.map(|word| PathBuf::from(String::from_utf8_lossy(word).into_owned()));
     let options = file::options_from_arguments(&arguments[usize::from(named.is_some())..]);
-    file::load(&mut config, path.as_deref(), &options).map_err(|e| e.to_string())?;
+    let lines = [&input[..], b"\n", &options].concat();
+    file::load(&mut config, path.as_deref(), &lines).map_err(|e| e.to_string())?;
     let path = match path {
         Some(path) => Some(std::fs::canonicalize(&path).map_err(|e| e.to_string())?),
         None => None,
@@ -130,33 +147,39 @@ fn configure(arguments: &[Vec<u8>]) -> Result<(Config, Option<PathBuf>), String>
     Ok((config, path))
 }
 
+/// Takes a `-` off the arguments' beginning or end, unless it is a directive's
+/// value; the text it stands for is what comes from standard input.
+fn read_input(arguments: &[Vec<u8>]) -> Result<(&[Vec<u8>], Vec<u8>), String> {
+    let rest = match arguments {
+        [first, rest @ ..] if first == b"-" => rest,
+        [rest @ .., last]
+            if last == b"-" && !rest.last().is_some_and(|word| is_directive(word)) =>
+        {
+            rest
+        }
+        _ => return Ok((arguments, Vec::new())),
+    };
+    let mut text = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut text);
+    read.map_err(|error| format!("can't read the configuration from standard input: {error}"))?;
+    Ok((rest, text))
+}
+
+/// Whether a word is the name of a directive, and no more.
+fn is_directive(word: &[u8]) -> bool {
+    word.starts_with(b"--") && !word.contains(&b' ')
+}
+
 /// `logfile`, if there is one.
-fn open_logfile(config: &Config) -> Result<Option<File>, file::FileError> {
+fn open_logfile(config: &Config) -> Result<Option<LogFile>, file::FileError> {
     let path = config.string(id("logfile"));
     if path.is_empty() {
         return Ok(None);
     }
-    let file = File::options().create(true).append(true).open(&*path);
+    let file = LogFile::open(Path::new(&*path));
     file.map(Some).map_err(|error| file::FileError {
         path: Some(PathBuf::from(&*path)),
         line: None,
         reason: format!("Can't open the log file: {error}"),
     })
-}
-
-/// Sends events to the log file or standard output, one line each.
-fn start_logging(config: &Config, file: Option<File>) {
-    let level = match &*config.string(id("loglevel")) {
-        "debug" => tracing::Level::DEBUG,
-        "warning" | "nothing" => tracing::Level::WARN,
-        _ => tracing::Level::INFO,
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false);
-    match file {
-        Some(file) => builder.with_writer(std::sync::Mutex::new(file)).init(),
-        None => builder.init(),
-    }
 }

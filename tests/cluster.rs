@@ -160,6 +160,16 @@ fn a_dead_node_is_missed_and_comes_back_as_itself() {
     });
     let refused = nodes[0].ask(&["SET", "hello", "x"]);
     assert_eq!(error_of(refused), "CLUSTERDOWN The cluster is down");
+    let write = ["EVAL", "return redis.call('set', 'hello', 'x')", "0"];
+    let in_script = |expected: &str| {
+        let refusal = error_of(nodes[0].ask(&write));
+        let expected = format!("ERR Can not execute a {expected} script: ");
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    };
+    in_script("command 'set' while the cluster is down");
+    let reads = ["CONFIG", "SET", "cluster-allow-reads-when-down", "yes"];
+    assert_eq!(nodes[0].ask(&reads), Reply::ok());
+    in_script("write command 'set' while the cluster is down and readonly");
     let line = |node: &Node| {
         let nodes = node.text(&["CLUSTER", "NODES"]);
         let line = nodes.lines().find(|line| line.starts_with(&id));

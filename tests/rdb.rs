@@ -3,6 +3,8 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -698,4 +700,54 @@ fn clients_are_told_of_a_long_start_and_stay_connected() {
         }
         assert_eq!(run(&mut client, "DBSIZE"), Reply::Integer(1_000_000));
     });
+}
+
+/// What a full sync sends to one who wants that much of it.
+fn payload(server: &Server, filter: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).expect("a timeout");
+    for words in [
+        &["REPLCONF", "rdb-only", "1"][..],
+        &["REPLCONF", "rdb-filter-only", filter],
+        &["SYNC"],
+    ] {
+        stream.write_all(&encode(words)).expect("it is sent");
+    }
+    let mut stream = BufReader::new(stream);
+    let length = loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a line");
+        if let Some(length) = line.trim().strip_prefix('$') {
+            break length.parse().expect("a length");
+        }
+        assert!(["+OK", ""].contains(&line.trim()), "{line}");
+    };
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).expect("that much");
+    payload
+}
+
+#[test]
+fn a_full_sync_may_be_asked_for_in_part() {
+    let server = Server::start(&["--rdbcompression", "no"]);
+    let mut client = server.client();
+    run_all(&mut client, &["SET a-key-of-mine 1"]);
+    let code = "#!lua name=mine\nredis.register_function('a_function', function() return 1 end)";
+    let loaded = client.command(&["FUNCTION", "LOAD", code]);
+    assert_eq!(loaded, Reply::bulk("mine"));
+    let parts = |filter: &str| {
+        let payload = payload(&server, filter);
+        let has = |text: &str| {
+            payload
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
+        (has("a-key-of-mine"), has("a_function"))
+    };
+    assert_eq!(parts("functions"), (false, true));
+    assert_eq!(parts(""), (false, false));
+    let nonsense = run(&mut client, "REPLCONF rdb-filter-only nonsense");
+    let expected = "ERR Unsupported rdb-filter-only option: nonsense";
+    assert_eq!(nonsense, Reply::Error(expected.into()));
 }

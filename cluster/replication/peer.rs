@@ -10,6 +10,45 @@ pub struct Capabilities {
     pub psync2: bool,
 }
 
+/// The parts of a payload that a replica wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The keys of all databases.
+    pub keys: bool,
+    /// The libraries of functions.
+    pub functions: bool,
+}
+
+impl Default for Parts {
+    /// Everything.
+    fn default() -> Parts {
+        Parts {
+            keys: true,
+            functions: true,
+        }
+    }
+}
+
+impl Parts {
+    /// Reads the words of `rdb-filter-only`, which name what is wanted; without
+    /// any that is nothing.
+    fn named(words: &[u8]) -> Result<Parts, Refused> {
+        let mut parts = Parts {
+            keys: false,
+            functions: false,
+        };
+        let words = words.split(u8::is_ascii_whitespace);
+        for word in words.filter(|word| !word.is_empty()) {
+            if !word.eq_ignore_ascii_case(b"functions") {
+                let shown = String::from_utf8_lossy(word).into_owned();
+                return Err(Refused::UnknownPart(shown));
+            }
+            parts.functions = true;
+        }
+        Ok(parts)
+    }
+}
+
 /// Why a REPLCONF is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
@@ -19,6 +58,8 @@ pub enum Refused {
     NotInteger,
     /// No such option.
     Unknown(String),
+    /// No such part of a payload to send alone.
+    UnknownPart(String),
 }
 
 /// What a REPLCONF asks for.
@@ -73,6 +114,8 @@ pub struct Peer {
     pub version: u32,
     /// It wants nothing but the payload (`redis-cli --rdb`).
     pub rdb_only: bool,
+    /// What it wants of the payload.
+    pub parts: Parts,
     /// It spoke PSYNC, so it acknowledges.
     pub acknowledges: bool,
     /// The offset that it has applied.
@@ -121,7 +164,7 @@ impl Peer {
                 }
                 b"getack" => heeded = Heeded::OwnOffset,
                 b"rdb-only" => self.rdb_only = number(value)? == 1,
-                b"rdb-filter-only" => {}
+                b"rdb-filter-only" => self.parts = Parts::named(value)?,
                 _ => {
                     let shown = String::from_utf8_lossy(pair[0]).into_owned();
                     return Err(Refused::Unknown(shown));
@@ -229,5 +272,18 @@ mod tests {
         assert_eq!(refusal("listening-port x"), Refused::NotInteger);
         assert_eq!(refusal("listening-port 70000"), Refused::NotInteger);
         assert_eq!(refusal("Foo bar"), Refused::Unknown("Foo".into()));
+        let nonsense = Refused::UnknownPart("nonsense".into());
+        assert_eq!(refusal("rdb-filter-only nonsense"), nonsense);
+    }
+
+    #[test]
+    fn a_payload_may_be_wanted_in_part() {
+        let mut peer = Peer::default();
+        assert!(peer.parts.keys && peer.parts.functions);
+        peer.configure(0, &[b"rdb-filter-only", b"Functions"])
+            .unwrap();
+        assert!(!peer.parts.keys && peer.parts.functions);
+        peer.configure(0, &[b"rdb-filter-only", b""]).unwrap();
+        assert!(!peer.parts.keys && !peer.parts.functions);
     }
 }

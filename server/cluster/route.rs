@@ -211,11 +211,17 @@ pub fn check_in_script(
         if error == CommandError::Paused {
             return error;
         }
-        let down = error.to_string().starts_with("CLUSTERDOWN");
-        CommandError::err(match down {
-            true => "Script attempted to execute a command while the cluster is down",
-            false => "Attempted to access a non local key in a cluster node",
-        })
+        let name = command.name;
+        if error == down() {
+            let text = format!("Can not execute a command '{name}' while the cluster is down");
+            return CommandError::err(text);
+        }
+        if error == down_for_writes() {
+            return CommandError::err(format!(
+                "Can not execute a write command '{name}' while the cluster is down and readonly"
+            ));
+        }
+        CommandError::err("Attempted to access a non local key in a cluster node")
     })
 }
 
@@ -311,15 +317,17 @@ fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandE
     }
     match (cluster.reads_when_down.load(Ordering::Relaxed), keys.writes) {
         (false, _) => Err(down()),
-        (true, true) => Err(CommandError::text(
-            "CLUSTERDOWN The cluster is down and only accepts read commands",
-        )),
+        (true, true) => Err(down_for_writes()),
         (true, false) => Ok(()),
     }
 }
 
 fn down() -> CommandError {
     CommandError::text("CLUSTERDOWN The cluster is down")
+}
+
+fn down_for_writes() -> CommandError {
+    CommandError::text("CLUSTERDOWN The cluster is down and only accepts read commands")
 }
 
 fn try_again() -> CommandError {

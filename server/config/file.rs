@@ -65,14 +65,15 @@ pub fn load(config: &mut Config, path: Option<&Path>, options: &[u8]) -> Result<
     loader.read_text(config, None, options)
 }
 
-/// Turns command-line arguments into lines: each `--name` begins one. The word
+/// Turns command-line arguments into lines: each `--name` begins one, a `--`
+/// alone an empty one. The word
 /// behind a bare `--name` is its value even if it begins so too; but `--save`
 /// may do without one.
 pub fn options_from_arguments(arguments: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut wants_value = false;
     for (at, argument) in arguments.iter().enumerate() {
-        let name = argument.strip_prefix(b"--").filter(|name| !name.is_empty());
+        let name = argument.strip_prefix(b"--");
         let Some(name) = name.filter(|_| !wants_value) else {
             text.push(b' ');
             quote(argument, &mut text);

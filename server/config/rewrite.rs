@@ -103,14 +103,16 @@ pub fn rewritten(config: &Config, old: &[u8], all: bool) -> Vec<u8> {
     out
 }
 
-/// Whether a line defines a user.
 /// What the file need not say. A policy that was named stays named, or the next
-/// start would choose one.
+/// start would choose one; one that was chosen is not written.
 fn is_left_out(config: &Config, id: DirectiveId) -> bool {
-    let chosen_at_start = id == table::id("maxmemory-policy");
-    config.is_default(id) && !(chosen_at_start && config.is_given(id))
+    match id == table::id("maxmemory-policy") {
+        true => !config.is_given(id),
+        false => config.is_default(id),
+    }
 }
 
+/// Whether a line defines a user.
 fn is_user(line: &[u8]) -> bool {
     let word = line.split(|byte| byte.is_ascii_whitespace()).next();
     word.is_some_and(|word| word.eq_ignore_ascii_case(b"user"))

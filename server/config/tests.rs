@@ -290,6 +290,8 @@ fn a_value_on_the_command_line_may_look_like_an_option() {
     assert_eq!(text, "\nproc-title-template \"--a\"\nport \"7\"\n");
     let text = lines(&["--save", "--port 7", "--save"]);
     assert_eq!(text, "\nsave \"\"\nport 7\nsave \"\"\n");
+    let text = lines(&["--", "--port", "7", "--requirepass", "--", "--"]);
+    assert_eq!(text, "\n\nport \"7\"\nrequirepass \"--\"\n\n");
     let text = lines(&["--port", "--loglevel", "verbose"]);
     let refusal = loaded(&text).unwrap_err();
     assert!(

@@ -5,11 +5,12 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -110,15 +111,19 @@ fn listen(address: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Opens the Unix socket, if one is configured.
-pub fn bind_unix(config: &Config) -> Result<Option<UnixListener>, String> {
+/// Opens the Unix socket, if one is configured; gives its absolute path too. A
+/// socket that nobody listens to any more makes way.
+pub fn bind_unix(config: &Config) -> Result<Option<(UnixListener, PathBuf)>, String> {
     let path = config.string(id("unixsocket")).into_owned();
     if path.is_empty() {
         return Ok(None);
     }
+    let failed = |e: std::io::Error| format!("Failed opening Unix socket {path}: {e}");
+    if is_served(&path) {
+        return Err(failed(std::io::ErrorKind::AddrInUse.into()));
+    }
     let _ = std::fs::remove_file(&path);
-    let listener =
-        UnixListener::bind(&path).map_err(|e| format!("Failed opening Unix socket {path}: {e}"))?;
+    let listener = UnixListener::bind(&path).map_err(failed)?;
     let mode = config.integer(id("unixsocketperm"));
     if mode != 0 {
         use std::os::unix::fs::PermissionsExt;
@@ -126,7 +131,38 @@ pub fn bind_unix(config: &Config) -> Result<Option<UnixListener>, String> {
         std::fs::set_permissions(&path, permissions)
             .map_err(|e| format!("Failed setting permissions of {path}: {e}"))?;
     }
-    Ok(Some(listener))
+    own_by_group(&path, &config.string(id("unixsocketgroup")))
+        .map_err(|e| format!("Failed opening Unix socket {path}: {e}"))?;
+    let absolute = std::path::absolute(&path).map_err(failed)?;
+    Ok(Some((listener, absolute)))
+}
+
+/// Whether somebody listens to a Unix socket. One who doesn't get round to it
+/// counts too.
+fn is_served(path: &str) -> bool {
+    let connected = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connected() {
+        Ok(()) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+/// Gives a file to a group, if one is named.
+fn own_by_group(path: &str, group: &str) -> Result<(), String> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    let name = std::ffi::CString::new(group).map_err(|e| e.to_string())?;
+    // SAFETY: the name ends with a zero; what is given is used before the next
+    // call, and the server has one thread so far.
+    let number = unsafe { libc::getgrnam(name.as_ptr()).as_ref() }.map(|found| found.gr_gid);
+    let number = number.ok_or_else(|| format!("there is no group '{group}'"))?;
+    std::os::unix::fs::chown(path, None, Some(number))
+        .map_err(|e| format!("it can't be given to the group '{group}': {e}"))
 }
 
 /// The running workers.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::listener::{Accepted, Workers, bind_tcp, pause_after};
-use crate::config::Config;
+use crate::config::{Config, id};
 
 /// The sockets that are listened to now.
 #[derive(Default)]
@@ -47,18 +47,26 @@ impl Listening {
         let mut open = self.open.lock();
         // The new ones may have addresses of the old ones.
         open.drain(..).for_each(Open::close);
-        let outcome = match bind_tcp(next).and_then(accept) {
+        let outcome = match bind_named(next).and_then(accept) {
             Ok(opened) => {
                 *open = opened;
                 return Ok(());
             }
             error => error.map(|_| ()),
         };
-        match bind_tcp(current).and_then(accept) {
+        match bind_named(current).and_then(accept) {
             Ok(opened) => *open = opened,
             Err(error) => tracing::error!("The former port is lost: {error}"),
         }
         outcome
+    }
+}
+
+/// As [`bind_tcp`]; who names no address at run time wants none.
+fn bind_named(config: &Config) -> Result<Vec<TcpListener>, String> {
+    match config.string(id("bind")).is_empty() {
+        true => Ok(Vec::new()),
+        false => bind_tcp(config),
     }
 }
 

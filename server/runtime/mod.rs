@@ -24,6 +24,7 @@ pub mod save;
 mod shutdown;
 mod socket;
 pub mod start;
+pub mod supervisor;
 pub mod tending;
 mod thrift;
 mod unconfirmed;

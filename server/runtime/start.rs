@@ -11,7 +11,8 @@ use super::doorman::Doorman;
 use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
 use super::shutdown::Ends;
 use super::{
-    background, checkpoint, descriptors, import, keeping, recovery, replication, save, watch,
+    background, checkpoint, descriptors, import, keeping, recovery, replication, save, supervisor,
+    watch,
 };
 use crate::config::{Config, Kind, Value, id};
 use crate::eviction::VALUES_TO_TREE;
@@ -109,18 +110,16 @@ struct Running {
     _lock: Option<redoubt_persistence::disk::DirectoryLock>,
 }
 
-/// Runs the server until it is told to end. The error is for the operator.
+/// Runs the server in the working directory until it is told to end. The error is for the operator.
 pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), String> {
     let began = Instant::now();
     refuse_two_masters(&config)?;
     refuse_what_is_absent(&config)?;
     crate::commands::table::rename(&config.file_only.renamed_commands);
-    let dir = enter_directory(&mut config)?;
+    let dir = working_directory()?;
     let acl = crate::acl::Acl::from_config(&config)?;
     fit_clients(&mut config);
     let listeners = bind_tcp(&config)?;
-    let unix = bind_unix(&config)?;
-    let doorman = Doorman::begin(&config, &listeners, unix.as_ref())?;
     choose_policy(&mut config);
     let node = match config.bool(id("cluster-enabled")) {
         true => Some((
@@ -133,6 +132,9 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         true => Some(recovery::open(&config, &dir)?),
         false => None,
     };
+    // Not before the directory is this server's: the socket may be another's.
+    let (unix, socket_file) = bind_unix(&config)?.unzip();
+    let doorman = Doorman::begin(&config, &listeners, unix.as_ref())?;
     let count = worker_count(&config);
     let (storage, meta, lock, identity) = match opened {
         Some(opened) => (
@@ -170,17 +172,22 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
     serve(server, count, (listeners, unix), doorman)?;
-    let pid_file = write_pid_file(&server.config.read());
+    let files = [write_pid_file(&server.config.read()), socket_file];
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
     announce(server, &dir, count);
     ends.wait(server);
     let result = running.wind_up();
     replication::clean_up();
-    if let Some(path) = pid_file {
+    remove(files);
+    result
+}
+
+/// Removes what is to be there only while the server runs.
+fn remove(files: [Option<PathBuf>; 2]) {
+    for path in files.into_iter().flatten() {
         let _ = std::fs::remove_file(path);
     }
-    result
 }
 
 /// Starts the workers, and takes connections for them.
@@ -207,10 +214,10 @@ fn serve(
     Ok(())
 }
 
-/// Imports a file into an empty data directory, without serving.
-pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
+/// Imports a file into the working directory, which holds no data yet, without serving.
+pub fn import(config: Config, path: &Path) -> Result<(), String> {
     crate::commands::table::rename(&config.file_only.renamed_commands);
-    let dir = enter_directory(&mut config)?;
+    let dir = working_directory()?;
     if !is_persistent(&config) {
         return Err("an import needs a place for the data: appendonly or save".into());
     }
@@ -231,8 +238,9 @@ pub fn import(mut config: Config, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes `dir` the working directory, as a Redis server does.
-fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
+/// Makes `dir` the working directory, as a Redis server does, and its absolute
+/// path the directive's value.
+pub fn enter_directory(config: &mut Config) -> Result<(), String> {
     let wanted = config.string(id("dir")).into_owned();
     let path = match wanted.is_empty() {
         true => Path::new("."),
@@ -244,7 +252,11 @@ fn enter_directory(config: &mut Config) -> Result<PathBuf, String> {
         id("dir"),
         Value::Text(dir.to_string_lossy().into_owned().into_bytes()),
     );
-    Ok(dir)
+    Ok(())
+}
+
+fn working_directory() -> Result<PathBuf, String> {
+    std::env::current_dir().map_err(|e| format!("the working directory is gone: {e}"))
 }
 
 /// Lets there be no more clients than there are descriptors for.
@@ -323,19 +335,7 @@ fn announce(server: &Server, dir: &Path, workers: usize) {
     tracing::info!("{workers} workers, {what} {}", dir.display());
     tracing::info!("Connect with: redis-cli -p {port}");
     tracing::info!("Ready to accept connections tcp");
-    tell_supervisor();
-}
-
-/// Tells systemd that the server is ready, if it asked (`sd_notify(3)`).
-fn tell_supervisor() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let sent = std::os::unix::net::UnixDatagram::unbound()
-        .and_then(|socket| socket.send_to(b"READY=1\n", Path::new(&path)));
-    if let Err(error) = sent {
-        tracing::warn!("the supervisor could not be told: {error}");
-    }
+    supervisor::tell_ready(&config);
 }
 
 /// Writes `pidfile`, if there is one to write.
@@ -358,6 +358,7 @@ fn write_pid_file(config: &Config) -> Option<PathBuf> {
 impl Running {
     /// Makes everything durable, in every mode.
     fn wind_up(self) -> Result<(), String> {
+        supervisor::tell_ending(&self.server.config.read());
         let asked = self.server.shutdown.pending();
         let clean = asked.is_none_or(|(_, request)| request.clean);
         self.stop.store(true, Ordering::Relaxed);

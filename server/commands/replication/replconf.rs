@@ -30,6 +30,9 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         Ok(Heeded::Silence | Heeded::OwnOffset) => Ok(()),
         Err(Refused::Syntax) => Err(CommandError::Syntax),
         Err(Refused::NotInteger) => Err(CommandError::NotInteger),
+        Err(Refused::UnknownPart(part)) => Err(CommandError::err(format!(
+            "Unsupported rdb-filter-only option: {part}"
+        ))),
         Err(Refused::Unknown(option)) => Err(CommandError::err(format!(
             "Unrecognized REPLCONF option: {option}"
         ))),

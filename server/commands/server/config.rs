@@ -7,8 +7,9 @@ use crate::acl::file::new_channels;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
-use crate::config::{Config, ConfigError, DirectiveId, SetContext, id, rewrite};
+use crate::config::{Config, ConfigError, DirectiveId, SetContext, Value, id, rewrite};
 use crate::keyspace::garbage::FREED;
+use crate::logging;
 use crate::runtime::start::{is_locale, worker_count};
 use crate::runtime::{descriptors, keeping, recovery};
 use crate::state::Server;
@@ -239,6 +240,9 @@ fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
         let password = config.render(id("requirepass"));
         ctx.server.acl.set_default_password(&password);
     }
+    if changed.contains(&id("loglevel")) {
+        logging::set_level(config);
+    }
     ctx.server.acl.set_new_channels(new_channels(config));
     ctx.server.client_memory.evict(ctx.server);
     let keys = config.integer(id("tracking-table-max-keys"));
@@ -262,6 +266,24 @@ fn user_lines(ctx: &Context<'_>) -> Vec<Vec<Vec<u8>>> {
     users.iter().map(|user| words(user.line())).collect()
 }
 
+/// Log and tree stay where they are when CONFIG SET changes `dir`, and the next
+/// start has to find them.
+fn name_directory_of_data(server: &Server, config: &mut Config) {
+    let place = server.replication.directory.get();
+    let Some(place) = place.filter(|_| server.storage().is_some()) else {
+        return;
+    };
+    let dir = config.string(id("dir")).into_owned();
+    if std::fs::canonicalize(&dir).is_ok_and(|dir| dir == *place) {
+        return;
+    }
+    let place = place.to_string_lossy().into_owned();
+    tracing::warn!(
+        "The configuration file gets dir {place}, where log and tree are, not {dir}: a server started there would be without its data"
+    );
+    config.set_value(id("dir"), Value::Text(place.into_bytes()));
+}
+
 /// Writes the configuration file anew; with `all`, defaults too.
 pub fn rewrite_file(ctx: &mut Context<'_>, all: bool) -> CommandResult {
     let Some(path) = &ctx.server.config_file else {
@@ -274,6 +296,7 @@ pub fn rewrite_file(ctx: &mut Context<'_>, all: bool) -> CommandResult {
         true => user_lines(ctx),
         false => Vec::new(),
     };
+    name_directory_of_data(ctx.server, &mut config);
     rewrite::rewrite(&config, path, all)
         .map_err(|error| CommandError::err(format!("Rewriting config file: {error}")))?;
     ctx.reply.ok();

@@ -241,9 +241,9 @@ impl Feeder {
             self.write(line.as_bytes())?;
         }
         self.replica.peer.lock().stage = Stage::TakesSnapshot;
-        let (eof, version) = {
+        let (eof, version, parts) = {
             let peer = self.replica.peer.lock();
-            (peer.capabilities.eof, peer.version)
+            (peer.capabilities.eof, peer.version, peer.parts)
         };
         let buffer = std::mem::take(&mut self.buffers.file);
         let image = Image {
@@ -252,6 +252,7 @@ impl Feeder {
             meta: &meta,
             origin,
             options: write_options(self.server),
+            parts,
             for_valkey_9: self.server.keyspace.has_field_expiries(),
             for_redis: version < VALKEY_9,
             open_slots: self

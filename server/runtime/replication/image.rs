@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use redoubt_cluster::replication::peer::Parts;
 use redoubt_persistence::rdb::file::{
     Database, FileWriter, SnapshotError, WriteOptions, write_snapshot,
 };
@@ -25,6 +26,8 @@ pub(super) struct Image<'a> {
     pub for_valkey_9: bool,
     /// Whether the replica did not say that it is Valkey 9.
     pub for_redis: bool,
+    /// What of it is wanted.
+    pub parts: Parts,
     /// Slots that move by hand.
     pub open_slots: String,
     /// How it is written.
@@ -47,12 +50,18 @@ impl Image<'_> {
         if !self.open_slots.is_empty() {
             file.aux("cluster-slot-states", self.open_slots.as_bytes())?;
         }
-        for source in functions_of(self.meta) {
-            file.function(&source)?;
+        if self.parts.functions {
+            for source in functions_of(self.meta) {
+                file.function(&source)?;
+            }
         }
         let map = decode_map(self.meta);
         let keyspace = &self.server.keyspace;
-        let databases: Vec<Database> = (0..keyspace.databases())
+        let wanted = match self.parts.keys {
+            true => keyspace.databases(),
+            false => 0,
+        };
+        let databases: Vec<Database> = (0..wanted)
             .map(|logical| Database {
                 logical,
                 physical: map.as_ref().map_or(logical, |map| {

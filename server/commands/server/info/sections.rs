@@ -10,6 +10,7 @@ use crate::config::id;
 use crate::connection::pause::Purpose;
 use crate::connection::pubsub::Kind;
 use crate::keyspace::garbage::FREED;
+use crate::runtime::supervisor;
 use crate::state::{Server, unix_ms};
 
 pub fn server(server: &Server, text: &mut Text) {
@@ -39,7 +40,7 @@ pub fn server(server: &Server, text: &mut Text) {
     text.field("multiplexing_api", "epoll");
     text.field("gcc_version", "0.0.0");
     text.field("process_id", std::process::id());
-    text.field("process_supervised", "no");
+    text.field("process_supervised", supervisor::name(&config));
     text.field("run_id", &server.run_id);
     text.field("tcp_port", port);
     text.field("server_time_usec", now_us);
