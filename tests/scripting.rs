@@ -814,3 +814,96 @@ fn whoever_needs_many_keys_gets_his_turn_among_scripts() {
         assert!(wrong.is_empty(), "{wrong:?}");
     });
 }
+
+/// Has a script that names no keys call `last` once INFO has this line, which
+/// comes true by what `meanwhile` does; gives the script's reply.
+fn meanwhile(server: &Server, line: &str, last: &str, meanwhile: impl FnOnce()) -> Reply {
+    let (mut caller, mut client) = (server.client(), server.client());
+    let script = format!(
+        "repeat until redis.call('INFO', 'everything'):find(ARGV[1], 1, true) return redis.call({last})"
+    );
+    caller.send(&encode(&["EVAL", &script, "0", line]));
+    until("the script runs", || {
+        let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+        list.contains("cmd=eval")
+    });
+    meanwhile();
+    caller.read()
+}
+
+#[test]
+fn who_begins_to_mind_a_key_while_a_script_runs_hears_of_its_change() {
+    let server = Server::start(&["--busy-reply-threshold", "0"]);
+    let one = Reply::Integer(1);
+
+    let mut waiter = server.client();
+    let pushed = meanwhile(&server, "blocked_clients:2\r", "'RPUSH', 'q', 'v'", || {
+        waiter.send(&encode(&["BLPOP", "q", "0"]));
+    });
+    assert_eq!(pushed, one);
+    let popped = Reply::Array(vec![Reply::bulk("q"), Reply::bulk("v")]);
+    assert_eq!(waiter.read(), popped);
+
+    for last in ["'INCR', 'k'", "'FLUSHALL'"] {
+        let mut client = server.client();
+        client.command(&["SET", "k", "0"]);
+        let changed = meanwhile(&server, "watching_clients:1\r", last, || {
+            client.command(&["WATCH", "k"]);
+            assert_eq!(client.command(&["GET", "k"]), Reply::bulk("0"));
+        });
+        assert!([one.clone(), Reply::ok()].contains(&changed), "{changed:?}");
+        client.command(&["MULTI"]);
+        client.command(&["SET", "k", "lost"]);
+        assert_eq!(client.command(&["EXEC"]), Reply::Null, "{last}");
+    }
+
+    for (last, told) in [
+        ("'SET', 'k', 'new'", Reply::Array(vec![Reply::bulk("k")])),
+        ("'FLUSHALL'", Reply::Null),
+    ] {
+        let mut cache = server.client();
+        cache.command(&["SET", "k", "old"]);
+        cache.command(&["HELLO", "3"]);
+        let set = meanwhile(&server, "tracking_total_keys:1\r", last, || {
+            cache.command(&["CLIENT", "TRACKING", "ON"]);
+            assert_eq!(cache.command(&["GET", "k"]), Reply::bulk("old"));
+        });
+        assert_eq!(set, Reply::ok());
+        cache.send(&encode(&["PING"]));
+        let message = Reply::Push(vec![Reply::bulk("invalidate"), told]);
+        assert_eq!(cache.read(), message, "{last}");
+    }
+}
+
+#[test]
+fn a_script_that_began_before_a_pause_removes_nothing_that_has_expired() {
+    let server = Server::start(&[
+        "--busy-reply-threshold",
+        "0",
+        "--enable-debug-command",
+        "yes",
+    ]);
+    let mut client = server.client();
+    let passive = ["DEBUG", "SET-ACTIVE-EXPIRE", "0"];
+    assert_eq!(client.command(&passive), Reply::ok());
+    client.command(&["SET", "k", "v", "PX", "1"]);
+    client.command(&["SET", "later", "v", "PX", "2"]);
+    until("both have expired", || {
+        client.command(&["EXISTS", "later"]) == Reply::Integer(0)
+    });
+    let expired = |client: &mut Client| {
+        let info = text(client.command(&["INFO", "stats"]));
+        let line = info.lines().find(|l| l.starts_with("expired_keys:"));
+        line.expect("it is there").to_owned()
+    };
+    let before = expired(&mut client);
+    let got = meanwhile(&server, "paused_actions:write\r", "'GET', 'k'", || {
+        let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
+        assert_eq!(client.command(&pause), Reply::ok());
+    });
+    assert_eq!(got, Reply::Null);
+    assert_eq!(expired(&mut client), before);
+    client.command(&["CLIENT", "UNPAUSE"]);
+    assert_eq!(client.command(&["GET", "k"]), Reply::Null);
+    assert_ne!(expired(&mut client), before);
+}

@@ -289,16 +289,34 @@ fn open_held(
     let touches = !session.client.no_touch.load(Ordering::Relaxed);
     db.birth = Some(server.settings.stamp(now_ms));
     db.access = db.birth.filter(|_| touches);
+    db.recorder.observed = is_observed_in(server, session);
+    db.expiry_mode = expiry_mode(server, session, now_ms, false);
+    db
+}
+
+/// Whether anybody wants to know what a session changes. Who watches, blocks or
+/// reads a key does so under the lock of its stripe: a no holds for the stripes
+/// that are locked by now, and for no others.
+#[inline]
+pub fn is_observed_in(server: &Server, session: &Session) -> bool {
     let seen = !session.replaying || session.following.is_some();
-    db.recorder.observed = seen && is_observed(server);
+    seen && is_observed(server)
+}
+
+/// What becomes of keys that a session finds expired at `now_ms` (Unix ms).
+/// `writes`: no pause holds it up any more.
+#[inline]
+pub fn expiry_mode(server: &Server, session: &Session, now_ms: i64, writes: bool) -> ExpiryMode {
     if session.replaying || session.routing.importing {
-        db.expiry_mode = ExpiryMode::Ignore;
-    } else if super::pause::is_on(server, now_ms) || server.replication.is_replica() {
+        return ExpiryMode::Ignore;
+    }
+    let is_paused = !writes && super::pause::is_on(server, now_ms);
+    match is_paused || server.replication.is_replica() {
         // Nothing changes during CLIENT PAUSE, not by expiry either; and what
         // a replica has is removed when its primary says so.
-        db.expiry_mode = ExpiryMode::Hide;
+        true => ExpiryMode::Hide,
+        false => ExpiryMode::Remove,
     }
-    db
 }
 
 /// Whether anybody wants to know what changes.

@@ -22,8 +22,9 @@ use std::time::Duration;
 use super::run::{Abort, Run, What, has_effects};
 use crate::commands::command::{Command, Group, Locks};
 use crate::commands::error::CommandError;
-use crate::connection::dispatch::stripes_of;
+use crate::connection::dispatch::{expiry_mode, is_observed_in, stripes_of};
 use crate::connection::pause;
+use crate::keyspace::db::ExpiryMode;
 use crate::keyspace::stripe::StripeSet;
 use crate::state::unix_ms;
 
@@ -51,16 +52,39 @@ fn is_free(command: &Command) -> bool {
         || command.name.starts_with("script|")
 }
 
-/// Makes sure that the stripes of a command are held.
+/// Makes sure that the stripes of a command are held, and that what holds for
+/// those that were added is known.
 pub fn ready(
     run: &mut Run,
     command: &'static Command,
     words: &[&[u8]],
 ) -> Result<(), CommandError> {
+    let before = run.ctx().db.held();
+    let ready = match run.ctx().holds_all {
+        true => Ok(()),
+        false => take(run, command, words),
+    };
     let ctx = run.ctx();
-    if ctx.holds_all {
-        return Ok(());
+    if ctx.db.held() != before || ctx.db.expiry_mode == ExpiryMode::Hide {
+        look_around(run, command);
     }
+    ready
+}
+
+/// Others may have begun to watch, to read or to wait for a key before its
+/// stripe was had; the role or a pause may have changed, too.
+fn look_around(run: &mut Run, command: &'static Command) {
+    let ctx = run.ctx();
+    ctx.db.recorder.observed |= is_observed_in(ctx.server, ctx.session);
+    // A transaction's other commands are to find what it found.
+    if !run.nested {
+        let writes = run.wrote || has_effects(command.flags);
+        ctx.db.expiry_mode = expiry_mode(ctx.server, ctx.session, unix_ms(), writes);
+    }
+}
+
+fn take(run: &mut Run, command: &'static Command, words: &[&[u8]]) -> Result<(), CommandError> {
+    let ctx = run.ctx();
     if run.roams() && has_effects(command.flags) && !claim(run)? {
         return Ok(());
     }
