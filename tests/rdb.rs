@@ -669,6 +669,51 @@ fn a_cache_that_is_given_save_points_saves_before_it_ends() {
     fs::create_dir(&dump).expect("a directory in its place");
     run_all(&mut client, &["SET a 2"]);
     assert_eq!(run(&mut client, "SHUTDOWN NOW").error_code(), Some("ERR"));
+    // It goes on as before.
+    run_all(&mut client, &["SET a 3"]);
     client.send(&encode(&["SHUTDOWN", "NOSAVE"]));
     assert!(server.await_end().success());
+}
+
+/// Increments a counter until the server is gone; gives the last number that it told.
+fn count_to_the_end(mut client: Client, began: &AtomicBool) -> i64 {
+    let mut told = 0;
+    while client.try_send(&encode(&["INCR", "counter"])).is_ok() {
+        let Ok(Reply::Integer(number)) = client.try_read() else {
+            break;
+        };
+        told = number;
+        began.store(true, Ordering::Relaxed);
+    }
+    told
+}
+
+#[test]
+fn what_a_cache_acknowledges_while_it_saves_for_the_last_time_is_in_its_snapshot() {
+    let mut server = Server::start(&CACHE);
+    for by_signal in [false, true] {
+        let mut client = server.client();
+        for key in 0..100 {
+            run_all(&mut client, &[&format!("SET key:{key} 1")]);
+        }
+        // The file takes half a second at least.
+        run_all(&mut client, &["CONFIG SET rdb-key-save-delay 5000"]);
+        let set = client.command(&["CONFIG", "SET", "save", "3600 1"]);
+        assert_eq!(set.error_code(), None);
+        let (began, writer) = (AtomicBool::new(false), server.client());
+        let told = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| count_to_the_end(writer, &began));
+            eventually("it writes", || began.load(Ordering::Relaxed));
+            match by_signal {
+                true => server.signal(libc::SIGTERM),
+                false => client.send(&encode(&["SHUTDOWN", "SAVE"])),
+            }
+            assert!(server.await_end().success());
+            writer.join().expect("the writer ends")
+        });
+        server.restart();
+        let kept = run(&mut server.client(), "GET counter");
+        let kept = kept.text().and_then(|text| text.parse::<i64>().ok());
+        assert!(kept >= Some(told), "{kept:?} of {told} are kept");
+    }
 }
