@@ -431,3 +431,44 @@ fn whoever_waits_can_be_unblocked_whatever_becomes_of_his_key() {
         assert_eq!(missed, 0);
     });
 }
+
+#[test]
+fn events_of_a_key_come_in_the_order_of_its_changes() {
+    const WRITERS: usize = 4;
+    const BATCHES: usize = 600;
+    let server = Server::start(&["--notify-keyspace-events", "KEA", "--io-threads", "4"]);
+    let mut listener = server.client();
+    listener.command(&["SUBSCRIBE", "__keyspace@0__:k"]);
+    // Each of these is told only if the other was before.
+    let pair = [encode(&["SET", "k", "v", "NX"]), encode(&["DEL", "k"])].concat();
+    let batch = pair.repeat(10);
+    let write = |mut client: Client| {
+        for _ in 0..BATCHES {
+            client.pipeline(&batch, 20);
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers = (0..WRITERS).map(|_| server.client());
+        let writers: Vec<_> = writers
+            .map(|client| scope.spawn(move || write(client)))
+            .collect();
+        let mut others = server.client();
+        scope.spawn(move || {
+            for writer in writers {
+                writer.join().expect("a writer ends");
+            }
+            others.command(&["PUBLISH", "__keyspace@0__:k", "end"]);
+        });
+        let mut expected = ["set", "del"].iter().cycle();
+        loop {
+            let Reply::Array(message) = listener.read() else {
+                panic!("a message");
+            };
+            let event = message[2].text().expect("a text");
+            if event == "end" {
+                break;
+            }
+            assert_eq!(Some(&event.as_str()), expected.next());
+        }
+    });
+}

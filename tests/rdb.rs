@@ -671,6 +671,8 @@ fn a_cache_that_is_given_save_points_saves_before_it_ends() {
     fs::create_dir(&dump).expect("a directory in its place");
     run_all(&mut client, &["SET a 2"]);
     assert_eq!(run(&mut client, "SHUTDOWN NOW").error_code(), Some("ERR"));
+    // It goes on as before.
+    run_all(&mut client, &["SET a 3"]);
     client.send(&encode(&["SHUTDOWN", "NOSAVE"]));
     assert!(server.await_end().success());
 }
@@ -750,4 +752,123 @@ fn a_full_sync_may_be_asked_for_in_part() {
     let nonsense = run(&mut client, "REPLCONF rdb-filter-only nonsense");
     let expected = "ERR Unsupported rdb-filter-only option: nonsense";
     assert_eq!(nonsense, Reply::Error(expected.into()));
+}
+
+/// Increments a counter until the server is gone; gives the last number that it told.
+fn count_to_the_end(mut client: Client, began: &AtomicBool) -> i64 {
+    let mut told = 0;
+    while client.try_send(&encode(&["INCR", "counter"])).is_ok() {
+        let Ok(Reply::Integer(number)) = client.try_read() else {
+            break;
+        };
+        told = number;
+        began.store(true, Ordering::Relaxed);
+    }
+    told
+}
+
+#[test]
+fn what_a_cache_acknowledges_while_it_saves_for_the_last_time_is_in_its_snapshot() {
+    let mut server = Server::start(&CACHE);
+    for by_signal in [false, true] {
+        let mut client = server.client();
+        for key in 0..100 {
+            run_all(&mut client, &[&format!("SET key:{key} 1")]);
+        }
+        // The file takes half a second at least.
+        run_all(&mut client, &["CONFIG SET rdb-key-save-delay 5000"]);
+        let set = client.command(&["CONFIG", "SET", "save", "3600 1"]);
+        assert_eq!(set.error_code(), None);
+        let (began, writer) = (AtomicBool::new(false), server.client());
+        let told = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| count_to_the_end(writer, &began));
+            eventually("it writes", || began.load(Ordering::Relaxed));
+            match by_signal {
+                true => server.signal(libc::SIGTERM),
+                false => client.send(&encode(&["SHUTDOWN", "SAVE"])),
+            }
+            assert!(server.await_end().success());
+            writer.join().expect("the writer ends")
+        });
+        server.restart();
+        let kept = run(&mut server.client(), "GET counter");
+        let kept = kept.text().and_then(|text| text.parse::<i64>().ok());
+        assert!(kept >= Some(told), "{kept:?} of {told} are kept");
+    }
+}
+
+/// Increments a counter of its own until `ends`; gives how often that was acknowledged.
+fn count_until(mut client: Client, key: &str, (began, ends): (&AtomicBool, &AtomicBool)) -> i64 {
+    let mut acknowledged = 0;
+    while !ends.load(Ordering::Relaxed) {
+        let reply = client.command(&["INCR", key]);
+        assert_eq!(reply.error_code(), None, "{reply:?}");
+        acknowledged += 1;
+        began.store(true, Ordering::Relaxed);
+    }
+    acknowledged
+}
+
+#[test]
+fn a_reload_loses_no_write_that_was_acknowledged_meanwhile() {
+    for directives in [&DEBUG[..], &CACHE[..]] {
+        let server = Server::start(directives);
+        let mut client = server.client();
+        for key in 0..50 {
+            run_all(&mut client, &[&format!("SET key:{key} 1")]);
+        }
+        // The file takes a quarter of a second at least.
+        run_all(&mut client, &["CONFIG SET rdb-key-save-delay 5000"]);
+        let (began, ends) = (AtomicBool::new(false), AtomicBool::new(false));
+        let writers = [server.client(), server.client()];
+        let acknowledged = std::thread::scope(|scope| {
+            let flags = (&began, &ends);
+            let spawn = |(writer, key)| scope.spawn(move || count_until(writer, key, flags));
+            let writers: Vec<_> = writers.into_iter().zip(["a", "b"]).map(spawn).collect();
+            eventually("they write", || began.load(Ordering::Relaxed));
+            let reloaded = run(&mut client, "DEBUG RELOAD");
+            ends.store(true, Ordering::Relaxed);
+            assert_eq!(reloaded, Reply::ok());
+            let ended = writers.into_iter().map(|writer| writer.join());
+            ended
+                .map(|count| count.expect("a writer ends"))
+                .collect::<Vec<_>>()
+        });
+        for (key, count) in ["a", "b"].iter().zip(acknowledged) {
+            let kept = client.command(&["GET", key]);
+            assert_eq!(kept, Reply::bulk(count.to_string()), "{key}");
+        }
+        // Writes are held back no longer, nor after a reload that failed.
+        run_all(&mut client, &["CONFIG SET rdb-key-save-delay 0", "INCR a"]);
+        let dump = server.dir().join("dump.rdb");
+        fs::remove_file(&dump).expect("it is there");
+        fs::create_dir(&dump).expect("a directory in its place");
+        assert_ne!(run(&mut client, "DEBUG RELOAD").error_code(), None);
+        run_all(&mut client, &["INCR a"]);
+    }
+}
+
+#[test]
+fn a_reload_is_told_to_those_who_watch_track_or_wait() {
+    let server = Server::start(&DEBUG);
+    let mut client = server.client();
+    run_all(&mut client, &["RPUSH list 1", "SET kept 1", "SAVE"]);
+    run_all(&mut client, &["DEL list"]);
+    let mut watcher = server.client();
+    run_all(&mut watcher, &["WATCH kept", "MULTI", "SET kept 2"]);
+    let mut tracker = server.client();
+    run(&mut tracker, "HELLO 3");
+    run_all(&mut tracker, &["CLIENT TRACKING ON", "GET kept"]);
+    let mut waiter = server.client();
+    waiter.send(&encode(&["BLPOP", "list", "0"]));
+    eventually("it waits", || {
+        let clients = run(&mut client, "INFO clients").text();
+        clients.is_some_and(|text| text.contains("blocked_clients:1"))
+    });
+    run_all(&mut client, &["DEBUG RELOAD NOSAVE"]);
+    assert_eq!(run(&mut watcher, "EXEC"), Reply::Null);
+    let forget = vec![Reply::bulk("invalidate"), Reply::Null];
+    assert_eq!(run(&mut tracker, "PING"), Reply::Push(forget));
+    let popped = vec![Reply::bulk("list"), Reply::bulk("1")];
+    assert_eq!(waiter.read(), Reply::Array(popped));
 }

@@ -1,6 +1,6 @@
-//! What follows a command's run: the log and broken WATCHes while its keys are
-//! still locked (I1), then counters, notifications, and the clients that waited
-//! for what changed.
+//! What follows a command's run: the log, broken WATCHes and notifications while
+//! its keys are still locked (I1), then counters, and the clients that waited for
+//! what changed.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,8 @@ use crate::settings::{NOTIFY_KEYEVENT, NOTIFY_KEYSPACE};
 use crate::state::Server;
 use crate::stats::add;
 
-/// Puts a command's effects into the log and breaks WATCHes, then unlocks.
+/// Puts a command's effects into the log, breaks WATCHes and notifies, then
+/// unlocks.
 pub(super) fn conclude(
     server: &Server,
     session: &Session,
@@ -26,7 +27,7 @@ pub(super) fn conclude(
     request: &Request,
 ) -> Recorder {
     let mut db = db;
-    let recorder = std::mem::take(&mut db.recorder);
+    let mut recorder = std::mem::take(&mut db.recorder);
     if !session.replaying && (recorder.dirty != 0 || !recorder.expired.is_empty()) {
         log_effects(server, session.db, &recorder, effects, failed, request);
     } else if session.following.is_some() {
@@ -35,6 +36,7 @@ pub(super) fn conclude(
     if server.watches.any() && (!session.replaying || session.following.is_some()) {
         break_watches(server, &recorder);
     }
+    announce(server, session, &mut recorder);
     drop(db);
     recorder
 }
@@ -118,8 +120,19 @@ pub fn break_watches(server: &Server, recorder: &Recorder) {
     }
 }
 
-/// What follows once the locks are gone: counters, notifications, and the
-/// clients that waited for what changed.
+/// Publishes keyspace notifications, and messages among them, while the keys are
+/// still locked: those about a key come in the order of its changes. Only the locks
+/// of subscriptions and outboxes are taken for that; who has one locks no key.
+#[inline]
+pub fn announce(server: &Server, session: &Session, recorder: &mut Recorder) {
+    if !recorder.changes.is_empty() && server.settings.notify.load(Ordering::Relaxed) != 0 {
+        publish_all(server, session, &recorder.changes, &recorder.messages);
+        recorder.is_told = true;
+    }
+}
+
+/// What follows once the locks are gone: counters, what was not told before, and
+/// the clients that waited for what changed.
 pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder) {
     session.tally.hits += recorder.hits;
     session.tally.misses += recorder.misses;
@@ -134,41 +147,57 @@ pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder)
         server.tracking.invalidate(server, author, changes, stale);
     }
     let expired = expired_keys(&recorder.expired);
-    let told = (recorder.changes, &*recorder.messages);
-    notice(server, session, told, expired);
+    if !recorder.is_told {
+        publish_all(server, session, &recorder.changes, &recorder.messages);
+    }
+    notice(server, session, recorder.changes, expired);
 }
 
-/// Tells of changes and of what was published on the way, and counts keys that
-/// had expired.
+/// Counts keys that had expired, and serves the clients that waited for what
+/// changed.
 pub(super) fn notice(
     server: &'static Server,
     session: &Session,
-    (changes, messages): (Vec<Change>, &[Message]),
+    changes: Vec<Change>,
     expired: u64,
 ) {
     if server.log().is_none() && expired != 0 {
         add(&server.stats.expired, expired);
     }
-    let nothing = changes.is_empty() && messages.is_empty();
-    if (session.replaying && session.following.is_none()) || nothing {
+    if !is_heard(session) || changes.is_empty() {
         return;
-    }
-    if !session.routing.leaving {
-        let mut told = 0;
-        for message in messages {
-            notify(server, &changes[told..message.behind]);
-            told = message.behind;
-            publish::send_message(server, message);
-        }
-        notify(server, &changes[told..]);
     }
     if server.blocked.clients() != 0 {
         super::serve::serve_blocked(server, changes);
     }
 }
 
+/// Whether anybody is told of what a session does.
+fn is_heard(session: &Session) -> bool {
+    !session.replaying || session.following.is_some()
+}
+
+/// Tells of changes and of what was published on the way.
+pub(super) fn publish_all(
+    server: &Server,
+    session: &Session,
+    changes: &[Change],
+    messages: &[Message],
+) {
+    if !is_heard(session) || session.routing.leaving {
+        return;
+    }
+    let mut told = 0;
+    for message in messages {
+        notify(server, &changes[told..message.behind]);
+        told = message.behind;
+        publish::send_message(server, message);
+    }
+    notify(server, &changes[told..]);
+}
+
 /// Publishes keyspace notifications.
-pub fn notify(server: &Server, changes: &[Change]) {
+fn notify(server: &Server, changes: &[Change]) {
     let wanted = server.settings.notify.load(Ordering::Relaxed);
     if wanted & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) == 0 {
         return;

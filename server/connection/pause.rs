@@ -24,10 +24,12 @@ pub enum Purpose {
     ManualFailover,
     /// SHUTDOWN, or a signal.
     Shutdown,
+    /// DEBUG RELOAD, of which nobody is told.
+    Reload,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = 4;
+const PURPOSES: usize = 5;
 
 /// The pause of one purpose: until when (Unix ms) writes wait, and until when
 /// everything does.
@@ -73,6 +75,7 @@ impl Pauses {
     }
 
     /// The purpose whose pause is in force: the strictest, of these the longest.
+    /// None of a reload's alone.
     pub fn in_force(&self, now_ms: i64) -> Option<Purpose> {
         use Purpose::{Client, Failover, ManualFailover, Shutdown};
         let each = *self.each.lock();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::blocking::{TimeoutReply, Waiter};
 use super::client::Client;
-use super::conclusion::{conclude, notify};
+use super::conclusion::{conclude, publish_all};
 use super::dispatch::{Request, open_unless_busy, reply_error, run, stripes_of};
 use super::gate;
 use super::session::Session;
@@ -158,7 +158,9 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     add(&server.stats.hits, recorder.hits);
     add(&server.stats.misses, recorder.misses);
     add(&server.stats.dirty, recorder.dirty);
-    notify(server, &recorder.changes);
+    if !recorder.is_told {
+        publish_all(server, &session, &recorder.changes, &recorder.messages);
+    }
     if waits.is_none() {
         let nanos = started.elapsed_nanos();
         if !refused {

@@ -85,6 +85,8 @@ pub struct Recorder {
     pub changes: Vec<Change>,
     /// So many of them have broken the watches of their keys already.
     pub told_watches: usize,
+    /// Changes and messages are published already.
+    pub is_told: bool,
     /// What a transaction or script has published: it goes out with the
     /// notifications of its changes, at its place among them.
     pub messages: Vec<Message>,

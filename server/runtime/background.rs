@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redoubt_persistence::tree::ScanCursor;
 
 use crate::cluster::Cluster;
-use crate::connection::conclusion::{after, append_expired, break_watches};
+use crate::connection::conclusion::{after, announce, append_expired, break_watches};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
@@ -94,10 +94,11 @@ fn expire_own(server: &'static Server, session: &mut Session) {
         db.expiry_mode = ExpiryMode::Remove;
         // Looking at it removes it if it is due.
         let waits = db.expiry(&key).ok().flatten().flatten().is_some();
-        let recorder = std::mem::take(&mut db.recorder);
+        let mut recorder = std::mem::take(&mut db.recorder);
         if server.watches.any() {
             break_watches(server, &recorder);
         }
+        announce(server, session, &mut recorder);
         drop(db);
         if waits {
             server.keyspace.own_expiries.note(index, &key);
@@ -164,11 +165,12 @@ fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) ->
     if removed == 0 {
         return 0;
     }
-    let recorder = std::mem::take(&mut db.recorder);
+    let mut recorder = std::mem::take(&mut db.recorder);
     append_expired(server, &recorder);
     if server.watches.any() {
         break_watches(server, &recorder);
     }
+    announce(server, session, &mut recorder);
     drop(db);
     after(server, session, recorder);
     removed

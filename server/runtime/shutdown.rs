@@ -17,6 +17,8 @@ use crate::state::{Server, unix_ms};
 
 /// How often it is looked whether replicas have everything.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long writes that are under way may hold up the last snapshot.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Hears SIGTERM and SIGINT from its making on.
 pub struct Ends {
@@ -53,7 +55,7 @@ impl Ends {
                 continue;
             }
             report_replicas(server);
-            let saved = !request.save || save::last(server).is_ok() || request.force;
+            let saved = !request.save || save_all(server).is_ok() || request.force;
             if saved {
                 return;
             }
@@ -127,6 +129,15 @@ impl Ends {
         }
         goes_on
     }
+}
+
+/// Writes the last snapshot. Writes are held back from before it until the end,
+/// unless that is called off: what the snapshot misses must not be acknowledged.
+fn save_all(server: &'static Server) -> Result<(), String> {
+    pause::begin(server, Purpose::Shutdown, i64::MAX, true, unix_ms());
+    // A write may have been under way; a long one is waited for by the snapshot.
+    drop(server.keyspace.try_lock_all(UNDER_WAY));
+    save::last(server)
 }
 
 /// What a signal asks for, by the directive about it.

@@ -15,7 +15,7 @@ use crate::cluster::{route, slot_stats};
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
-use crate::connection::conclusion::{after, break_watches};
+use crate::connection::conclusion::{after, announce, break_watches};
 use crate::connection::dispatch::{open_db, open_unless_busy, reply_error};
 use crate::connection::session::Session;
 use crate::keyspace::db::Db;
@@ -107,7 +107,7 @@ impl Round<'_> {
             Some(Abort::Postpone) => End::Postponed,
             _ => End::Replied { failed },
         };
-        let recorder = conclude(server, db, &mut run);
+        let recorder = conclude(server, session, db, &mut run);
         session.client.db.store(db_index, Ordering::Relaxed);
         after(server, session, recorder);
         session.tally.flush(&server.stats);
@@ -150,11 +150,12 @@ impl Round<'_> {
 /// Logs what a script did, in one piece, and unlocks.
 fn conclude(
     server: &Server,
+    session: &Session,
     mut db: crate::keyspace::db::Db<'_>,
     run: &mut Run,
 ) -> crate::keyspace::recorder::Recorder {
     db.recorder.dirty = run.dirty;
-    let recorder = std::mem::take(&mut db.recorder);
+    let mut recorder = std::mem::take(&mut db.recorder);
     if server.log().is_some() {
         let keys = crate::keyspace::recorder::expired_keys(&recorder.expired);
         crate::stats::add(&server.stats.expired, keys);
@@ -165,6 +166,7 @@ fn conclude(
     if server.watches.any() {
         break_watches(server, &recorder);
     }
+    announce(server, session, &mut recorder);
     drop(db);
     if run.claimed {
         server.scripting.roaming.give_back();

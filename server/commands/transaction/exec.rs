@@ -9,7 +9,7 @@ use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
-use crate::connection::conclusion::{after, append_expired, break_watches, log_stream};
+use crate::connection::conclusion::{after, announce, append_expired, break_watches, log_stream};
 use crate::connection::dispatch::{open_unless_busy, reply_error, run as run_command, stripes_of};
 use crate::connection::session::{Queued, Session, Transaction};
 use crate::connection::{gate, output};
@@ -136,18 +136,17 @@ fn execute(
     append_expired(server, &db.recorder);
     if !may_begin(server, session, reply, queued, hold, &mut db) {
         // Watched keys may have expired.
-        let recorder = std::mem::take(&mut db.recorder);
+        let mut recorder = std::mem::take(&mut db.recorder);
+        announce(server, session, &mut recorder);
         drop(db);
         return after(server, session, recorder);
     }
     reply.array(queued.len());
-    let mut log = Effect::default();
-    let mut dirty = 0;
+    let (mut log, mut dirty) = (Effect::default(), 0);
     let expired_before = db.recorder.expired.len();
     let mut expired_logged = expired_before;
     for Queued { command, args } in queued {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let found = numbered(command, &args);
         let index = session.db;
         if changes_role(command) {
             settle_role(server, std::mem::take(&mut log));
@@ -165,7 +164,7 @@ fn execute(
             block: None,
         };
         ctx.db.recorder.dirty = 0;
-        run_queued(&mut ctx, found, &args, now_ms);
+        run_queued(&mut ctx, numbered(command, &args), &args, now_ms);
         if changes_role(command) {
             server.replication.replicas.set_fence(None);
             server.replication.log_bell.ring();
@@ -189,6 +188,7 @@ fn execute(
     if server.watches.any() {
         break_watches(server, &recorder);
     }
+    announce(server, session, &mut recorder);
     drop(db);
     after(server, session, recorder);
 }

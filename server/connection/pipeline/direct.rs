@@ -15,7 +15,7 @@ use crate::commands::command::flag;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::table::Found;
-use crate::connection::conclusion::{break_watches, log_effects, notice};
+use crate::connection::conclusion::{announce, break_watches, log_effects, notice, publish_all};
 use crate::connection::dispatch::{Request, is_observed, open_db, run};
 use crate::connection::session::{ReplyMode, Session};
 use crate::connection::{gate, pause};
@@ -136,7 +136,7 @@ fn passing(server: &Server, slot: &Slot, open: gate::Open, now_ms: i64) -> Optio
 }
 
 /// Runs one request: lock, run, log (still locked, I1), broken WATCHes,
-/// unlock, notifications, blocked clients. False if it did not run: its key, if
+/// notifications, unlock, blocked clients. False if it did not run: its key, if
 /// it has one, is not plainly this node's, or a script's; or what let it pass may
 /// not hold any more.
 #[inline]
@@ -187,8 +187,12 @@ fn run_one(
             break_watches(server, recorder);
         }
     }
+    let told = !recorder.changes.is_empty();
+    if told {
+        announce(server, ctx.session, &mut ctx.db.recorder);
+    }
     ctx.db.leave();
-    if changed || !ctx.db.recorder.changes.is_empty() {
+    if changed || told {
         settle(ctx);
     }
     let written = ctx.reply.len().saturating_sub(mark);
@@ -205,16 +209,19 @@ fn settle(ctx: &mut Context<'_>) {
     ctx.session.wrote |= recorder.dirty != 0;
     ctx.session.tally.dirty += std::mem::take(&mut recorder.dirty);
     if !recorder.changes.is_empty() || !recorder.expired.is_empty() {
-        let (changes, expired) = (
+        let (changes, expired, is_told) = (
             std::mem::take(&mut recorder.changes),
             std::mem::take(&mut recorder.expired),
+            std::mem::take(&mut recorder.is_told),
         );
         if ctx.server.tracking.any() {
             let author = ctx.session.client.id;
             let tracking = &ctx.server.tracking;
             tracking.invalidate(ctx.server, author, &changes, None);
         }
-        let told = (changes, &[][..]);
-        notice(ctx.server, ctx.session, told, expired_keys(&expired));
+        if !is_told {
+            publish_all(ctx.server, ctx.session, &changes, &[]);
+        }
+        notice(ctx.server, ctx.session, changes, expired_keys(&expired));
     }
 }

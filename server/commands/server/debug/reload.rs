@@ -2,8 +2,8 @@
 //! read back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use parking_lot::Mutex;
 use redoubt_persistence::log::Log;
 use redoubt_persistence::rdb::dump;
 
@@ -12,6 +12,8 @@ use crate::commands::args;
 use crate::commands::context::Context;
 use crate::commands::effects::encode;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::connection::pause::{self, Purpose};
+use crate::connection::serve;
 use crate::keyspace::codec;
 use crate::keyspace::db::Db;
 use crate::keyspace::stripe::StripeSet;
@@ -19,7 +21,7 @@ use crate::runtime::import::Decoded;
 use crate::runtime::{import, save};
 use crate::scripting::engine::Engine;
 use crate::scripting::library::{Libraries, Policy};
-use crate::state::Server;
+use crate::state::{Server, unix_ms};
 
 #[derive(Default)]
 struct Options {
@@ -48,27 +50,64 @@ pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
         return keys::reload(ctx);
     }
     let server = ctx.server;
-    if !options.nosave {
-        while server.saves.begin().is_err() {
-            server.saves.cancel();
-            std::thread::sleep(Duration::from_millis(2));
+    {
+        let _turn = TURN.lock();
+        let _held_back = (!options.nosave).then(|| NoWrites::begin(server));
+        if !options.nosave {
+            save::last(server).map_err(CommandError::err)?;
         }
-        save::save(server).map_err(CommandError::err)?;
+        load(server, &options).map_err(|error| {
+            tracing::error!("DEBUG RELOAD: {error}");
+            CommandError::err("Error trying to load the RDB dump, check server logs.")
+        })?;
     }
-    load(server, &options).map_err(|error| {
-        tracing::error!("DEBUG RELOAD: {error}");
-        CommandError::err("Error trying to load the RDB dump, check server logs.")
-    })?;
+    server.tracking.flush(server);
+    serve_all(server);
     ctx.reply.ok();
     Ok(())
 }
 
+/// One reload at a time: the first to end would end the others' pause.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Writes are held back, and none is under way: what one acknowledged between the
+/// snapshot and its loading would be lost.
+struct NoWrites(&'static Server);
+
+impl NoWrites {
+    fn begin(server: &'static Server) -> NoWrites {
+        pause::begin(server, Purpose::Reload, i64::MAX, true, unix_ms());
+        let held_back = NoWrites(server);
+        drop(server.keyspace.lock(StripeSet::ALL));
+        held_back
+    }
+}
+
+impl Drop for NoWrites {
+    fn drop(&mut self) {
+        pause::end(self.0, Purpose::Reload);
+    }
+}
+
+/// Looks whether clients that wait for keys can have them now.
+fn serve_all(server: &'static Server) {
+    if server.blocked.clients() == 0 {
+        return;
+    }
+    for index in 0..server.keyspace.databases() {
+        for key in server.blocked.keys_of(index) {
+            server.blocked.put_off(index, key.into());
+        }
+    }
+    serve::serve_put_off(server);
+}
+
 /// Puts the file's keys and libraries in place of all others, or among them. The log gets
-/// all of it: others may have changed something since the file was written.
+/// all of it: the file may be another one than that of now.
 fn load(server: &'static Server, options: &Options) -> Result<(), String> {
     let Decoded { keys, libraries } = import::decode_file(server, &save::file_path(server))?;
     let databases = server.keyspace.databases();
-    let now_ms = crate::state::unix_ms();
+    let now_ms = unix_ms();
     let mut db = Db::open(&server.keyspace, StripeSet::ALL, 0, now_ms);
     for (index, key, ..) in &keys {
         if *index >= databases {
@@ -82,6 +121,7 @@ fn load(server: &'static Server, options: &Options) -> Result<(), String> {
     }
     let (word, restored) = restore(server, &libraries, options)?;
     let known = std::mem::replace(&mut *server.scripting.libraries.write(), restored);
+    server.watches.touch_all();
     let mut effects = Effects::begin(server);
     if known.counts().0 != 0 || !libraries.is_empty() {
         let libraries = dump::wrap(&libraries);

@@ -109,7 +109,7 @@ pub fn clients(server: &Server, text: &mut Text) {
 fn pauses(server: &Server, text: &mut Text) {
     let (pauses, now_ms) = (&server.pauses, unix_ms());
     let reason = match pauses.in_force(now_ms) {
-        None => "none",
+        None | Some(Purpose::Reload) => "none",
         Some(Purpose::Client) => "client_pause",
         Some(Purpose::Shutdown) => "shutdown_in_progress",
         Some(Purpose::Failover | Purpose::ManualFailover) => "failover_in_progress",
