@@ -869,7 +869,6 @@ fn who_begins_to_mind_a_key_while_a_script_runs_hears_of_its_change() {
             assert_eq!(cache.command(&["GET", "k"]), Reply::bulk("old"));
         });
         assert_eq!(set, Reply::ok());
-        cache.send(&encode(&["PING"]));
         let message = Reply::Push(vec![Reply::bulk("invalidate"), told]);
         assert_eq!(cache.read(), message, "{last}");
     }
