@@ -85,8 +85,12 @@ fn stand(
         if early.is_ok() {
             return Ok(Vec::new());
         }
-        let mut arrivals = accept(tcp, unix)?;
-        let mut guests = JoinSet::new();
+        let (sender, mut arrivals) = mpsc::unbounded_channel();
+        let mut doors = JoinSet::new();
+        for door in open(tcp, unix)? {
+            doors.spawn(door.accept_all(sender.clone()));
+        }
+        let (mut guests, mut stayed) = (JoinSet::new(), Vec::new());
         loop {
             tokio::select! {
                 biased;
@@ -96,15 +100,17 @@ fn stand(
                         guests.spawn(attend(arrival, ended.clone()));
                     }
                 }
-                Some(_) = guests.join_next() => {}
+                // It may know before this loop does that the start is over.
+                Some(Ok(guest)) = guests.join_next() => stayed.extend(guest),
             }
         }
-        arrivals.close();
-        while let Some(arrival) = arrivals.recv().await {
+        // None is accepted any more before the last is counted.
+        doors.shutdown().await;
+        while let Ok(arrival) = arrivals.try_recv() {
             guests.spawn(attend(arrival, ended.clone()));
         }
-        let guests = guests.join_all().await;
-        Ok(guests.into_iter().flatten().collect())
+        stayed.extend(guests.join_all().await.into_iter().flatten());
+        Ok(stayed)
     })
 }
 
@@ -118,38 +124,42 @@ enum Arrival {
     Unix(tokio::net::UnixStream),
 }
 
-/// Accepts for as long as there is somebody to tell.
-fn accept(
-    tcp: Vec<TcpListener>,
-    unix: Option<UnixListener>,
-) -> std::io::Result<mpsc::UnboundedReceiver<Arrival>> {
-    let (sender, arrivals) = mpsc::unbounded_channel();
+/// A socket on which clients arrive.
+enum Door {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+fn open(tcp: Vec<TcpListener>, unix: Option<UnixListener>) -> std::io::Result<Vec<Door>> {
+    let mut doors = Vec::new();
     for listener in tcp {
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                match listener.accept().await {
-                    Ok((stream, _)) => drop(sender.send(Arrival::Tcp(stream))),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        });
+        doors.push(Door::Tcp(tokio::net::TcpListener::from_std(listener)?));
     }
     if let Some(listener) = unix {
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                match listener.accept().await {
-                    Ok((stream, _)) => drop(sender.send(Arrival::Unix(stream))),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        });
+        doors.push(Door::Unix(tokio::net::UnixListener::from_std(listener)?));
     }
-    Ok(arrivals)
+    Ok(doors)
+}
+
+impl Door {
+    async fn accept(&self) -> std::io::Result<Arrival> {
+        Ok(match self {
+            Door::Tcp(listener) => Arrival::Tcp(listener.accept().await?.0),
+            Door::Unix(listener) => Arrival::Unix(listener.accept().await?.0),
+        })
+    }
+
+    /// Accepts for as long as there is somebody to tell.
+    async fn accept_all(self, sender: mpsc::UnboundedSender<Arrival>) {
+        while !sender.is_closed() {
+            match self.accept().await {
+                Ok(arrival) => drop(sender.send(arrival)),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
 }
 
 async fn attend(arrival: Arrival, ended: watch::Receiver<bool>) -> Option<Accepted> {
