@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::commands::effects::encode;
 use crate::connection::client::Client;
-use crate::connection::conclusion::{after, announce, break_watches};
+use crate::connection::conclusion::{after, tell};
 use crate::connection::dispatch::{lock_unless_busy, open_unless_busy};
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
@@ -449,10 +449,7 @@ fn remove(
         log.append(candidate.db, &bytes, candidate.db);
     }
     let mut recorder = std::mem::take(&mut db.recorder);
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    announce(server, session, &mut recorder);
+    tell(server, session, &mut recorder);
     drop(db);
     add(&server.eviction.evicted, 1);
     after(server, session, recorder);

@@ -51,9 +51,7 @@ impl SlotOrder {
             Err(error) => reply_error(server, reply, &error),
         }
     }
-}
 
-impl SlotOrder {
     /// Has the replicas, which have the order in their stream and may heed it yet,
     /// set the slot as it is here.
     fn call_off(self) {

@@ -19,6 +19,17 @@ pub fn each_key(
     command.keys.iter().all(|spec| each_of(spec, args, &mut f))
 }
 
+/// For [`Command::find_keys`]: these are the keys, all as the first spec says; None
+/// where the arguments are not the command's.
+pub fn by_first_spec(
+    keys: Option<std::ops::Range<usize>>,
+    found: &mut dyn FnMut(usize, usize),
+) -> bool {
+    let fits = keys.is_some();
+    keys.into_iter().flatten().for_each(|at| found(at, 0));
+    fits
+}
+
 /// Positions of all keys, each once, in the order of the specs.
 pub fn positions(command: &'static Command, args: &[&[u8]]) -> Option<Vec<usize>> {
     let mut found = Vec::new();

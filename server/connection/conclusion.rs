@@ -33,7 +33,7 @@ pub(super) fn conclude(
     } else if session.following.is_some() {
         log_stream(server, session, &db);
     }
-    if server.watches.any() && (!session.replaying || session.following.is_some()) {
+    if server.watches.any() && session.is_heard() {
         break_watches(server, &recorder);
     }
     announce(server, session, &mut recorder);
@@ -131,6 +131,15 @@ pub fn announce(server: &Server, session: &Session, recorder: &mut Recorder) {
     }
 }
 
+/// Breaks WATCHes and notifies, of what was not one command of its own: a
+/// transaction, a script, or the server itself.
+pub fn tell(server: &Server, session: &Session, recorder: &mut Recorder) {
+    if server.watches.any() {
+        break_watches(server, recorder);
+    }
+    announce(server, session, recorder);
+}
+
 /// What follows once the locks are gone: counters, what was not told before, and
 /// the clients that waited for what changed.
 pub fn after(server: &'static Server, session: &mut Session, recorder: Recorder) {
@@ -164,17 +173,12 @@ pub(super) fn notice(
     if server.log().is_none() && expired != 0 {
         add(&server.stats.expired, expired);
     }
-    if !is_heard(session) || changes.is_empty() {
+    if !session.is_heard() || changes.is_empty() {
         return;
     }
     if server.blocked.clients() != 0 {
         super::serve::serve_blocked(server, changes);
     }
-}
-
-/// Whether anybody is told of what a session does.
-fn is_heard(session: &Session) -> bool {
-    !session.replaying || session.following.is_some()
 }
 
 /// Tells of changes and of what was published on the way.
@@ -184,7 +188,7 @@ pub(super) fn publish_all(
     changes: &[Change],
     messages: &[Message],
 ) {
-    if !is_heard(session) || session.routing.leaving {
+    if !session.is_heard() || session.routing.leaving {
         return;
     }
     let mut told = 0;

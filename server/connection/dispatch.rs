@@ -299,8 +299,7 @@ fn open_held(
 /// that are locked by now, and for no others.
 #[inline]
 pub fn is_observed_in(server: &Server, session: &Session) -> bool {
-    let seen = !session.replaying || session.following.is_some();
-    seen && is_observed(server)
+    session.is_heard() && is_observed(server)
 }
 
 /// What becomes of keys that a session finds expired at `now_ms` (Unix ms).

@@ -111,6 +111,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether anybody is told of what it does: not of what is replayed, unless it
+    /// is a primary's stream.
+    #[inline]
+    pub fn is_heard(&self) -> bool {
+        !self.replaying || self.following.is_some()
+    }
+
     /// A fresh session.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
         let routing = crate::cluster::route::Routing {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redoubt_persistence::tree::ScanCursor;
 
 use crate::cluster::Cluster;
-use crate::connection::conclusion::{after, announce, append_expired, break_watches};
+use crate::connection::conclusion::{after, append_expired, tell};
 use crate::connection::dispatch::open_db;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
@@ -95,10 +95,7 @@ fn expire_own(server: &'static Server, session: &mut Session) {
         // Looking at it removes it if it is due.
         let waits = db.expiry(&key).ok().flatten().flatten().is_some();
         let mut recorder = std::mem::take(&mut db.recorder);
-        if server.watches.any() {
-            break_watches(server, &recorder);
-        }
-        announce(server, session, &mut recorder);
+        tell(server, session, &mut recorder);
         drop(db);
         if waits {
             server.keyspace.own_expiries.note(index, &key);
@@ -167,10 +164,7 @@ fn expire_some(server: &'static Server, session: &mut Session, stripe: usize) ->
     }
     let mut recorder = std::mem::take(&mut db.recorder);
     append_expired(server, &recorder);
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    announce(server, session, &mut recorder);
+    tell(server, session, &mut recorder);
     drop(db);
     after(server, session, recorder);
     removed

@@ -15,7 +15,7 @@ use crate::cluster::{route, slot_stats};
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
-use crate::connection::conclusion::{after, announce, break_watches};
+use crate::connection::conclusion::{after, tell};
 use crate::connection::dispatch::{open_db, open_unless_busy, reply_error};
 use crate::connection::session::Session;
 use crate::keyspace::db::Db;
@@ -163,10 +163,7 @@ fn conclude(
     let bytes = run.log.append_to(server);
     let slot = run.slot.filter(|_| !run.several_slots);
     slot_stats::note_replicated(server, slot.map(Slot::number), bytes);
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    announce(server, session, &mut recorder);
+    tell(server, session, &mut recorder);
     drop(db);
     if run.claimed {
         server.scripting.roaming.give_back();

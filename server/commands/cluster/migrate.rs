@@ -13,6 +13,7 @@ use crate::commands::command::{Arg, Begin, Command, Find, Group, KeySpec, acl, f
 use crate::commands::context::Context;
 use crate::commands::effects::encode;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::keys::by_first_spec;
 use crate::keyspace::codec;
 use crate::keyspace::recorder::class;
 
@@ -40,13 +41,7 @@ pub const COMMAND: Command = Command {
             notes: "",
         },
     ],
-    find_keys: Some(|args, found| match keys_of(args) {
-        Some(keys) => {
-            keys.for_each(|at| found(at, 0));
-            true
-        }
-        None => false,
-    }),
+    find_keys: Some(|args, found| by_first_spec(keys_of(args), found)),
     args: &[
         Arg::string("host"),
         Arg::integer("port"),

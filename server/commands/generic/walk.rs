@@ -7,7 +7,7 @@ use redoubt_cluster::slots::{SLOT_COUNT, Slot, hash_tag};
 
 use crate::cluster::Cluster;
 use crate::commands::context::Context;
-use crate::connection::conclusion::{after, announce, append_expired, break_watches};
+use crate::connection::conclusion::{after, append_expired, tell};
 use crate::connection::dispatch::open_unless_busy;
 use crate::glob::{Case, matches};
 use crate::keyspace::KeyRef;
@@ -139,10 +139,7 @@ pub fn remove_due(ctx: &mut Context<'_>, stripe: usize, wanted: impl Fn(&Entry) 
     }
     let mut recorder = std::mem::take(&mut db.recorder);
     append_expired(server, &recorder);
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    announce(server, ctx.session, &mut recorder);
+    tell(server, ctx.session, &mut recorder);
     drop(db);
     after(server, ctx.session, recorder);
 }

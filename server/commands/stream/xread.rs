@@ -5,6 +5,7 @@ use crate::commands::args::{integer, is};
 use crate::commands::command::{Arg, Begin, Command, Find, Group, KeySpec, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::keys::by_first_spec;
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
 use crate::keyspace::stream::StreamId;
 use crate::resp::Protocol;
@@ -21,12 +22,9 @@ pub const COMMAND: Command = Command {
     flags: flag::READONLY | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(1)],
-    find_keys: Some(|args, found| match parse(args, false) {
-        Ok(options) => {
-            options.key_positions().for_each(|at| found(at, 0));
-            true
-        }
-        Err(_) => false,
+    find_keys: Some(|args, found| {
+        let options = parse(args, false).ok();
+        by_first_spec(options.map(|options| options.key_positions()), found)
     }),
     args: &[
         Arg::integer("count").after("COUNT").optional(),

@@ -6,6 +6,7 @@ use super::{ids, no_group, reply_entry, reply_id};
 use crate::commands::command::{Arg, Command, Group as Family, acl, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::commands::keys::by_first_spec;
 use crate::keyspace::recorder::class;
 use crate::keyspace::stream::{ConsumerId, Entries, Group, Pending, StreamId};
 use crate::resp::reply::ReplyBuffer;
@@ -22,12 +23,9 @@ pub const COMMAND: Command = Command {
     flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
     acl: acl::STREAM,
     keys: &[streams_from(4)],
-    find_keys: Some(|args, found| match parse(args, true) {
-        Ok(options) => {
-            options.key_positions().for_each(|at| found(at, 0));
-            true
-        }
-        Err(_) => false,
+    find_keys: Some(|args, found| {
+        let options = parse(args, true).ok();
+        by_first_spec(options.map(|options| options.key_positions()), found)
     }),
     args: &[
         Arg::block(

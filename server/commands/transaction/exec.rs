@@ -9,7 +9,9 @@ use crate::commands::context::Context;
 use crate::commands::effects::{Effects, encode, encode_expired, encoded_len};
 use crate::commands::error::{CommandError, CommandResult};
 use crate::commands::table::{Found, table};
-use crate::connection::conclusion::{after, announce, append_expired, break_watches, log_stream};
+use crate::connection::conclusion::{
+    after, announce, append_expired, break_watches, log_stream, tell,
+};
 use crate::connection::dispatch::{open_unless_busy, reply_error, run as run_command, stripes_of};
 use crate::connection::session::{Queued, Session, Transaction};
 use crate::connection::{gate, output};
@@ -185,10 +187,7 @@ fn execute(
     } else if !session.replaying {
         append_effect(server, session, &log, &recorder.expired[expired_before..]);
     }
-    if server.watches.any() {
-        break_watches(server, &recorder);
-    }
-    announce(server, session, &mut recorder);
+    tell(server, session, &mut recorder);
     drop(db);
     after(server, session, recorder);
 }
