@@ -20,6 +20,7 @@ use crate::commands::effects::encode;
 use crate::connection::client::Client;
 use crate::connection::conclusion::{after, tell};
 use crate::connection::dispatch::{lock_unless_busy, open_unless_busy};
+use crate::connection::pause;
 use crate::connection::session::Session;
 use crate::keyspace::KeyRef;
 use crate::keyspace::db::{Db, ExpiryMode};
@@ -222,6 +223,9 @@ pub fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Ro
     let Some(policy) = server.settings.policy() else {
         return Room::None;
     };
+    if is_paused(server, policy) {
+        return Room::Enough;
+    }
     let began = Instant::now();
     if policy.to_tree && is_spilt(server) {
         return wait_for_tree(server);
@@ -262,6 +266,11 @@ pub fn make_room_within(server: &'static Server, budget: Option<Duration>) -> Ro
         0 => Room::Enough,
         _ => Room::Soon,
     }
+}
+
+/// Whether a pause keeps keys from being removed, as every other change.
+fn is_paused(server: &Server, policy: Policy) -> bool {
+    !policy.to_tree && pause::is_on(server, unix_ms())
 }
 
 /// What is in RAM is not in the tree yet: it is to hurry. Writers are slowed
@@ -434,6 +443,9 @@ fn remove(
     let stripe = KeyRef::new(&candidate.key).stripe();
     let mut db = open_unless_busy(server, session, StripeSet::one(stripe), unix_ms())?;
     db.expiry_mode = ExpiryMode::Ignore;
+    if is_paused(server, policy) {
+        return None;
+    }
     if policy.to_tree {
         server.storage()?;
         return db.spill(&candidate.key);

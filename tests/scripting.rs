@@ -460,8 +460,12 @@ fn a_read_that_was_put_off_by_a_script_does_not_wait_for_the_end_of_a_pause() {
         let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
         list.contains("cmd=eval")
     });
-    let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
-    assert_eq!(client.command(&pause), Reply::ok());
+    let mut pauser = server.client();
+    pauser.send(&encode(&["CLIENT", "PAUSE", "600000", "WRITE"]));
+    until("writes are paused", || {
+        let info = text(client.command(&["INFO", "clients"]));
+        info.contains("paused_actions:write\r")
+    });
     reader.send(&encode(&["GET", "k"]));
     until("the reader waits", || {
         let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
@@ -471,6 +475,7 @@ fn a_read_that_was_put_off_by_a_script_does_not_wait_for_the_end_of_a_pause() {
         client.command(&["SCRIPT", "KILL"]) == Reply::ok()
     });
     assert_eq!(reader.read(), Reply::bulk("1"));
+    assert_eq!(pauser.read(), Reply::ok());
 }
 
 #[test]
@@ -905,4 +910,63 @@ fn a_script_that_began_before_a_pause_removes_nothing_that_has_expired() {
     client.command(&["CLIENT", "UNPAUSE"]);
     assert_eq!(client.command(&["GET", "k"]), Reply::Null);
     assert_ne!(expired(&mut client), before);
+}
+
+/// `master_repl_offset`, as INFO has it.
+fn offset(client: &mut Client) -> String {
+    let info = text(client.command(&["INFO", "replication"]));
+    let line = info.lines().find(|l| l.starts_with("master_repl_offset:"));
+    line.expect("it is there").to_owned()
+}
+
+#[test]
+fn a_script_that_comes_to_write_in_a_pause_waits_for_its_end() {
+    let server = Server::start(&["--busy-reply-threshold", "0"]);
+    let (mut caller, mut client) = (server.client(), server.client());
+    let paused = "redis.call('INFO', 'commandstats'):find('client|pause', 1, true)";
+    for (before, count) in [("", 1), ("redis.call('GET', 'k')", 2)] {
+        client.command(&["CONFIG", "RESETSTAT"]);
+        let script = format!("repeat until {paused} {before} return redis.call('INCR', 'k')");
+        caller.send(&encode(&["EVAL", &script, "0"]));
+        until("the script runs", || {
+            let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+            list.contains("cmd=eval")
+        });
+        let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
+        assert_eq!(client.command(&pause), Reply::ok());
+        let (paused_at, counter) = (offset(&mut client), client.command(&["GET", "k"]));
+        for _ in 0..1000 {
+            assert_eq!(client.command(&["GET", "k"]), counter);
+        }
+        assert_eq!(offset(&mut client), paused_at);
+        assert_eq!(client.command(&["CLIENT", "UNPAUSE"]), Reply::ok());
+        assert_eq!(caller.read(), Reply::Integer(count));
+    }
+}
+
+#[test]
+fn nothing_enters_the_log_once_a_pause_is_answered() {
+    let server = Server::start(&["--busy-reply-threshold", "0"]);
+    let (mut caller, mut waiter, mut client) = (server.client(), server.client(), server.client());
+    waiter.send(&encode(&["BLPOP", "q", "0"]));
+    until("it waits", || {
+        let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+        list.contains("cmd=blpop")
+    });
+    let script = "repeat until redis.call('INFO', 'clients'):find('paused_actions:write', 1, true) for i = 1, 20000000 do end return redis.call('RPUSH', KEYS[1], 'v')";
+    caller.send(&encode(&["EVAL", script, "1", "q"]));
+    until("the script runs", || {
+        let list = text(client.command(&["CLIENT", "LIST", "FLAGS", "b"]));
+        list.contains("cmd=eval")
+    });
+    let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
+    assert_eq!(client.command(&pause), Reply::ok());
+    let paused_at = offset(&mut client);
+    assert_eq!(caller.read(), Reply::Integer(1));
+    // Who waits for the key is served when the pause is over.
+    assert_eq!(client.command(&["LLEN", "q"]), Reply::Integer(1));
+    assert_eq!(offset(&mut client), paused_at);
+    assert_eq!(client.command(&["CLIENT", "UNPAUSE"]), Reply::ok());
+    let popped = Reply::Array(vec![Reply::bulk("q"), Reply::bulk("v")]);
+    assert_eq!(waiter.read(), popped);
 }

@@ -11,6 +11,7 @@ use super::client::Client;
 use super::conclusion::{conclude, publish_all};
 use super::dispatch::{Request, open_unless_busy, reply_error, run, stripes_of};
 use super::gate;
+use super::pause;
 use super::session::Session;
 use crate::acl::log::Place;
 use crate::clock::{Ticks, count_answered, keep_if_notable};
@@ -21,6 +22,7 @@ use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
 use crate::commands::table::{Found, table};
+use crate::keyspace::db::Db;
 use crate::keyspace::entry::ValueType;
 use crate::keyspace::recorder::{Change, GROUP_DESTROYED};
 use crate::resp::reply::ReplyBuffer;
@@ -34,7 +36,7 @@ enum Attempt {
     /// There is nothing for it under this key, perhaps for another waiter; or it
     /// waits no more.
     Waits,
-    /// A long script has one of its keys.
+    /// A long script has one of its keys, or writes are paused.
     Later,
     /// There is no such key any more, so nothing for anybody but those who
     /// want to know that.
@@ -58,7 +60,7 @@ fn waited_for(
         .map(|change| (change.db, change.key))
 }
 
-/// Serves those for whom a long script was in the way.
+/// Serves those for whom a long script or a pause was in the way.
 pub fn serve_put_off(server: &'static Server) {
     let keys = server.blocked.take_put_off();
     serve_keys(server, keys.into());
@@ -107,6 +109,17 @@ pub fn session_of(waiter: &Waiter) -> Session {
     session
 }
 
+/// What becomes of a waiter who can't use the key as it is. One of another type is
+/// none of his business, even if his command would call that an error.
+fn unfit(waiter: &Waiter, db: &mut Db<'_>, key: &[u8]) -> Option<Attempt> {
+    let wanted = wanted_type(waiter)?;
+    match db.type_of(key) {
+        Ok(None) => Some(Attempt::KeyIsGone),
+        Ok(Some(found)) if found != wanted => Some(Attempt::Waits),
+        _ => None,
+    }
+}
+
 /// Tries a waiter's command again, because of `key`.
 fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let mut session = session_of(waiter);
@@ -122,13 +135,11 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     let Some(mut db) = open_unless_busy(server, &session, stripes, request.now_ms) else {
         return Attempt::Later;
     };
-    // A key of another type is none of the waiter's business, even if its
-    // command would call that an error.
-    let unfit = wanted_type(waiter).and_then(|wanted| match db.type_of(key) {
-        Ok(None) => Some(Attempt::KeyIsGone),
-        Ok(Some(found)) if found != wanted => Some(Attempt::Waits),
-        _ => None,
-    });
+    // Under the lock: who has had the stripe since the pause began counts on that.
+    if pause::is_on(server, request.now_ms) && pause::has_effects(waiter.command) {
+        return Attempt::Later;
+    }
+    let unfit = unfit(waiter, &mut db, key);
     let mut ctx = Context {
         server,
         session: &mut session,

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use super::busy::{LongScript, can_lock};
 use super::invocation::{Invocation, What};
+use super::line::Place;
+use crate::connection::pause;
 use crate::keyspace::stripe::StripeSet;
-use crate::state::Server;
+use crate::state::{Server, unix_ms};
 
 /// Where the keys begin in EVAL, FCALL and their kin.
 const FIRST_KEY: usize = 3;
@@ -63,15 +65,28 @@ pub fn may_have_all(server: &Server) -> bool {
     free
 }
 
-/// Waits until all stripes can be had soon, and takes the right to roam. False
-/// if the script was killed meanwhile.
-pub fn wait_for_all(server: &'static Server, long: &Arc<LongScript>) -> bool {
-    let mut place = server.scripting.line.join(StripeSet::ALL);
+/// Waits until all stripes can be had soon and no pause is in the way of a script
+/// that may write, and takes the right to roam. False if the script was killed
+/// meanwhile.
+pub fn wait_for_all(
+    server: &'static Server,
+    long: &Arc<LongScript>,
+    invocation: &Invocation<'_>,
+) -> bool {
+    let mut place = None;
     long.hold(StripeSet::default());
     server.unpaused.notify_waiters();
+    // What it met is not over at once.
+    std::thread::sleep(PATIENCE);
     while long.killed().is_none() {
-        if place.is_over() {
-            place = server.scripting.line.join(StripeSet::ALL);
+        if invocation.may_write() && pause::is_on(server, unix_ms()) {
+            // Nobody is to wait behind it.
+            place = None;
+            std::thread::sleep(PATIENCE);
+            continue;
+        }
+        if place.as_ref().is_none_or(Place::is_over) {
+            place = Some(server.scripting.line.join(StripeSet::ALL));
         }
         if !server.scripting.roaming.try_claim(PATIENCE) {
             continue;

@@ -91,6 +91,19 @@ impl Invocation<'_> {
         }
         stripes
     }
+
+    /// What its first line says of it, if it has one.
+    pub fn flags(&self) -> Option<Flags> {
+        match &self.what {
+            What::Script(script) => script.flags,
+            What::Function(library, number) => Some(library.functions[*number].flags),
+        }
+    }
+
+    /// Whether it may change something, as far as it says.
+    pub fn may_write(&self) -> bool {
+        !self.read_only && !self.flags().is_some_and(|flags| flags.no_writes)
+    }
 }
 
 /// Why a run is ended from outside.

@@ -7,7 +7,7 @@
 //!
 //! | the script has | then it |
 //! |---|---|
-//! | not written yet | begins again from the start, with all stripes (`again.rs`) |
+//! | not written yet | begins again from the start, with all stripes (`again.rs`), as it does when it locked first in a pause and comes to write |
 //! | written already | waits, for a bounded time; then the command fails |
 //!
 //! Two scripts that have written and wait for each other are the one case that
@@ -64,6 +64,9 @@ pub fn ready(
         true => Ok(()),
         false => take(run, command, words),
     };
+    if is_too_late(run, command) {
+        run.abort = Some(Abort::Restart);
+    }
     let ctx = run.ctx();
     if ctx.db.held() != before || ctx.db.expiry_mode == ExpiryMode::Hide {
         look_around(run, command);
@@ -112,26 +115,29 @@ fn take(run: &mut Run, command: &'static Command, words: &[&[u8]]) -> Result<(),
     if let Some(long) = &run.long {
         long.hold(ctx.db.held());
     }
-    match first && ctx.db.holds_any() && ctx.session.passed_long_ago(ctx.server) {
-        true => look_again(run, command),
-        false => Ok(()),
+    if first && ctx.db.holds_any() && ctx.session.passed_long_ago(ctx.server) {
+        look_again(run);
     }
+    Ok(())
 }
 
 /// The role or a pause has changed before a script held its first stripe. Its
-/// command is asked again; if that is too late, it must not write in a pause.
+/// command is asked again; if that is too late, it may read.
 #[cold]
-fn look_again(run: &mut Run, command: &'static Command) -> Result<(), CommandError> {
-    if run.can_postpone() {
-        run.abort = Some(Abort::Postpone);
-        return Ok(());
+fn look_again(run: &mut Run) {
+    match run.can_postpone() {
+        true => run.abort = Some(Abort::Postpone),
+        false => run.late = pause::is_on(run.ctx().server, unix_ms()),
     }
-    let ctx = run.ctx();
-    if pause::is_on(ctx.server, unix_ms()) && has_effects(command.flags) && !run.wrote {
-        let text = "TRYAGAIN Writes are paused, and the script has not written yet";
-        return Err(CommandError::text(text));
-    }
-    Ok(())
+}
+
+/// Whether a script has to begin again behind a pause, since nobody waits for what
+/// it writes now.
+fn is_too_late(run: &mut Run, command: &'static Command) -> bool {
+    run.late
+        && has_effects(command.flags)
+        && run.can_restart()
+        && pause::is_on(run.ctx().server, unix_ms())
 }
 
 fn in_use() -> CommandError {

@@ -59,8 +59,7 @@ impl Round<'_> {
         output: &mut ReplyBuffer,
     ) -> End {
         let (server, db_index) = (self.server, session.db);
-        let killed = self.long.as_ref().is_some_and(|l| l.killed().is_some());
-        let stripes = match (self.all, killed) {
+        let stripes = match (self.all, self.is_killed()) {
             (true, _) => StripeSet::ALL,
             // It gets no further than to its first command.
             (_, true) => StripeSet::default(),
@@ -118,6 +117,10 @@ impl Round<'_> {
         end
     }
 
+    fn is_killed(&self) -> bool {
+        self.long.as_ref().is_some_and(|l| l.killed().is_some())
+    }
+
     /// What ends a run before it begins, now that its keys are locked: what the
     /// gate said may not hold any more, or a key may be another node's.
     fn refusal(
@@ -128,12 +131,16 @@ impl Round<'_> {
         output: &mut ReplyBuffer,
     ) -> Option<End> {
         let end = 'refused: {
-            if db.holds_any() && self.long.is_none() && session.passed_long_ago(self.server) {
-                break 'refused End::Postponed;
+            let later = match self.long {
+                None => End::Postponed,
+                Some(_) => End::Restart,
+            };
+            if db.holds_any() && session.passed_long_ago(self.server) {
+                break 'refused later;
             }
             match route::check_declared(self.server, session, invocation.command, db) {
                 Ok(()) => return None,
-                Err(CommandError::Paused) if self.long.is_none() => End::Postponed,
+                Err(CommandError::Paused) if !self.is_killed() => later,
                 Err(error) => {
                     reply_error(self.server, output, &error);
                     End::Replied { failed: true }

@@ -45,6 +45,8 @@ pub struct Run {
     pub is_eval: bool,
     /// It has called a command that writes, or tells others something.
     pub wrote: bool,
+    /// It had its first stripe in a pause.
+    pub late: bool,
     /// Its commands' effects so far.
     pub log: EffectsLog,
     /// Expired keys that are in `log`.
@@ -281,12 +283,15 @@ fn alone(
     if let Some(long) = round.long.clone() {
         if let (End::Restart, Some(what)) = (end, round.what.take()) {
             // By now it is on a thread of its own, and `invocation` is gone.
-            round.all = wait_for_all(server, &long);
-            session.db = db_index;
-            output.truncate(0);
             let words: Vec<&[u8]> = long.command.iter().map(Vec::as_slice).collect();
             let again = recall.invocation(what, &words);
-            end = round.run(&mut engine, &mut session, &again, &mut output);
+            while end == End::Restart {
+                session.gate_version = Some(server.gate_version.load(Ordering::Acquire));
+                round.all = wait_for_all(server, &long, &again);
+                session.db = db_index;
+                output.truncate(0);
+                end = round.run(&mut engine, &mut session, &again, &mut output);
+            }
         }
         server.scripting.running.remove(&long);
         server.unpaused.notify_waiters();
@@ -307,22 +312,19 @@ impl Run {
         yielder: *const Yielder<(), ()>,
     ) -> Run {
         let key = server.cluster.as_ref().and(invocation.keys.first());
-        let flags = match &invocation.what {
-            What::Script(script) => script.flags,
-            What::Function(library, number) => Some(library.functions[*number].flags),
-        };
-        let no_writes = flags.is_some_and(|flags| flags.no_writes);
+        let flags = invocation.flags();
         #[expect(clippy::unnecessary_cast, reason = "it forgets the lifetime")]
         let command = std::ptr::from_ref(invocation.command) as *const [&'static [u8]];
         Run {
             ctx: std::ptr::null_mut(),
-            read_only: invocation.read_only || no_writes,
+            read_only: !invocation.may_write(),
             allow_oom: flags.is_some_and(|flags| flags.allow_oom),
             // One without a first line of its own is as old scripts were.
             several_slots: flags.is_none_or(|flags| flags.allow_cross_slot_keys),
             slot: key.map(|key| Slot::of_key(key)),
             is_eval: matches!(invocation.what, What::Script(_)),
             wrote: false,
+            late: false,
             log,
             expired_logged: 0,
             dirty: 0,

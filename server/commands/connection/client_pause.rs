@@ -1,4 +1,13 @@
 //! CLIENT PAUSE, CLIENT UNPAUSE: makes commands wait.
+//!
+//! PAUSE is answered once all stripes were had, one after the other: a write that
+//! gets one later looks at the pause again, so none enters the log after the
+//! reply. A script may hold one for very long; that is waited for on a thread,
+//! for as long as the pause lasts.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::client::ADMIN;
 use crate::commands::args::{self, is};
@@ -6,7 +15,11 @@ use crate::commands::command::{Arg, Command};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::connection::pause::{self, Purpose};
-use crate::state::unix_ms;
+use crate::keyspace::stripe::{STRIPES, StripeSet};
+use crate::state::{Server, unix_ms};
+
+/// Time between two looks whether the pause is still on.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// CLIENT PAUSE timeout [WRITE | ALL]
 pub const PAUSE: Command = Command {
@@ -61,6 +74,39 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         .checked_add(timeout_ms)
         .ok_or_else(|| CommandError::err("timeout is out of range"))?;
     pause::begin(ctx.server, Purpose::Client, until_ms, writes_only, now_ms);
+    // A transaction has stripes of its own, and can't wait for others.
+    if !ctx.in_transaction {
+        await_writes(ctx);
+    }
     ctx.reply.ok();
     Ok(())
+}
+
+/// Has the reply wait for writes that are under way.
+fn await_writes(ctx: &mut Context<'_>) {
+    let server = ctx.server;
+    let mut taken: Vec<usize> = (0..STRIPES).collect();
+    taken.retain(|stripe| !is_free(server, *stripe, Duration::ZERO));
+    if taken.is_empty() {
+        return;
+    }
+    let (told, are_over) = oneshot::channel();
+    let wait = move || {
+        let is_paused = || server.pauses.is_on_for(Purpose::Client, unix_ms());
+        for stripe in taken {
+            while !is_free(server, stripe, LOOK) && is_paused() {}
+        }
+        // Unless the client is gone.
+        let _ = told.send(());
+    };
+    let thread = std::thread::Builder::new().name("pause".into());
+    match thread.spawn(wait) {
+        Ok(_) => ctx.session.await_outcome(are_over, None),
+        Err(error) => tracing::warn!("CLIENT PAUSE waits for no writes: {error}"),
+    }
+}
+
+fn is_free(server: &Server, stripe: usize, patience: Duration) -> bool {
+    let held = server.keyspace.try_lock(StripeSet::one(stripe), patience);
+    held.is_some()
 }
