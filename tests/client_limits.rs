@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use support::{Client, Reply, Server, encode, eventually};
 
 fn run(client: &mut Client, line: &str) -> Reply {
@@ -240,6 +243,37 @@ fn what_a_client_sends_before_it_reads_is_bounded_and_does_not_end_it() {
         });
     });
     assert!(replies == vec![Reply::bulk("x".repeat(3000)); count]);
+}
+
+#[test]
+fn who_sends_or_takes_something_large_is_not_idle() {
+    let server = Server::start(&[]);
+    let mut admin = server.client();
+    run(&mut admin, "SETRANGE big 67108863 x");
+    let connect = || TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+    let (mut sender, mut taker) = (connect(), connect());
+    let mut idle_s = |client: &TcpStream| {
+        let address = client.local_addr().expect("it is connected");
+        let list = text(&mut admin, "CLIENT LIST");
+        let line = list
+            .lines()
+            .find(|line| line.contains(&format!(" addr={address} ")))?;
+        let idle = line.split(' ').find_map(|f| f.strip_prefix("idle="))?;
+        Some(idle.parse::<u64>().expect("a number of seconds"))
+    };
+    let begun = sender.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000\r\n");
+    begun.expect("it is sent");
+    taker
+        .write_all(&encode(&["GET", "big"]))
+        .expect("it is sent");
+    eventually("both have paused", || {
+        idle_s(&sender) > Some(0) && idle_s(&taker) > Some(0)
+    });
+    sender.write_all(&[b'x'; 1000]).expect("it is sent");
+    eventually("the sender is active", || idle_s(&sender) == Some(0));
+    let mut part = vec![0; 32 << 20];
+    taker.read_exact(&mut part).expect("half of it comes");
+    eventually("the taker is active", || idle_s(&taker) == Some(0));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct Client {
     pub fd: i32,
     /// When it connected, Unix ms.
     pub connected_ms: i64,
-    /// When it last sent a command, Unix ms.
+    /// When it last sent a command, or took or sent a part of something, Unix ms.
     pub active_ms: AtomicI64,
     /// Selected logical database.
     pub db: AtomicU32,

@@ -169,7 +169,7 @@ pub fn age_s(client: &Client, now_ms: i64) -> i64 {
     (now_ms - client.connected_ms).max(0) / 1000
 }
 
-/// Seconds since its last command.
+/// Seconds since its last command, or since it last took or sent a part of something.
 pub fn idle_s(client: &Client, now_ms: i64) -> i64 {
     (now_ms - client.active_ms.load(Ordering::Relaxed)).max(0) / 1000
 }

@@ -19,7 +19,7 @@ use crate::connection::pipeline::{Pipeline, Stop};
 use crate::connection::session::Session;
 use crate::connection::{gate, output};
 use crate::resp::reply::ReplyBuffer;
-use crate::state::Server;
+use crate::state::{Server, unix_ms};
 use crate::stats::{add, add_alone};
 
 /// What a client that has not logged in may send without its being a request.
@@ -169,6 +169,7 @@ impl Connection {
             buffers::give(&mut self.input);
             self.pipeline.shrink_large();
         } else {
+            self.is_active();
             self.input.drain(..self.start);
             if self.input.len() < KEPT_BYTES && self.input.capacity() > 2 * KEPT_BYTES {
                 self.input.shrink_to(KEPT_BYTES);
@@ -176,6 +177,13 @@ impl Connection {
         }
         self.start = 0;
         self.show_query_buffer();
+    }
+
+    /// Notes that bytes have come or gone, though no command has begun: what takes
+    /// long to come or go is no idleness.
+    fn is_active(&self) {
+        let client = &self.session.client;
+        client.active_ms.store(unix_ms(), Ordering::Relaxed);
     }
 
     fn show_query_buffer(&self) {
@@ -213,14 +221,18 @@ impl Connection {
         match read {
             Some(read) => {
                 self.received(read)?;
-                if self.input.len() >= self.wanted {
-                    self.session.client.query_bytes.store(0, Ordering::Relaxed);
+                match self.input.len() >= self.wanted {
+                    true => self.session.client.query_bytes.store(0, Ordering::Relaxed),
+                    false => self.is_active(),
                 }
                 Ok(())
             }
             None => {
                 if client.idle_buffers.swap(false, Ordering::Relaxed) {
                     self.shrink();
+                }
+                if self.session.client.outbox_bytes() != 0 {
+                    self.is_active();
                 }
                 self.flush().await
             }
@@ -353,6 +365,23 @@ impl Connection {
     /// client sends is taken in meanwhile: it may read nothing until it has sent
     /// all of a long pipeline.
     async fn write_all(&mut self) -> Result<(), Gone> {
+        // Most replies leave at once.
+        self.sent += self
+            .socket
+            .send_now(&self.reply.buf[self.sent..])
+            .map_err(|_| Gone)?;
+        if self.sent < self.reply.buf.len() {
+            self.write_rest().await?;
+        }
+        // A bell that rang for more output meanwhile must not be lost.
+        let client = &self.session.client;
+        if client.outbox_bytes() != 0 {
+            client.bell.ring();
+        }
+        Ok(())
+    }
+
+    async fn write_rest(&mut self) -> Result<(), Gone> {
         self.make_room();
         let mut reads = self.may_read_ahead();
         while self.sent < self.reply.buf.len() {
@@ -366,6 +395,7 @@ impl Connection {
             match done {
                 Done::Sent(Ok(bytes @ 1..)) => {
                     self.sent += bytes;
+                    self.is_active();
                     let left = self.reply.buf.len() - self.sent;
                     client.unsent_bytes.store(left as u64, Ordering::Relaxed);
                 }
@@ -386,11 +416,6 @@ impl Connection {
                     reads = self.may_read_ahead();
                 }
             }
-        }
-        // A bell that rang for more output meanwhile must not be lost.
-        let client = &self.session.client;
-        if client.outbox_bytes() != 0 {
-            client.bell.ring();
         }
         Ok(())
     }

@@ -33,6 +33,18 @@ impl ClientSocket {
         poll_fn(|context| self.poll_receive(context, buffer)).await
     }
 
+    /// Sends what can be sent without a wait: its length in bytes.
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match send(&self.0, bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) => return Ok(sent),
+                Err(Errno::AGAIN) => return Ok(0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Sends what can be sent, once that is something: its length in bytes.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         poll_fn(|context| self.poll_send(context, bytes)).await
