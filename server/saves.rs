@@ -22,6 +22,10 @@ pub struct Saves {
     pub walking: AtomicBool,
     /// Held for as long, and by whoever gives the cache a tree after all.
     pub tracking_turn: Mutex<()>,
+    /// Held while a snapshot is written and read back (DEBUG RELOAD), of which there
+    /// is one at a time; and by who applies a primary's stream: what came in between
+    /// would be lost.
+    pub reload_turn: Mutex<()>,
     /// Keys of the last file that was loaded, and those left out because they
     /// had expired.
     pub loaded: (AtomicU64, AtomicU64),

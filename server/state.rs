@@ -95,8 +95,11 @@ pub struct Server {
     pub shutdown: crate::shutdown::Shutdown,
     /// The log offset that the tree has applied (for INFO).
     pub applied: AtomicU64,
-    /// The log is being replayed.
+    /// The log is being replayed, or a file loaded.
     pub loading: AtomicBool,
+    /// That is the start's doing, see [`connection::starting`](crate::connection::starting).
+    /// Only then, and until its end, is `loading` set with it.
+    pub starting: AtomicBool,
     /// Set before the log refuses what comes: no reply leaves any more.
     pub closing: AtomicBool,
     /// Where connections wait for a sync of the log.
@@ -174,6 +177,7 @@ impl Server {
             shutdown: Default::default(),
             applied: AtomicU64::new(0),
             loading: AtomicBool::new(false),
+            starting: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             durable: Durable::new(workers),
         }

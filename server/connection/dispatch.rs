@@ -84,7 +84,10 @@ pub fn dispatch(
     if session.client.any_revoked.load(Ordering::Acquire) {
         crate::commands::pubsub::forget_revoked(session);
     }
-    if server.settings.maxmemory.load(Ordering::Relaxed) != 0 && !session.replaying {
+    if server.settings.maxmemory.load(Ordering::Relaxed) != 0
+        && !session.replaying
+        && !super::starting::is_on(server)
+    {
         crate::eviction::make_room(server);
         if server.tracking.any() && session.reply_mode == ReplyMode::On {
             // Messages about keys that had to go come before the reply.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::pause;
 use super::session::Session;
+use super::starting;
 use crate::acl::check::{Denial, check_session};
 use crate::acl::log::Place;
 use crate::acl::user::User;
@@ -23,6 +24,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("arity", arity),
     ("nested transaction", no_multi),
     ("permission", permission),
+    ("start", starting::check),
     ("cluster", cluster),
     ("redirection", redirect),
     ("memory", memory),
@@ -113,7 +115,7 @@ pub fn open(server: &Server, session: &Session) -> Open {
         || session.is_subscriber()
         || session.routing.asking
         || session.client.capa_redirect.load(Ordering::Relaxed)
-        || server.loading.load(Ordering::Relaxed)
+        || server.loading.load(Ordering::Acquire)
         || server.keyspace.has_spilled()
     {
         return Open::Nothing;
@@ -430,7 +432,7 @@ fn loading(
     command: &'static Command,
     _: &[&[u8]],
 ) -> Result<(), CommandError> {
-    if server.loading.load(Ordering::Relaxed) && !command.has(flag::LOADING) {
+    if server.loading.load(Ordering::Acquire) && !command.has(flag::LOADING) {
         return Err(CommandError::text(
             "LOADING Redoubt is replaying the end of its log; see INFO persistence",
         ));

@@ -20,4 +20,5 @@ pub mod pubsub;
 mod room;
 pub mod serve;
 pub mod session;
+pub mod starting;
 pub mod watch;

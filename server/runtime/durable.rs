@@ -16,7 +16,7 @@ use redoubt_persistence::log::{Log, Offset};
 use tokio::sync::Notify;
 
 use crate::connection::client::Client;
-use crate::connection::gate;
+use crate::connection::{gate, starting};
 use crate::state::{Server, Storage};
 
 thread_local! {
@@ -93,6 +93,10 @@ pub async fn is_synced(server: &Server, worker: usize, replies: &[u8]) -> bool {
     let Some(Storage { log, .. }) = server.storage() else {
         return true;
     };
+    // What a start puts there is nobody's write.
+    if starting::is_on(server) {
+        return true;
+    }
     let wanted = log.end();
     let attempts = server.health.failed_mends.load(Ordering::Relaxed);
     loop {

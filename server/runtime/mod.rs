@@ -21,7 +21,7 @@ pub mod replication;
 mod retention;
 mod rounds;
 pub mod save;
-mod shutdown;
+pub mod shutdown;
 mod socket;
 pub mod start;
 pub mod supervisor;

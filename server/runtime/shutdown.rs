@@ -131,6 +131,18 @@ impl Ends {
     }
 }
 
+/// Ends the server at once, before it has all of its data: there is nothing new to
+/// keep, and whatever the start does may end with the process at any time.
+pub fn end_in_start(server: &Server) -> ! {
+    tracing::info!("User requested shutdown while the data is loaded: nothing is saved");
+    replication::clean_up();
+    let socket = server.config.read().string(id("unixsocket")).into_owned();
+    if !socket.is_empty() {
+        let _ = std::fs::remove_file(socket);
+    }
+    std::process::exit(0)
+}
+
 /// Writes the last snapshot. Writes are held back from before it until the end,
 /// unless that is called off: what the snapshot misses must not be acknowledged.
 fn save_all(server: &'static Server) -> Result<(), String> {

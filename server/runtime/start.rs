@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use redoubt_cluster::bus::Bus;
 
-use super::doorman::Doorman;
-use super::listener::{Workers, accept_unix, bind_tcp, bind_unix};
+use super::doorman::{Doorman, Doors};
+use super::listener::{bind_tcp, bind_unix};
 use super::shutdown::Ends;
 use super::{
     background, checkpoint, descriptors, import, keeping, recovery, replication, save, supervisor,
@@ -134,7 +134,6 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
     };
     // Not before the directory is this server's: the socket may be another's.
     let (unix, socket_file) = bind_unix(&config)?.unzip();
-    let doorman = Doorman::begin(&config, &listeners, unix.as_ref())?;
     let count = worker_count(&config);
     let (storage, meta, lock, identity) = match opened {
         Some(opened) => (
@@ -154,13 +153,13 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         (listeners, queues)
     });
     let server: &'static Server = Box::leak(Box::new(server));
+    let doors = Doors::new(listeners, unix, count);
+    let doorman = Doorman::begin(server, doors)?;
     tracing::info!("Server initialized");
     let fresh = meta.is_some() && identity.is_none();
     replication::prepare(server, &dir, identity)?;
     if let Some(meta) = &meta {
-        server.loading.store(true, Ordering::Relaxed);
         let replayed = recovery::replay(server, meta)?;
-        server.loading.store(false, Ordering::Relaxed);
         recovery::report(server, began, replayed, &dir);
     }
     save::remove_leftovers();
@@ -171,7 +170,7 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
-    serve(server, count, (listeners, unix), doorman)?;
+    doorman.end()?;
     let files = [write_pid_file(&server.config.read()), socket_file];
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
     let ends = Ends::listen()?;
@@ -188,30 +187,6 @@ fn remove(files: [Option<PathBuf>; 2]) {
     for path in files.into_iter().flatten() {
         let _ = std::fs::remove_file(path);
     }
-}
-
-/// Starts the workers, and takes connections for them.
-fn serve(
-    server: &'static Server,
-    workers: usize,
-    (listeners, unix): (
-        Vec<std::net::TcpListener>,
-        Option<std::os::unix::net::UnixListener>,
-    ),
-    doorman: Doorman,
-) -> Result<(), String> {
-    let started = Workers::start(server, workers);
-    let (workers, _) = started.map_err(|e| format!("can't start: {e}"))?;
-    let workers = Arc::new(workers);
-    for guest in doorman.end(&listeners, unix.as_ref()) {
-        workers.hand_over(guest);
-    }
-    let listening = server.listening.start(workers.clone(), listeners);
-    listening.map_err(|e| format!("can't accept: {e}"))?;
-    if let Some(listener) = unix {
-        accept_unix(listener, workers).map_err(|e| format!("can't accept: {e}"))?;
-    }
-    Ok(())
 }
 
 /// Imports a file into the working directory, which holds no data yet, without serving.

@@ -10,6 +10,7 @@ mod keeping;
 mod mended;
 mod misfits;
 mod pauses;
+mod reloading;
 mod retention;
 mod rewind;
 mod shutdown;

@@ -7,7 +7,9 @@ use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::connection::blocking::{BlockRequest, TimeoutReply};
+use crate::connection::starting;
 use crate::runtime::save;
+use crate::runtime::shutdown::end_in_start;
 use crate::scripting::busy::threshold;
 use crate::shutdown::{self, Request};
 
@@ -132,6 +134,9 @@ fn end_server(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             }
             false => Err(CommandError::err("No shutdown in progress.")),
         };
+    }
+    if starting::is_on(ctx.server) {
+        end_in_start(ctx.server);
     }
     let number = ctx.server.shutdown.ask(Request {
         clean: !nosave && !now,

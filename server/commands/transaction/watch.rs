@@ -7,6 +7,7 @@ use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::connection::conclusion::break_watches;
 use crate::connection::memory::listed_bytes;
+use crate::connection::starting;
 
 /// WATCH key [key …]
 pub const COMMAND: Command = Command {
@@ -32,6 +33,13 @@ pub const COMMAND: Command = Command {
 fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     if ctx.session.transaction.is_some() {
         return Err(CommandError::err("WATCH inside MULTI is not allowed"));
+    }
+    if starting::is_on(ctx.server) {
+        // The key is yet to come to what it was.
+        let broken = &ctx.session.client.watch_broken;
+        broken.store(true, Ordering::Release);
+        ctx.reply.ok();
+        return Ok(());
     }
     let db = ctx.session.db;
     // A key that has expired already must not break the watch: it is removed

@@ -200,7 +200,6 @@ pub fn import(
     origin: Option<Origin>,
 ) -> Result<Summary, String> {
     let began = Instant::now();
-    server.loading.store(true, Ordering::Relaxed);
     let loaded = match source {
         // Who goes on from there hears what expires.
         Source::Rdb(path) => rdb::load_dump(server, path, origin.is_none()),
@@ -211,7 +210,6 @@ pub fn import(
         super::replication::go_on_from(server, &origin)?;
     }
     super::checkpoint::now(server)?;
-    server.loading.store(false, Ordering::Relaxed);
     let (keys, expired) = &server.saves.loaded;
     keys.store(summary.keys, Ordering::Relaxed);
     expired.store(summary.expired, Ordering::Relaxed);

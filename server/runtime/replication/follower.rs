@@ -339,7 +339,9 @@ impl Follower {
         let Some(applier) = &mut self.applier else {
             return;
         };
+        let turn = self.server.saves.reload_turn.lock();
         let applied = applier.feed(bytes);
+        drop(turn);
         let asked = std::mem::take(&mut applier.asked_for_ack);
         self.note_progress();
         match applied {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use redoubt_persistence::log::Log;
 use redoubt_persistence::rdb::dump;
 
@@ -51,7 +50,8 @@ pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
     }
     let server = ctx.server;
     {
-        let _turn = TURN.lock();
+        // The first of several to end would end the others' pause.
+        let _turn = server.saves.reload_turn.lock();
         let _held_back = (!options.nosave).then(|| NoWrites::begin(server));
         if !options.nosave {
             save::last(server).map_err(CommandError::err)?;
@@ -66,9 +66,6 @@ pub fn run(ctx: &mut Context<'_>, words: &[&[u8]]) -> CommandResult {
     ctx.reply.ok();
     Ok(())
 }
-
-/// One reload at a time: the first to end would end the others' pause.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Writes are held back, and none is under way: what one acknowledged between the
 /// snapshot and its loading would be lost.
