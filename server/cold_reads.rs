@@ -1,8 +1,8 @@
 //! Reading values that are in the tree only, away from the workers: a few
 //! threads read, the connection that asked waits, others don't.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -40,7 +40,8 @@ struct Job {
 /// Figures of the reads.
 #[derive(Default)]
 pub struct ColdReads {
-    sender: OnceLock<Mutex<Sender<Job>>>,
+    /// To the readers, once there are any.
+    readers: Mutex<Option<Sender<Job>>>,
     /// How long those who asked waited.
     pub waits: Histogram,
     /// Values that were brought back by a reader.
@@ -76,8 +77,12 @@ pub fn wanted(
         done,
         asked: Instant::now(),
     };
-    let sender = server.cold_reads.sender.get_or_init(start);
-    sender.lock().send(job).ok()?;
+    let mut readers = server.cold_reads.readers.lock();
+    if readers.is_none() {
+        *readers = start();
+    }
+    // Without any, the command reads for itself.
+    readers.as_ref()?.send(job).ok()?;
     Some(waiting)
 }
 
@@ -111,10 +116,13 @@ fn add_cold_keys(
     });
 }
 
-fn start() -> Mutex<Sender<Job>> {
+/// Starts the readers; None if there can be none for now.
+fn start() -> Option<Sender<Job>> {
     let (sender, receiver) = channel::<Job>();
-    let receiver: &'static Mutex<Receiver<Job>> = Box::leak(Box::new(Mutex::new(receiver)));
+    let receiver = Arc::new(Mutex::new(receiver));
+    let mut started = 0;
     for _ in 0..READERS {
+        let receiver = receiver.clone();
         let thread = std::thread::Builder::new().name("cold-read".into());
         let spawned = thread.spawn(move || {
             loop {
@@ -127,11 +135,12 @@ fn start() -> Mutex<Sender<Job>> {
                 crate::resident::collect_if_asked();
             }
         });
-        if let Err(error) = spawned {
-            tracing::warn!("no thread to read values: {error}");
+        match spawned {
+            Ok(_) => started += 1,
+            Err(error) => tracing::warn!("no thread to read values: {error}"),
         }
     }
-    Mutex::new(sender)
+    (started != 0).then_some(sender)
 }
 
 fn read(job: Job) {

@@ -44,6 +44,13 @@ pub fn collect_if_asked() {
     }
 }
 
+/// Gives this thread's free pages back, and has the others do so, each when it has
+/// nothing else to do.
+pub fn collect_everywhere() {
+    COLLECTIONS.fetch_add(1, Relaxed);
+    give_back_pages();
+}
+
 /// How many bytes may be in use.
 #[derive(Default)]
 pub struct Resident {

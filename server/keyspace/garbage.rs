@@ -2,10 +2,18 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use super::entry::Entry;
 use super::stripe::StripeDb;
+use crate::memory::used_bytes;
+use crate::resident::collect_everywhere;
+
+/// Less than this need not go back to the system.
+const WORTHWHILE_BYTES: u64 = 16 << 20;
+/// It does after so long without more to free.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What is freed in the background.
 pub enum Garbage {
@@ -47,7 +55,7 @@ pub fn free_later(garbage: Garbage) {
         let (sender, receiver) = channel();
         let spawned = std::thread::Builder::new()
             .name("free".into())
-            .spawn(move || receiver.into_iter().for_each(free));
+            .spawn(move || free_all(&receiver));
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread to free memory in the background");
         }
@@ -58,6 +66,30 @@ pub fn free_later(garbage: Garbage) {
         .fetch_add(garbage.objects(), Ordering::Relaxed);
     if let Err(unsent) = sender.send(garbage) {
         free(unsent.0);
+    }
+}
+
+/// Frees what comes. Once that is over, the pages go back to the system: for what
+/// comes next they may be of no use.
+fn free_all(receiver: &Receiver<Garbage>) {
+    let mut freed = 0;
+    loop {
+        let wait = match freed < WORTHWHILE_BYTES {
+            true => Duration::MAX,
+            false => QUIET,
+        };
+        match receiver.recv_timeout(wait) {
+            Ok(garbage) => {
+                let before = used_bytes();
+                free(garbage);
+                freed += before.saturating_sub(used_bytes());
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                collect_everywhere();
+                freed = 0;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! be trimmed (I5).
 //!
 //! When: soon after the writes stop, so that the log's tail is short at a
-//! restart; under steady writes with a pause that is a multiple of the last
+//! restart; under steady writes, however slow, with a pause that is a multiple of the last
 //! checkpoint's duration, so that the tree never takes more than a small share
 //! of a core; at once when the log's tail passes a limit. With replicas, it
 //! waits for them before the commit ([`unconfirmed`]).
@@ -35,6 +35,8 @@ const TICK: Duration = Duration::from_millis(100);
 const PAUSE_FACTOR: u32 = 6;
 /// No more than this long, whatever the checkpoint took.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// After so long without writes there is none either: they have stopped.
+const QUIET: Duration = Duration::from_secs(2);
 /// At least this much log is worth a checkpoint under steady writes.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 /// Beyond this much log there is no pause.
@@ -147,6 +149,7 @@ fn run(server: &'static Server, storage: &'static Storage) {
     let mut next = Instant::now();
     let mut last_end = storage.log.end();
     let mut thrift = Thrift::new();
+    let mut wrote_at = Instant::now();
     loop {
         let (stop, last) = control.wait(TICK);
         crate::resident::collect_if_asked();
@@ -161,6 +164,9 @@ fn run(server: &'static Server, storage: &'static Storage) {
         }
         let end = storage.log.end();
         let idle = std::mem::replace(&mut last_end, end) == end;
+        if !idle {
+            wrote_at = Instant::now();
+        }
         thrift.look(idle, server, storage);
         if storage.log.failure().is_some() {
             if Instant::now() >= next {
@@ -194,7 +200,7 @@ fn run(server: &'static Server, storage: &'static Storage) {
             true => waited,
             false => {
                 wanted
-                    || idle
+                    || (idle && (waited || wrote_at.elapsed() >= QUIET))
                     || tail >= urgent_bytes(server)
                     || (tail >= WORTHWHILE_BYTES && waited)
             }

@@ -74,6 +74,8 @@ const PURGE: Command = Command {
     summary: "Gives unused memory back to the system.",
     flags: flag::LOADING,
     run: |ctx, _| {
+        crate::resident::collect_everywhere();
+        crate::memory::trim_c_heap();
         ctx.reply.ok();
         Ok(())
     },

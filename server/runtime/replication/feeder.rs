@@ -85,6 +85,24 @@ fn start(
     });
     let reader = socket.try_clone()?;
     server.replication.replicas.add(replica.clone());
+    let started = serve(server, replica, (socket, reader), request, rest);
+    if started.is_err() {
+        // Whoever hears it already ends with that.
+        client.kill();
+        server.replication.replicas.remove(client.id);
+        client.replica.store(false, Ordering::Relaxed);
+    }
+    started
+}
+
+/// Starts the threads that hear and feed a replica.
+fn serve(
+    server: &'static Server,
+    replica: Arc<Replica>,
+    (socket, reader): (Socket, Socket),
+    request: StreamRequest,
+    rest: Vec<u8>,
+) -> io::Result<()> {
     let (hears, feeds) = (replica.clone(), replica);
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(body)
