@@ -14,6 +14,7 @@ use redoubt_cluster::table::NodeKey;
 
 use super::migration::Migrations;
 use super::{Cluster, describe};
+use crate::commands::args::{self, is};
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
 use crate::commands::keys::each_key;
@@ -41,25 +42,36 @@ pub struct Routing {
 /// One command with its arguments.
 type Asked<'a> = (&'static Command, &'a [&'a [u8]]);
 
-/// The slot of all keys of the commands, and those keys.
+/// The slot of all keys of the commands, and those keys with their databases.
 struct Keys<'a> {
     slot: Option<Slot>,
-    all: Vec<&'a [u8]>,
+    all: Vec<(u32, &'a [u8])>,
     sharded_channels: bool,
     writes: bool,
+    /// It is one command, and no transaction, be it of one command.
+    alone: bool,
+    /// A command takes a key to another database.
+    joins_databases: bool,
 }
 
-fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
+/// What commands use that begin in the database `db`.
+fn keys_of<'a>(asked: &[Asked<'a>], mut db: u32) -> Result<Keys<'a>, CommandError> {
     let mut keys = Keys {
         slot: None,
         all: Vec::new(),
         sharded_channels: false,
         writes: false,
+        alone: asked.len() == 1,
+        joins_databases: false,
     };
     let mut crossing = false;
     for (command, args) in asked {
         keys.writes |= command.has(flag::WRITE);
         keys.sharded_channels |= command.has(flag::PUBSUB);
+        keys.joins_databases |= joins_databases(command, args, db);
+        if command.name == "select" {
+            db = number_of(args.get(1)).unwrap_or(db);
+        }
         each_key(command, args, |at, _| {
             if command.name == "migrate" && args[at].is_empty() {
                 // Its keys come behind the word KEYS.
@@ -67,7 +79,7 @@ fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
             }
             let slot = Slot::of_key(args[at]);
             crossing |= *keys.slot.get_or_insert(slot) != slot;
-            keys.all.push(args[at]);
+            keys.all.push((db, args[at]));
         });
     }
     match crossing {
@@ -98,7 +110,9 @@ pub fn check(
             false => Ok(()),
         };
     }
-    decide(cluster, session, &[(command, args)], db)
+    let asked = [(command, args)];
+    let keys = keys_of(&asked, session.db)?;
+    decide(cluster, session, &asked, &keys, db)
 }
 
 /// Asked before a node refuses a command as a replica: it may have become a
@@ -142,19 +156,20 @@ pub fn check_transaction(
         .iter()
         .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
         .collect();
-    let migrations = &cluster.migrations;
-    if queued
-        .iter()
-        .any(|q| migrations.holds_back_whole(q.command))
-    {
-        return Err(CommandError::Paused);
-    }
     let asked: Vec<Asked<'_>> = queued
         .iter()
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
-    decide(cluster, session, &asked, db)
+    let waits = |(command, _): &Asked<'_>| cluster.migrations.holds_back_whole(command);
+    if asked.iter().any(waits) {
+        return Err(CommandError::Paused);
+    }
+    let keys = Keys {
+        alone: false,
+        ..keys_of(&asked, session.db)?
+    };
+    decide(cluster, session, &asked, &keys, db)
 }
 
 /// Whether the keys that a script declares are this node's, with those keys
@@ -200,7 +215,7 @@ pub fn check_in_script(
     if db.is_some() && are_plainly_mine(cluster, command, words) {
         return Ok(());
     }
-    let Ok(keys) = keys_of(&[(command, words)]) else {
+    let Ok(keys) = keys_of(&[(command, words)], session.db) else {
         return crosses();
     };
     let Some(this) = keys.slot else { return Ok(()) };
@@ -237,16 +252,16 @@ fn decide(
     cluster: &Cluster,
     session: &Session,
     asked: &[Asked<'_>],
+    keys: &Keys<'_>,
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
-    let keys = keys_of(asked)?;
     let Some(slot) = keys.slot else { return Ok(()) };
     if cluster.is_plainly_mine(slot.number()) {
         return Ok(());
     }
-    let looks_up = |db: &Db<'_>| keys.all.iter().all(|key| db.holds(key));
+    let looks_up = |db: &Db<'_>| keys.all.iter().all(|(_, key)| db.holds(key));
     let db = db.filter(|db| !keys.sharded_channels && looks_up(db));
-    cluster.read(|bus| look_closer(cluster, bus, session, asked, &keys, slot, db))
+    cluster.read(|bus| look_closer(cluster, bus, session, asked, keys, slot, db))
 }
 
 fn look_closer(
@@ -273,11 +288,17 @@ fn look_closer(
     let looks = primary || routing.read_only;
     let migrating = table.migrating.get(&slot).filter(|_| looks && mine);
     let importing = looks && migrating.is_none() && table.importing.contains_key(&slot);
-    let is_migrate = asked.iter().any(|(command, _)| command.name == "migrate");
-    if (migrating.is_some() || importing) && is_migrate && primary {
+    let open = migrating.is_some() || importing;
+    if open && keys.joins_databases {
+        return Err(try_again());
+    }
+    // What a transaction holds besides a MIGRATE could be written to keys that
+    // have gone.
+    let alone = asked.first().filter(|_| keys.alone);
+    if open && primary && alone.is_some_and(|(command, _)| command.name == "migrate") {
         return Ok(());
     }
-    let (missing, existing) = match db.filter(|_| migrating.is_some() || importing) {
+    let (missing, existing) = match db.filter(|_| open) {
         Some(db) => count_keys(db, &keys.all)?,
         None => (0, 0),
     };
@@ -289,9 +310,9 @@ fn look_closer(
             _ => try_again(),
         });
     }
-    let asks = routing.asking || asked.iter().any(|(command, _)| command.has(flag::ASKING));
+    let asks = routing.asking || alone.is_some_and(|(command, _)| command.has(flag::ASKING));
     if importing && asks {
-        let several = keys.all.iter().any(|key| *key != keys.all[0]);
+        let several = keys.all.iter().any(|(_, key)| *key != keys.all[0].1);
         return match several && missing != 0 {
             true => Err(try_again()),
             false => Ok(()),
@@ -306,6 +327,25 @@ fn look_closer(
         };
     }
     Err(to("MOVED", owner))
+}
+
+/// Whether a command takes a key from the database `db` to another: of a slot
+/// that is on the move, it can't be told where both are.
+fn joins_databases(command: &Command, args: &[&[u8]], db: u32) -> bool {
+    match command.name {
+        "move" => true,
+        "copy" => args
+            .windows(2)
+            .skip(3)
+            .any(|words| is(words[0], "DB") && number_of(words.get(1)) != Some(db)),
+        _ => false,
+    }
+}
+
+/// The database that an argument names, if it is a number.
+fn number_of(arg: Option<&&[u8]>) -> Option<u32> {
+    let number = arg.and_then(|arg| args::integer(arg).ok());
+    number.and_then(|number| u32::try_from(number).ok())
 }
 
 fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandError> {
@@ -334,10 +374,15 @@ fn try_again() -> CommandError {
     CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot")
 }
 
-fn count_keys(db: &mut Db<'_>, keys: &[&[u8]]) -> Result<(usize, usize), CommandError> {
+/// How many keys are not there, and how many are, each in its database.
+fn count_keys(db: &mut Db<'_>, keys: &[(u32, &[u8])]) -> Result<(usize, usize), CommandError> {
     let (mut missing, mut existing) = (0, 0);
-    for key in keys {
-        match db.exists(key)? {
+    let (index, databases) = (db.index(), db.keyspace().databases());
+    for (at, key) in keys.iter().filter(|(at, _)| *at < databases) {
+        db.select(*at);
+        let exists = db.exists(key);
+        db.select(index);
+        match exists? {
             true => existing += 1,
             false => missing += 1,
         }
