@@ -37,6 +37,9 @@ pub struct Routing {
     pub importing: bool,
     /// It deletes what another node serves now: no event tells of that.
     pub leaving: bool,
+    /// It deletes a slot's keys since a client said so: not while the slot is
+    /// handed over.
+    pub flushing: bool,
 }
 
 /// One command with its arguments.
@@ -101,11 +104,18 @@ pub fn check(
     let Some(cluster) = &server.cluster else {
         return Ok(());
     };
+    if session.routing.flushing {
+        let slot = args.get(1).map(|key| Slot::of_key(key));
+        return match slot.is_some_and(|slot| cluster.migrations.is_paused(slot)) {
+            true => Err(CommandError::Paused),
+            false => Ok(()),
+        };
+    }
     if session.routing.internal || session.replaying {
         return Ok(());
     }
     if command.keys.is_empty() {
-        return match cluster.migrations.holds_back_whole(command) {
+        return match cluster.migrations.holds_back_whole(command, args) {
             true => Err(CommandError::Paused),
             false => Ok(()),
         };
@@ -161,7 +171,7 @@ pub fn check_transaction(
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
-    let waits = |(command, _): &Asked<'_>| cluster.migrations.holds_back_whole(command);
+    let waits = |(command, args): &Asked<'_>| cluster.migrations.holds_back_whole(command, args);
     if asked.iter().any(waits) {
         return Err(CommandError::Paused);
     }
