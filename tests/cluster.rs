@@ -273,6 +273,44 @@ fn scripts_use_keys_of_this_node_only() {
 }
 
 #[test]
+fn sort_looks_for_no_keys_of_other_slots() {
+    let node = Node::start(None, &[]);
+    join(std::slice::from_ref(&node));
+    let mut client = node.server.client();
+    client.command(&["RPUSH", "l", "1", "2"]);
+    client.command(&["MSET", "{l}w_1", "9", "{l}w_2", "8"]);
+    let list = |items: [&str; 2]| Reply::Array(items.map(Reply::bulk).to_vec());
+    for (line, expected) in [
+        ("SORT l BY {l}w_*", ["2", "1"]),
+        ("SORT_RO l BY {l}w_* GET {l}w_*", ["8", "9"]),
+        ("SORT l BY w_1", ["1", "2"]),
+        ("SORT l BY nosort GET #", ["1", "2"]),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(client.command(&words), list(expected), "{line}");
+    }
+    let denied = |option| {
+        format!(
+            "ERR {option} option of SORT denied in Cluster mode when keys formed by the \
+             pattern may be in different slots."
+        )
+    };
+    for (line, option) in [
+        ("SORT l BY w_*", "BY"),
+        ("SORT l BY w_*{l}", "BY"),
+        ("SORT none BY {x}w_* NONSENSE", "BY"),
+        ("SORT_RO l GET w_*", "GET"),
+        ("SORT l BY nosort GET # GET w_1", "GET"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(error_of(client.command(&words)), denied(option), "{line}");
+    }
+    let script = "return redis.call('SORT', KEYS[1], 'BY', 'w_*')";
+    let refused = error_of(client.command(&["EVAL", script, "1", "l"]));
+    assert!(refused.starts_with(&denied("BY")), "{refused}");
+}
+
+#[test]
 fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
     if std::process::Command::new("redis-server")
         .arg("--version")
