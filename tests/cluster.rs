@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
@@ -528,6 +529,53 @@ fn a_node_that_takes_over_does_not_call_itself_a_replica() {
             }
         });
     }
+}
+
+/// Runs scripts on a node until it is over; what it refused them with.
+fn refusals_of_scripts(mut client: Client, over: &AtomicBool) -> BTreeSet<String> {
+    let script = "return redis.call('INCR', KEYS[1])";
+    let batch = encode(&["EVAL", script, "1", "foo"]).repeat(20);
+    let mut refusals = BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(60);
+    while !over.load(Ordering::Relaxed) && Instant::now() < until {
+        for reply in client.pipeline(&batch, 20) {
+            if reply.error_code().is_some() {
+                refusals.insert(error_of(reply));
+            }
+        }
+    }
+    refusals
+}
+
+#[test]
+fn a_script_sends_nobody_elsewhere_in_words_that_clients_can_not_read() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = replica_of(&nodes, 2, &[]);
+    let over = AtomicBool::new(false);
+    let refusals: BTreeSet<String> = std::thread::scope(|scope| {
+        let both = [&replica, &nodes[2]].map(|node| node.server.client());
+        let told = both.map(|client| scope.spawn(|| refusals_of_scripts(client, &over)));
+        for round in 0..10 {
+            let next = if round % 2 == 0 { &replica } else { &nodes[2] };
+            eventually("it leads", || {
+                let text = next.text(&["INFO", "replication"]);
+                if text.contains("master_link_status:up") {
+                    next.ask(&["CLUSTER", "FAILOVER"]);
+                }
+                text.contains("role:master")
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        let told = told.into_iter().map(|thread| thread.join());
+        told.flat_map(|told| told.expect("it is told")).collect()
+    });
+    let mut moved = refusals.iter().filter(|text| text.starts_with("MOVED "));
+    assert!(moved.clone().next().is_some());
+    assert!(
+        moved.all(|text| text.split(' ').count() == 3),
+        "{refusals:?}"
+    );
 }
 
 #[test]

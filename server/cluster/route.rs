@@ -232,22 +232,32 @@ pub fn check_in_script(
     if !several && *slot.get_or_insert(this) != this {
         return crosses();
     }
-    check(server, session, command, words, db).map_err(|error| {
-        if error == CommandError::Paused {
-            return error;
-        }
-        let name = command.name;
-        if error == down() {
-            let text = format!("Can not execute a command '{name}' while the cluster is down");
-            return CommandError::err(text);
-        }
-        if error == down_for_writes() {
-            return CommandError::err(format!(
-                "Can not execute a write command '{name}' while the cluster is down and readonly"
-            ));
-        }
-        CommandError::err("Attempted to access a non local key in a cluster node")
-    })
+    check(server, session, command, words, db).map_err(|error| in_script(error, command))
+}
+
+/// What a script is told where a client would be told to go elsewhere: clients
+/// could not read that with the script's name behind it.
+pub fn in_script(error: CommandError, command: &Command) -> CommandError {
+    let name = command.name;
+    if error == down() {
+        let text = format!("Can not execute a command '{name}' while the cluster is down");
+        return CommandError::err(text);
+    }
+    if error == down_for_writes() {
+        return CommandError::err(format!(
+            "Can not execute a write command '{name}' while the cluster is down and readonly"
+        ));
+    }
+    match is_about_slots(&error) {
+        true => CommandError::err("Attempted to access a non local key in a cluster node"),
+        false => error,
+    }
+}
+
+/// Whether a refusal is for want of the keys' slot here and now.
+pub fn is_about_slots(error: &CommandError) -> bool {
+    const CODES: [&str; 5] = ["MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "CROSSSLOT "];
+    matches!(error, CommandError::Text(text) if CODES.iter().any(|code| text.starts_with(code)))
 }
 
 fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {
