@@ -579,6 +579,39 @@ fn a_script_sends_nobody_elsewhere_in_words_that_clients_can_not_read() {
 }
 
 #[test]
+fn nodes_tell_each_other_of_their_availability_zones() {
+    let zone = |zone| ["--availability-zone", zone];
+    let mut nodes = vec![Node::start(None, &zone("zone-a")), Node::start(None, &[])];
+    if std::env::var_os("VALKEY_SERVER").is_some() {
+        nodes.push(Node::start(Some(Peer::Valkey), &zone("zone-v")));
+    }
+    join(&nodes);
+    let shown = |node: &Node| {
+        let texts = ["SLOTS", "SHARDS"].map(|word| format!("{:?}", node.ask(&["CLUSTER", word])));
+        let zones = ["zone-a", "zone-b", "zone-v", "two words"];
+        let zones = zones.map(|zone| format!("{:?}", Reply::bulk(zone)));
+        texts.map(|text| [0, 1, 2, 3].map(|at| text.contains(&zones[at])))
+    };
+    let with_valkey = nodes.len() == 3;
+    let all_show = |nodes: &[Node], zones| {
+        eventually("all show the zones", || {
+            nodes.iter().all(|node| shown(node) == [zones; 2])
+        });
+    };
+    // One that a line of nodes.conf can't hold is not told.
+    for (zone, seen) in [("two words", false), ("zone-b", true)] {
+        let set = ["CONFIG", "SET", "availability-zone", zone];
+        assert_eq!(nodes[1].ask(&set), Reply::ok());
+        all_show(&nodes, [true, seen, with_valkey, false]);
+    }
+    // What others told is kept.
+    nodes[1].server.terminate();
+    nodes[0].server.terminate();
+    nodes[1].server.restart();
+    assert!(shown(&nodes[1])[1][0]);
+}
+
+#[test]
 fn a_replica_that_is_reset_softly_leaves_its_shard() {
     let nodes = [Node::start(None, &[])];
     join(&nodes);
