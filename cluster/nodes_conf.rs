@@ -8,8 +8,8 @@
 //! vars currentEpoch <n> lastVoteEpoch <n>
 //! ```
 //!
-//! Fields: `nodename`, `client-ipv4`, `client-ipv6`, `shard-id`, `tcp-port`, `tls-port`. The caller
-//! replaces the file atomically.
+//! Fields: `nodename`, `client-ipv4`, `client-ipv6`, `availability-zone`, `shard-id`, `tcp-port`,
+//! `tls-port`. The caller replaces the file atomically.
 
 use std::fmt::{self, Write};
 
@@ -120,6 +120,7 @@ fn put_fields(out: &mut String, node: &Node) {
     field("nodename", &node.human_name);
     field("client-ipv4", &node.client_ipv4);
     field("client-ipv6", &node.client_ipv6);
+    field("availability-zone", &node.zone);
 }
 
 fn put_open_slots(out: &mut String, table: &Table) {
@@ -294,6 +295,7 @@ impl Parser {
                 "nodename" => node.human_name = value.into(),
                 "client-ipv4" => node.client_ipv4 = value.into(),
                 "client-ipv6" => node.client_ipv6 = value.into(),
+                "availability-zone" => node.zone = value.into(),
                 "tls-port" => node.address.tls_port = number(value)?,
                 "tcp-port" => node.address.port = number(value)?,
                 // Of a later version.
@@ -361,7 +363,7 @@ mod tests {
 
     const FILE: &str = "\
 07c37dfeb235213a872192d90877d0cd55635b91 127.0.0.1:30004@31004,,shard-id=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa slave e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 0 1426238317239 4 connected
-67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1 127.0.0.1:30002@31002,host.example,tls-port=7,nodename=two master,fail? - 0 1426238316232 2 connected 5461-10922
+67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1 127.0.0.1:30002@31002,host.example,tls-port=7,nodename=two,availability-zone=zone-b master,fail? - 0 1426238316232 2 connected 5461-10922
 e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 127.0.0.1:30001@31001,,shard-id=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa myself,master - 0 0 1 connected 0-5459 5460 [5461-<-67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1] [77->-67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1]
 vars currentEpoch 6 lastVoteEpoch 5
 ";
@@ -381,6 +383,7 @@ vars currentEpoch 6 lastVoteEpoch 5
         let text = render(&saved);
         assert!(text.contains("[77->-67ed2db8"), "{text}");
         assert!(text.contains(",host.example,tls-port=7,"), "{text}");
+        assert!(text.contains(",availability-zone=zone-b "), "{text}");
         let again = parse(&text, 1000).expect("what is written can be read");
         assert_eq!(render(&again), text);
     }

@@ -18,6 +18,22 @@ impl Slot {
         Slot(crc16(hash_tag(key)) & (SLOT_COUNT as u16 - 1))
     }
 
+    /// The slot of all keys that a pattern makes when its `*` is replaced, if it
+    /// must be one: a hash tag says so, with nothing before its end that stands for
+    /// something else. A pattern without such characters is a key.
+    pub fn of_pattern(pattern: &[u8]) -> Option<Slot> {
+        let tag = hash_tag(pattern);
+        let fixed = match tag.len() == pattern.len() {
+            true => pattern.len(),
+            false => pattern.iter().position(|&b| b == b'}')?,
+        };
+        let varies = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+        match pattern[..fixed].iter().any(varies) {
+            true => None,
+            false => Some(Slot::of_key(pattern)),
+        }
+    }
+
     /// The slot with this number, if there is one.
     pub fn new(number: u16) -> Option<Slot> {
         (usize::from(number) < SLOT_COUNT).then_some(Slot(number))
@@ -115,6 +131,20 @@ mod tests {
         assert_eq!(Slot::of_key(b"123456789").number(), 0x31c3 & 0x3fff);
         assert_eq!(Slot::of_key(b"foo").number(), 12182);
         assert_eq!(Slot::of_key(b"").number(), 0);
+    }
+
+    #[test]
+    fn a_pattern_has_a_slot_if_a_tag_says_so() {
+        let foo = Some(Slot::of_key(b"foo"));
+        for pattern in ["{foo}*", "a{foo}w_*->f", "{foo}[ab]?", "foo", "{foo}{*}"] {
+            assert_eq!(Slot::of_pattern(pattern.as_bytes()), foo, "{pattern}");
+        }
+        let open = [
+            "*", "w_*{foo}", "{f*o}", "{}{foo}*", "{foo*", "a?{foo}", "[{foo}", "\\{foo}",
+        ];
+        for pattern in open {
+            assert_eq!(Slot::of_pattern(pattern.as_bytes()), None, "{pattern}");
+        }
     }
 
     #[test]

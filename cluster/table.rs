@@ -60,7 +60,7 @@ pub struct Node {
     pub slot_count: usize,
     /// Where it is.
     pub address: Address,
-    /// Its host name for clients; may be empty, like the next three.
+    /// Its host name for clients; may be empty, like the next four.
     pub host_name: String,
     /// Its name for people.
     pub human_name: String,
@@ -68,6 +68,8 @@ pub struct Node {
     pub client_ipv4: String,
     /// Its IPv6 address for clients.
     pub client_ipv6: String,
+    /// The availability zone it runs in.
+    pub zone: String,
     /// The connection to it.
     pub link: Option<LinkId>,
     /// The connection from it.
@@ -111,6 +113,7 @@ impl Node {
             human_name: String::new(),
             client_ipv4: String::new(),
             client_ipv6: String::new(),
+            zone: String::new(),
             link: None,
             inbound: None,
             ping_sent_ms: None,

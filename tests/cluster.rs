@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::cluster::{Node, join};
@@ -273,6 +274,44 @@ fn scripts_use_keys_of_this_node_only() {
 }
 
 #[test]
+fn sort_looks_for_no_keys_of_other_slots() {
+    let node = Node::start(None, &[]);
+    join(std::slice::from_ref(&node));
+    let mut client = node.server.client();
+    client.command(&["RPUSH", "l", "1", "2"]);
+    client.command(&["MSET", "{l}w_1", "9", "{l}w_2", "8"]);
+    let list = |items: [&str; 2]| Reply::Array(items.map(Reply::bulk).to_vec());
+    for (line, expected) in [
+        ("SORT l BY {l}w_*", ["2", "1"]),
+        ("SORT_RO l BY {l}w_* GET {l}w_*", ["8", "9"]),
+        ("SORT l BY w_1", ["1", "2"]),
+        ("SORT l BY nosort GET #", ["1", "2"]),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(client.command(&words), list(expected), "{line}");
+    }
+    let denied = |option| {
+        format!(
+            "ERR {option} option of SORT denied in Cluster mode when keys formed by the \
+             pattern may be in different slots."
+        )
+    };
+    for (line, option) in [
+        ("SORT l BY w_*", "BY"),
+        ("SORT l BY w_*{l}", "BY"),
+        ("SORT none BY {x}w_* NONSENSE", "BY"),
+        ("SORT_RO l GET w_*", "GET"),
+        ("SORT l BY nosort GET # GET w_1", "GET"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(error_of(client.command(&words)), denied(option), "{line}");
+    }
+    let script = "return redis.call('SORT', KEYS[1], 'BY', 'w_*')";
+    let refused = error_of(client.command(&["EVAL", script, "1", "l"]));
+    assert!(refused.starts_with(&denied("BY")), "{refused}");
+}
+
+#[test]
 fn a_real_redis_meets_our_nodes_and_takes_a_slot() {
     if std::process::Command::new("redis-server")
         .arg("--version")
@@ -490,6 +529,86 @@ fn a_node_that_takes_over_does_not_call_itself_a_replica() {
             }
         });
     }
+}
+
+/// Runs scripts on a node until it is over; what it refused them with.
+fn refusals_of_scripts(mut client: Client, over: &AtomicBool) -> BTreeSet<String> {
+    let script = "return redis.call('INCR', KEYS[1])";
+    let batch = encode(&["EVAL", script, "1", "foo"]).repeat(20);
+    let mut refusals = BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(60);
+    while !over.load(Ordering::Relaxed) && Instant::now() < until {
+        for reply in client.pipeline(&batch, 20) {
+            if reply.error_code().is_some() {
+                refusals.insert(error_of(reply));
+            }
+        }
+    }
+    refusals
+}
+
+#[test]
+fn a_script_sends_nobody_elsewhere_in_words_that_clients_can_not_read() {
+    let nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let replica = replica_of(&nodes, 2, &[]);
+    let over = AtomicBool::new(false);
+    let refusals: BTreeSet<String> = std::thread::scope(|scope| {
+        let both = [&replica, &nodes[2]].map(|node| node.server.client());
+        let told = both.map(|client| scope.spawn(|| refusals_of_scripts(client, &over)));
+        for round in 0..10 {
+            let next = if round % 2 == 0 { &replica } else { &nodes[2] };
+            eventually("it leads", || {
+                let text = next.text(&["INFO", "replication"]);
+                if text.contains("master_link_status:up") {
+                    next.ask(&["CLUSTER", "FAILOVER"]);
+                }
+                text.contains("role:master")
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        let told = told.into_iter().map(|thread| thread.join());
+        told.flat_map(|told| told.expect("it is told")).collect()
+    });
+    let mut moved = refusals.iter().filter(|text| text.starts_with("MOVED "));
+    assert!(moved.clone().next().is_some());
+    assert!(
+        moved.all(|text| text.split(' ').count() == 3),
+        "{refusals:?}"
+    );
+}
+
+#[test]
+fn nodes_tell_each_other_of_their_availability_zones() {
+    let zone = |zone| ["--availability-zone", zone];
+    let mut nodes = vec![Node::start(None, &zone("zone-a")), Node::start(None, &[])];
+    if std::env::var_os("VALKEY_SERVER").is_some() {
+        nodes.push(Node::start(Some(Peer::Valkey), &zone("zone-v")));
+    }
+    join(&nodes);
+    let shown = |node: &Node| {
+        let texts = ["SLOTS", "SHARDS"].map(|word| format!("{:?}", node.ask(&["CLUSTER", word])));
+        let zones = ["zone-a", "zone-b", "zone-v", "two words"];
+        let zones = zones.map(|zone| format!("{:?}", Reply::bulk(zone)));
+        texts.map(|text| [0, 1, 2, 3].map(|at| text.contains(&zones[at])))
+    };
+    let with_valkey = nodes.len() == 3;
+    let all_show = |nodes: &[Node], zones| {
+        eventually("all show the zones", || {
+            nodes.iter().all(|node| shown(node) == [zones; 2])
+        });
+    };
+    // One that a line of nodes.conf can't hold is not told.
+    for (zone, seen) in [("two words", false), ("zone-b", true)] {
+        let set = ["CONFIG", "SET", "availability-zone", zone];
+        assert_eq!(nodes[1].ask(&set), Reply::ok());
+        all_show(&nodes, [true, seen, with_valkey, false]);
+    }
+    // What others told is kept.
+    nodes[1].server.terminate();
+    nodes[0].server.terminate();
+    nodes[1].server.restart();
+    assert!(shown(&nodes[1])[1][0]);
 }
 
 #[test]

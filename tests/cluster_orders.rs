@@ -161,6 +161,8 @@ fn what_makes_no_order_is_refused_as_valkey_does() {
             "MEET x 5",
             &"ERR Invalid node address specified: x:5".into(),
         ),
+        ("MEET 127.0.0.1 5 6 7", &many("MEET")),
+        ("MEET 127.0.0.1 x 6 7", &many("MEET")),
         ("RESET HARD x", &many("RESET")),
         ("RESET x", &"ERR syntax error".into()),
         ("REPLICATE NO ONE x", &many("REPLICATE")),
@@ -169,6 +171,31 @@ fn what_makes_no_order_is_refused_as_valkey_does() {
         let mut words = vec!["CLUSTER"];
         words.extend(line.split(' '));
         assert_eq!(node.ask(&words), Reply::Error(text.clone()), "{line}");
+    }
+    // What may not run is not queued either.
+    let forbidden = [&["MULTI"][..], &["DEBUG", "OBJECT", "x"], &["EXEC"]];
+    let replies = in_one_piece(&node, &forbidden);
+    let debug = replies[1].text().unwrap_or_default();
+    assert!(
+        debug.starts_with("ERR DEBUG command not allowed. "),
+        "{debug}"
+    );
+    assert_eq!(replies[2].error_code(), Some("EXECABORT"));
+}
+
+#[test]
+fn a_replica_that_is_to_move_slots_says_what_it_is_first() {
+    let (nodes, replica) = with_replica();
+    let text = "ERR Slot migration can only be used on primary nodes.";
+    let target = nodes[1].id();
+    for line in [
+        "FOO BAR",
+        "SLOTSRANGE 5 1 NODE x",
+        &format!("SLOTSRANGE 0 0 NODE {target}"),
+    ] {
+        let mut words = vec!["CLUSTER", "MIGRATESLOTS"];
+        words.extend(line.split(' '));
+        assert_eq!(replica.ask(&words), Reply::Error(text.into()), "{line}");
     }
 }
 

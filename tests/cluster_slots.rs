@@ -10,7 +10,9 @@ const HALF: &str = "8191";
 const FOO: &str = "12182";
 
 fn start() -> Server {
-    Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"])
+    let several = ["--cluster-databases", "2"];
+    let node = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
+    Server::start(&[&node[..], &several].concat())
 }
 
 fn ask(server: &Server, words: &[&str]) -> Reply {
@@ -344,6 +346,74 @@ fn scripts_and_transactions_are_sent_after_keys_that_have_moved() {
     client.command(&["ASKING"]);
     let several = client.command(&["EVAL", INCR, "2", "{foo}x", "{foo}y"]);
     assert_eq!(code(several).as_deref(), Some("TRYAGAIN"));
+}
+
+/// Sends a transaction, and gives what EXEC answers.
+fn exec(client: &mut Client, commands: &[&[&str]]) -> Reply {
+    assert_eq!(client.command(&["MULTI"]), Reply::ok());
+    for words in commands {
+        client.command(words);
+    }
+    client.command(&["EXEC"])
+}
+
+#[test]
+fn nothing_is_written_to_a_key_that_has_left_beside_a_migrate_or_in_another_database() {
+    let (source, target) = with_a_slot_on_the_move();
+    ask_ok(&source, &["CLUSTER", "SETSLOT", FOO, "STABLE"]);
+    let mut client = source.client();
+    for (db, key) in [("0", "{foo}here"), ("0", "{foo}both"), ("1", "{foo}both")] {
+        assert_eq!(client.command(&["SELECT", db]), Reply::ok());
+        assert_eq!(client.command(&["SET", key, "1"]), Reply::ok());
+    }
+    let to = text(&target, &["CLUSTER", "MYID"]);
+    ask_ok(&source, &["CLUSTER", "SETSLOT", FOO, "MIGRATING", &to]);
+    let port = target.port().to_string();
+    let migrate = |key, db| ["MIGRATE", "127.0.0.1", &port, key, db, "5000"].map(str::to_owned);
+    let moved = migrate("{foo}both", "1");
+    let words: Vec<&str> = moved.iter().map(String::as_str).collect();
+    assert_eq!(client.command(&words), Reply::ok());
+    assert_eq!(client.command(&["SELECT", "0"]), Reply::ok());
+    let code = |reply: Reply| reply.error_code().map(str::to_owned);
+
+    // What is gone is looked for in the database that the transaction selects.
+    let there = [&["SELECT", "1"][..], &["SET", "{foo}both", "lost"]];
+    assert_eq!(code(exec(&mut client, &there)).as_deref(), Some("ASK"));
+    let mixed = [&["SET", "{foo}here", "2"][..], there[0], there[1]];
+    assert_eq!(code(exec(&mut client, &mixed)).as_deref(), Some("TRYAGAIN"));
+    let script = "redis.call('SELECT', 1) return redis.call('SET', KEYS[1], 'lost')";
+    let refused = client.command(&["EVAL", script, "1", "{foo}both"]).text();
+    let refused = refused.unwrap_or_default();
+    assert!(refused.contains("non local key"), "{refused}");
+
+    // Beside a MIGRATE, too.
+    let gone = migrate("{foo}here", "0");
+    let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+    let both = [&gone[..], &["SET", "{foo}new", "lost"]];
+    assert_eq!(code(exec(&mut client, &both)).as_deref(), Some("TRYAGAIN"));
+    for words in [
+        &["MOVE", "{foo}here", "1"][..],
+        &["COPY", "{foo}here", "{foo}here", "DB", "1"],
+        &["COPY", "{foo}none", "{foo}none", "DB", "1", "REPLACE"],
+    ] {
+        let reply = client.command(words);
+        assert_eq!(code(reply).as_deref(), Some("TRYAGAIN"), "{words:?}");
+    }
+    let own = ["COPY", "{foo}here", "{foo}both", "DB", "0", "REPLACE"];
+    assert_eq!(client.command(&own), Reply::Integer(1));
+    let one = exec(&mut client, &[&gone]);
+    assert_eq!(one, Reply::Array(vec![Reply::ok()]));
+    assert_eq!(client.command(&gone), Reply::Simple("NOKEY".into()));
+    assert_eq!(code(exec(&mut client, &[&gone])).as_deref(), Some("ASK"));
+
+    // At the target, that one command of a transaction asks is not enough either.
+    let mut client = target.client();
+    let asking = ["RESTORE-ASKING", "{foo}x", "0", "x"];
+    assert_eq!(
+        code(exec(&mut client, &[&asking])).as_deref(),
+        Some("MOVED")
+    );
+    ask_for(&mut client, &["GET", "{foo}here"], &Reply::bulk("1"));
 }
 
 /// Sends a command behind ASKING.

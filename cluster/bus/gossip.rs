@@ -108,6 +108,7 @@ impl Bus {
         let mut host_name = String::new();
         let mut human_name = String::new();
         let (mut ipv4, mut ipv6) = (String::new(), String::new());
+        let mut zone = String::new();
         let mut shard = None;
         for extension in extensions {
             match extension {
@@ -115,6 +116,7 @@ impl Bus {
                 Extension::HumanName(text) => human_name = text.clone(),
                 Extension::ClientIpv4(text) => ipv4 = text.clone(),
                 Extension::ClientIpv6(text) => ipv6 = text.clone(),
+                Extension::Zone(text) => zone = text.clone(),
                 Extension::Shard(id) => shard = Some(*id),
                 Extension::Forgotten(id, ttl_s) => self.hear_forgotten(id, *ttl_s),
             }
@@ -132,6 +134,7 @@ impl Bus {
             && node.human_name == human_name
             && node.client_ipv4 == ipv4
             && node.client_ipv6 == ipv6
+            && node.zone == zone
             && node.shard == shard;
         if same {
             return;
@@ -140,6 +143,7 @@ impl Bus {
         node.human_name = human_name;
         node.client_ipv4 = ipv4;
         node.client_ipv6 = ipv6;
+        node.zone = zone;
         node.shard = shard;
         // A replica belongs to its primary's shard.
         if self.me().primary == Some(sender) {

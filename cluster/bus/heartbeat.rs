@@ -378,6 +378,7 @@ impl Bus {
         text(&me.human_name, Extension::HumanName);
         text(&me.client_ipv4, Extension::ClientIpv4);
         text(&me.client_ipv6, Extension::ClientIpv6);
+        text(&me.zone, Extension::Zone);
         for (id, until_ms) in &self.forgotten {
             let left_s = until_ms.saturating_sub(self.now_ms) / 1000;
             if left_s > 0 {

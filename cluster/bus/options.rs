@@ -2,7 +2,11 @@
 
 use super::Bus;
 use crate::flags::Flags;
-use crate::message::Address;
+use crate::message::{Address, is_plain};
+use crate::table::Node;
+
+/// Bytes.
+const LONGEST_ZONE: usize = 255;
 
 /// What this node announces; texts may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,9 @@ pub struct Announced {
     pub client_ipv4: String,
     /// `cluster-announce-client-ipv6`.
     pub client_ipv6: String,
+    /// `availability-zone`. One that `nodes.conf` can't hold, or that is longer
+    /// than a host name may be, is not told.
+    pub zone: String,
 }
 
 /// Directives of the same names.
@@ -85,7 +92,11 @@ impl Bus {
         let announced = self.options.announced.clone();
         let no_failover = self.options.replica_no_failover;
         let me = self.me_mut();
-        let before = (me.address.clone(), me.host_name.clone(), me.flags);
+        let said = |me: &Node| {
+            let texts = (me.host_name.clone(), me.zone.clone());
+            (me.address.clone(), texts, me.flags)
+        };
+        let before = said(me);
         let ip = match announced.address.ip.is_empty() {
             true => me.address.ip.clone(),
             false => announced.address.ip.clone(),
@@ -98,9 +109,13 @@ impl Bus {
         me.human_name = announced.human_name;
         me.client_ipv4 = announced.client_ipv4;
         me.client_ipv6 = announced.client_ipv6;
+        me.zone = announced.zone;
+        if me.zone.len() > LONGEST_ZONE || !is_plain(me.zone.as_bytes()) {
+            me.zone.clear();
+        }
         me.flags.set(Flags::NOFAILOVER, no_failover);
         me.flags.set(Flags::LIGHT_HEADER, true);
-        if before != (me.address.clone(), me.host_name.clone(), me.flags) {
+        if before != said(me) {
             self.changed(super::Dirty::Save);
         }
     }

@@ -26,6 +26,8 @@ pub enum Extension {
     ClientIpv4(String),
     /// Type 5: its IPv6 address for clients.
     ClientIpv6(String),
+    /// Type 8: the availability zone it runs in.
+    Zone(String),
 }
 
 impl Extension {
@@ -47,6 +49,7 @@ impl Extension {
             }
             Extension::ClientIpv4(text) => text_value(out, text, 4),
             Extension::ClientIpv6(text) => text_value(out, text, 5),
+            Extension::Zone(text) => text_value(out, text, 8),
         };
         let padded = start + (out.len() - start).next_multiple_of(8);
         out.resize(padded, 0);
@@ -85,6 +88,8 @@ impl Extension {
                 .ok()
                 .filter(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
                 .map(Extension::ClientIpv6),
+            // Valkey lets any text pass here.
+            8 => text(value).ok().map(Extension::Zone),
             _ => None,
         })
     }
@@ -101,9 +106,14 @@ fn text_value(out: &mut Vec<u8>, text: &str, kind: u16) -> u16 {
 fn text(value: &[u8]) -> Result<String, Invalid> {
     let end = value.iter().position(|byte| *byte == 0);
     let text = &value[..end.ok_or(Invalid::Extension)?];
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'=' | b'"' | b'\'');
-    match text.iter().all(plain) {
+    match is_plain(text) {
         true => Ok(String::from_utf8_lossy(text).into_owned()),
         false => Err(Invalid::Extension),
     }
+}
+
+/// Whether a text has only characters that a line of `nodes.conf` can hold.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'=' | b'"' | b'\'');
+    text.iter().all(plain)
 }

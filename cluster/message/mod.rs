@@ -29,6 +29,7 @@ mod tests;
 pub use decode::{Invalid, LARGEST_PLAIN, decode, packet_len, sender};
 pub use encode::encode;
 pub use extension::Extension;
+pub(crate) use extension::is_plain;
 
 use crate::flags::Flags;
 use crate::identity::{Epoch, NodeId};

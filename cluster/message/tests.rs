@@ -51,6 +51,7 @@ fn heartbeat(random: &mut Random) -> Body {
             Extension::Shard(NodeId::random(random)),
             Extension::ClientIpv4("10.1.2.3".into()),
             Extension::ClientIpv6("::1".into()),
+            Extension::Zone("zone-1/b".into()),
         ],
     }
 }

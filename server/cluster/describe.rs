@@ -168,7 +168,13 @@ fn node_of_slots(cluster: &Cluster, node: &Node, v6: bool, reply: &mut ReplyBuff
     let preferred = cluster.endpoint.load(Ordering::Relaxed);
     let with_ip = preferred != IP;
     let with_host = preferred != HOST_NAME && !node.host_name.is_empty();
-    reply.map(usize::from(with_ip) + usize::from(with_host));
+    let with_zone = !node.zone.is_empty();
+    reply.map(
+        [with_ip, with_host, with_zone]
+            .map(usize::from)
+            .iter()
+            .sum(),
+    );
     if with_ip {
         reply.bulk(b"ip");
         reply.bulk(node.client_ip(v6).as_bytes());
@@ -176,6 +182,10 @@ fn node_of_slots(cluster: &Cluster, node: &Node, v6: bool, reply: &mut ReplyBuff
     if with_host {
         reply.bulk(b"hostname");
         reply.bulk(node.host_name.as_bytes());
+    }
+    if with_zone {
+        reply.bulk(b"availability-zone");
+        reply.bulk(node.zone.as_bytes());
     }
 }
 
@@ -228,7 +238,8 @@ fn node_of_shard(
         _ if replica && offset == 0 => "loading",
         _ => "online",
     };
-    reply.map(7 + usize::from(!node.host_name.is_empty()));
+    let optional = [&node.host_name, &node.zone].map(|text| usize::from(!text.is_empty()));
+    reply.map(7 + optional.iter().sum::<usize>());
     fn text(reply: &mut ReplyBuffer, name: &str, value: &str) {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
@@ -246,6 +257,9 @@ fn node_of_shard(
     reply.bulk(b"replication-offset");
     reply.integer(i64::try_from(offset).unwrap_or(i64::MAX));
     text(reply, "health", health);
+    if !node.zone.is_empty() {
+        text(reply, "availability-zone", &node.zone);
+    }
 }
 
 /// CLUSTER LINKS.

@@ -164,6 +164,16 @@ pub fn delete(server: &'static Server, slots: &[Slot]) {
     }
 }
 
+/// Deletes a slot's keys for a client. False if that is to be asked again: what is
+/// left has to wait, for a hand-over of the slot, a pause or a long script.
+pub fn flush(server: &'static Server, client: &Session, slot: Slot) -> bool {
+    let mut sweep = Sweep::new(server, slot);
+    sweep.session.routing.flushing = true;
+    sweep.session.gate_version = client.gate_version;
+    while !sweep.session.postponed && sweep.go_on() {}
+    !sweep.session.postponed
+}
+
 /// Deletes the keys of slots as long as they are not this node's, nor about to
 /// be: those that others serve now, or that were never claimed. A replica
 /// leaves them to its primary. Nothing is deleted while a replica takes over:
@@ -307,7 +317,8 @@ fn internal_session(server: &Server) -> Session {
 }
 
 /// Runs a command past the gate, once no long script has its keys; whether it
-/// succeeded. It does not if the session has to ask again what it asked before.
+/// succeeded. It does not if the session has to ask again what it asked before. For
+/// a client it waits for nothing, and leaves it to the session to tell of that.
 fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
     let mut reply = ReplyBuffer::new(Protocol::Resp2);
     let Some(found) = crate::commands::table::table().find(args) else {
@@ -316,9 +327,13 @@ fn run(server: &'static Server, session: &mut Session, args: &[&[u8]]) -> bool {
     loop {
         let request = Request::new(found, args, unix_ms());
         call(server, session, &mut reply, &request);
-        if !std::mem::take(&mut session.postponed) {
+        if !session.postponed {
             return reply.buf.first() != Some(&b'-');
         }
+        if session.routing.flushing {
+            return false;
+        }
+        session.postponed = false;
         if session.passed_long_ago(server) {
             return false;
         }

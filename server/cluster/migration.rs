@@ -16,6 +16,7 @@ use redoubt_cluster::slot_set::SlotSet;
 use redoubt_cluster::slots::Slot;
 
 use super::Cluster;
+use crate::commands::args;
 use crate::commands::command::Command;
 use crate::connection::pause;
 use crate::keyspace::stripe::{SLOTS_PER_STRIPE, STRIPES, StripeSet};
@@ -249,10 +250,20 @@ impl Migrations {
         pause::may_have_effects(command)
     }
 
-    /// Whether a command must wait for the end of any hand-over: what it empties
-    /// would be there again at the new owner.
-    pub fn holds_back_whole(&self, command: &Command) -> bool {
-        self.any_paused.load(Ordering::Acquire) && matches!(command.name, "flushall" | "flushdb")
+    /// Whether a command that names no keys must wait for the end of a hand-over:
+    /// what it empties would be there again at the new owner.
+    pub fn holds_back_whole(&self, command: &Command, args: &[&[u8]]) -> bool {
+        self.any_paused.load(Ordering::Acquire)
+            && match command.name {
+                "flushall" | "flushdb" => true,
+                "cluster|flushslot" => args
+                    .get(2)
+                    .and_then(|arg| args::integer(arg).ok())
+                    .and_then(|number| u16::try_from(number).ok())
+                    .and_then(Slot::new)
+                    .is_some_and(|slot| self.is_paused(slot)),
+                _ => false,
+            }
     }
 
     fn pause(&self, slots: &SlotSet, on: bool) {

@@ -54,6 +54,7 @@ pub fn of(config: &Config) -> Options {
             human_name: text("cluster-announce-human-nodename"),
             client_ipv4: text("cluster-announce-client-ipv4"),
             client_ipv6: text("cluster-announce-client-ipv6"),
+            zone: text("availability-zone"),
         },
     }
 }

@@ -14,6 +14,7 @@ use redoubt_cluster::table::NodeKey;
 
 use super::migration::Migrations;
 use super::{Cluster, describe};
+use crate::commands::args::{self, is};
 use crate::commands::command::{Command, flag};
 use crate::commands::error::CommandError;
 use crate::commands::keys::each_key;
@@ -36,30 +37,44 @@ pub struct Routing {
     pub importing: bool,
     /// It deletes what another node serves now: no event tells of that.
     pub leaving: bool,
+    /// It deletes a slot's keys since a client said so: not while the slot is
+    /// handed over.
+    pub flushing: bool,
 }
 
 /// One command with its arguments.
 type Asked<'a> = (&'static Command, &'a [&'a [u8]]);
 
-/// The slot of all keys of the commands, and those keys.
+/// The slot of all keys of the commands, and those keys with their databases.
 struct Keys<'a> {
     slot: Option<Slot>,
-    all: Vec<&'a [u8]>,
+    all: Vec<(u32, &'a [u8])>,
     sharded_channels: bool,
     writes: bool,
+    /// It is one command, and no transaction, be it of one command.
+    alone: bool,
+    /// A command takes a key to another database.
+    joins_databases: bool,
 }
 
-fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
+/// What commands use that begin in the database `db`.
+fn keys_of<'a>(asked: &[Asked<'a>], mut db: u32) -> Result<Keys<'a>, CommandError> {
     let mut keys = Keys {
         slot: None,
         all: Vec::new(),
         sharded_channels: false,
         writes: false,
+        alone: asked.len() == 1,
+        joins_databases: false,
     };
     let mut crossing = false;
     for (command, args) in asked {
         keys.writes |= command.has(flag::WRITE);
         keys.sharded_channels |= command.has(flag::PUBSUB);
+        keys.joins_databases |= joins_databases(command, args, db);
+        if command.name == "select" {
+            db = number_of(args.get(1)).unwrap_or(db);
+        }
         each_key(command, args, |at, _| {
             if command.name == "migrate" && args[at].is_empty() {
                 // Its keys come behind the word KEYS.
@@ -67,7 +82,7 @@ fn keys_of<'a>(asked: &[Asked<'a>]) -> Result<Keys<'a>, CommandError> {
             }
             let slot = Slot::of_key(args[at]);
             crossing |= *keys.slot.get_or_insert(slot) != slot;
-            keys.all.push(args[at]);
+            keys.all.push((db, args[at]));
         });
     }
     match crossing {
@@ -89,16 +104,25 @@ pub fn check(
     let Some(cluster) = &server.cluster else {
         return Ok(());
     };
-    if session.routing.internal || session.replaying {
-        return Ok(());
-    }
-    if command.keys.is_empty() {
-        return match cluster.migrations.holds_back_whole(command) {
+    if session.routing.flushing {
+        let slot = args.get(1).map(|key| Slot::of_key(key));
+        return match slot.is_some_and(|slot| cluster.migrations.is_paused(slot)) {
             true => Err(CommandError::Paused),
             false => Ok(()),
         };
     }
-    decide(cluster, session, &[(command, args)], db)
+    if session.routing.internal || session.replaying {
+        return Ok(());
+    }
+    if command.keys.is_empty() {
+        return match cluster.migrations.holds_back_whole(command, args) {
+            true => Err(CommandError::Paused),
+            false => Ok(()),
+        };
+    }
+    let asked = [(command, args)];
+    let keys = keys_of(&asked, session.db)?;
+    decide(cluster, session, &asked, &keys, db)
 }
 
 /// Asked before a node refuses a command as a replica: it may have become a
@@ -142,19 +166,20 @@ pub fn check_transaction(
         .iter()
         .map(|queued| queued.args.iter().map(Vec::as_slice).collect())
         .collect();
-    let migrations = &cluster.migrations;
-    if queued
-        .iter()
-        .any(|q| migrations.holds_back_whole(q.command))
-    {
-        return Err(CommandError::Paused);
-    }
     let asked: Vec<Asked<'_>> = queued
         .iter()
         .zip(&args)
         .map(|(queued, args)| (queued.command, args.as_slice()))
         .collect();
-    decide(cluster, session, &asked, db)
+    let waits = |(command, args): &Asked<'_>| cluster.migrations.holds_back_whole(command, args);
+    if asked.iter().any(waits) {
+        return Err(CommandError::Paused);
+    }
+    let keys = Keys {
+        alone: false,
+        ..keys_of(&asked, session.db)?
+    };
+    decide(cluster, session, &asked, &keys, db)
 }
 
 /// Whether the keys that a script declares are this node's, with those keys
@@ -200,29 +225,39 @@ pub fn check_in_script(
     if db.is_some() && are_plainly_mine(cluster, command, words) {
         return Ok(());
     }
-    let Ok(keys) = keys_of(&[(command, words)]) else {
+    let Ok(keys) = keys_of(&[(command, words)], session.db) else {
         return crosses();
     };
     let Some(this) = keys.slot else { return Ok(()) };
     if !several && *slot.get_or_insert(this) != this {
         return crosses();
     }
-    check(server, session, command, words, db).map_err(|error| {
-        if error == CommandError::Paused {
-            return error;
-        }
-        let name = command.name;
-        if error == down() {
-            let text = format!("Can not execute a command '{name}' while the cluster is down");
-            return CommandError::err(text);
-        }
-        if error == down_for_writes() {
-            return CommandError::err(format!(
-                "Can not execute a write command '{name}' while the cluster is down and readonly"
-            ));
-        }
-        CommandError::err("Attempted to access a non local key in a cluster node")
-    })
+    check(server, session, command, words, db).map_err(|error| in_script(error, command))
+}
+
+/// What a script is told where a client would be told to go elsewhere: clients
+/// could not read that with the script's name behind it.
+pub fn in_script(error: CommandError, command: &Command) -> CommandError {
+    let name = command.name;
+    if error == down() {
+        let text = format!("Can not execute a command '{name}' while the cluster is down");
+        return CommandError::err(text);
+    }
+    if error == down_for_writes() {
+        return CommandError::err(format!(
+            "Can not execute a write command '{name}' while the cluster is down and readonly"
+        ));
+    }
+    match is_about_slots(&error) {
+        true => CommandError::err("Attempted to access a non local key in a cluster node"),
+        false => error,
+    }
+}
+
+/// Whether a refusal is for want of the keys' slot here and now.
+pub fn is_about_slots(error: &CommandError) -> bool {
+    const CODES: [&str; 5] = ["MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "CROSSSLOT "];
+    matches!(error, CommandError::Text(text) if CODES.iter().any(|code| text.starts_with(code)))
 }
 
 fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {
@@ -237,16 +272,16 @@ fn decide(
     cluster: &Cluster,
     session: &Session,
     asked: &[Asked<'_>],
+    keys: &Keys<'_>,
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
-    let keys = keys_of(asked)?;
     let Some(slot) = keys.slot else { return Ok(()) };
     if cluster.is_plainly_mine(slot.number()) {
         return Ok(());
     }
-    let looks_up = |db: &Db<'_>| keys.all.iter().all(|key| db.holds(key));
+    let looks_up = |db: &Db<'_>| keys.all.iter().all(|(_, key)| db.holds(key));
     let db = db.filter(|db| !keys.sharded_channels && looks_up(db));
-    cluster.read(|bus| look_closer(cluster, bus, session, asked, &keys, slot, db))
+    cluster.read(|bus| look_closer(cluster, bus, session, asked, keys, slot, db))
 }
 
 fn look_closer(
@@ -273,11 +308,17 @@ fn look_closer(
     let looks = primary || routing.read_only;
     let migrating = table.migrating.get(&slot).filter(|_| looks && mine);
     let importing = looks && migrating.is_none() && table.importing.contains_key(&slot);
-    let is_migrate = asked.iter().any(|(command, _)| command.name == "migrate");
-    if (migrating.is_some() || importing) && is_migrate && primary {
+    let open = migrating.is_some() || importing;
+    if open && keys.joins_databases {
+        return Err(try_again());
+    }
+    // What a transaction holds besides a MIGRATE could be written to keys that
+    // have gone.
+    let alone = asked.first().filter(|_| keys.alone);
+    if open && primary && alone.is_some_and(|(command, _)| command.name == "migrate") {
         return Ok(());
     }
-    let (missing, existing) = match db.filter(|_| migrating.is_some() || importing) {
+    let (missing, existing) = match db.filter(|_| open) {
         Some(db) => count_keys(db, &keys.all)?,
         None => (0, 0),
     };
@@ -289,9 +330,9 @@ fn look_closer(
             _ => try_again(),
         });
     }
-    let asks = routing.asking || asked.iter().any(|(command, _)| command.has(flag::ASKING));
+    let asks = routing.asking || alone.is_some_and(|(command, _)| command.has(flag::ASKING));
     if importing && asks {
-        let several = keys.all.iter().any(|key| *key != keys.all[0]);
+        let several = keys.all.iter().any(|(_, key)| *key != keys.all[0].1);
         return match several && missing != 0 {
             true => Err(try_again()),
             false => Ok(()),
@@ -306,6 +347,25 @@ fn look_closer(
         };
     }
     Err(to("MOVED", owner))
+}
+
+/// Whether a command takes a key from the database `db` to another: of a slot
+/// that is on the move, it can't be told where both are.
+fn joins_databases(command: &Command, args: &[&[u8]], db: u32) -> bool {
+    match command.name {
+        "move" => true,
+        "copy" => args
+            .windows(2)
+            .skip(3)
+            .any(|words| is(words[0], "DB") && number_of(words.get(1)) != Some(db)),
+        _ => false,
+    }
+}
+
+/// The database that an argument names, if it is a number.
+fn number_of(arg: Option<&&[u8]>) -> Option<u32> {
+    let number = arg.and_then(|arg| args::integer(arg).ok());
+    number.and_then(|number| u32::try_from(number).ok())
 }
 
 fn may_run_while_down(cluster: &Cluster, keys: &Keys<'_>) -> Result<(), CommandError> {
@@ -334,10 +394,15 @@ fn try_again() -> CommandError {
     CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot")
 }
 
-fn count_keys(db: &mut Db<'_>, keys: &[&[u8]]) -> Result<(usize, usize), CommandError> {
+/// How many keys are not there, and how many are, each in its database.
+fn count_keys(db: &mut Db<'_>, keys: &[(u32, &[u8])]) -> Result<(usize, usize), CommandError> {
     let (mut missing, mut existing) = (0, 0);
-    for key in keys {
-        match db.exists(key)? {
+    let (index, databases) = (db.index(), db.keyspace().databases());
+    for (at, key) in keys.iter().filter(|(at, _)| *at < databases) {
+        db.select(*at);
+        let exists = db.exists(key);
+        db.select(index);
+        match exists? {
             true => existing += 1,
             false => missing += 1,
         }

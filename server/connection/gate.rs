@@ -178,7 +178,7 @@ pub fn password_needed(server: &Server) -> bool {
 }
 
 fn no_multi(
-    _: &Server,
+    server: &Server,
     session: &Session,
     command: &'static Command,
     _: &[&[u8]],
@@ -189,7 +189,10 @@ fn no_multi(
             command.name
         )));
     }
-    Ok(())
+    match session.transaction.is_some() && command.name == "debug" {
+        true => crate::commands::server::debug::check(server, session),
+        false => Ok(()),
+    }
 }
 
 /// What the user may do; see [`crate::acl`].

@@ -213,7 +213,13 @@ fn may_write(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), Command
     let (server, command) = (ctx.server, found.command);
     // What has begun to write is not stopped half way.
     if !run.wrote {
-        gate::read_only(server, ctx.session, command, words)?;
+        // It has become a replica meanwhile: the client is to be sent elsewhere.
+        gate::read_only(server, ctx.session, command, words).map_err(|error| {
+            match route::is_about_slots(&error) && run.can_postpone() {
+                true => CommandError::Paused,
+                false => route::in_script(error, command),
+            }
+        })?;
         gate::storage(server, ctx.session, command, words)?;
         gate::replicas(server, ctx.session, command, words)?;
         if !run.allow_oom {

@@ -1,6 +1,8 @@
 //! CLUSTER's subcommands about atomic slot migration. What the nodes say to
 //! each other is in `redoubt_cluster::slot_migration`.
 
+use redoubt_cluster::bus::MoveRefusal;
+use redoubt_cluster::flags::Flags;
 use redoubt_cluster::identity::NodeId;
 use redoubt_cluster::slot_migration::{Message, Plan, Side};
 use redoubt_cluster::slot_set::SlotSet;
@@ -108,6 +110,9 @@ fn ranges<'w, 'a>(mut words: &'w [&'a [u8]]) -> Result<Ranges<'w, 'a>, CommandEr
 
 fn migrate(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let cluster = cluster_of(ctx)?;
+    if !cluster.read(|bus| bus.me().is(Flags::PRIMARY)) {
+        return Err(CommandError::err(MoveRefusal::NotPrimary));
+    }
     let groups = parse(&args[2..])?;
     let active = cluster.migrations.active();
     let mut plans: Vec<Plan> = Vec::new();

@@ -29,6 +29,9 @@ pub const MEET: Command = Command {
 
 fn meet(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let cluster = cluster_of(ctx)?;
+    if args.len() > 5 {
+        return Err(ill_formed(args));
+    }
     let number = |arg: &[u8], what: &str| {
         let bad = || CommandError::err(format!("Invalid {what} port specified: {}", text(arg)));
         args::integer(arg).map_err(|_| bad())

@@ -134,8 +134,10 @@ pub const FLUSHSLOT: Command = Command {
                 "CLUSTER FLUSHSLOT can't be a part of a transaction or script",
             ));
         }
-        keys::delete(ctx.server, &[at]);
-        ctx.reply.ok();
+        match keys::flush(ctx.server, ctx.session, at) {
+            true => ctx.reply.ok(),
+            false => return Err(CommandError::Paused),
+        }
         Ok(())
     },
     ..BASE

@@ -4,6 +4,7 @@
 //! locked. What STORE stores enters the log as a RESTORE, since the order of
 //! equal elements depends on how this process hashes.
 
+use redoubt_cluster::slots::Slot;
 use redoubt_persistence::rdb::dump;
 
 use crate::acl::check::may_read_all;
@@ -115,7 +116,19 @@ struct Options<'a> {
     store: Option<&'a [u8]>,
 }
 
-fn parse<'a>(words: &[&'a [u8]], may_store: bool) -> Result<Options<'a>, CommandError> {
+/// `slot`: that of what is sorted, if what patterns lead to must be there, too.
+fn parse<'a>(
+    words: &[&'a [u8]],
+    may_store: bool,
+    slot: Option<Slot>,
+) -> Result<Options<'a>, CommandError> {
+    let within = |option: &str, pattern: &[u8]| match slot {
+        Some(slot) if Slot::of_pattern(pattern) != Some(slot) => Err(CommandError::err(format!(
+            "{option} option of SORT denied in Cluster mode when keys formed by the pattern \
+             may be in different slots."
+        ))),
+        _ => Ok(()),
+    };
     let mut options = Options {
         by: None,
         gets: Vec::new(),
@@ -143,10 +156,16 @@ fn parse<'a>(words: &[&'a [u8]], may_store: bool) -> Result<Options<'a>, Command
                 at += 1;
             }
             (Some(pattern), _) if args::is(word, "BY") => {
+                if is_pattern(pattern) {
+                    within("BY", pattern)?;
+                }
                 options.by = Some(pattern);
                 at += 1;
             }
             (Some(pattern), _) if args::is(word, "GET") => {
+                if **pattern != b"#"[..] {
+                    within("GET", pattern)?;
+                }
                 options.gets.push(pattern);
                 at += 1;
             }
@@ -182,9 +201,14 @@ fn load(ctx: &mut Context<'_>, key: &[u8]) -> Result<Source, CommandError> {
     Ok(source)
 }
 
+/// Whether a BY names keys to sort by: one without `*` asks for no order.
+fn is_pattern(by: &[u8]) -> bool {
+    by.contains(&b'*')
+}
+
 /// Any key may be behind BY and GET, so the user must be allowed to read all.
 fn check_permission(ctx: &Context<'_>, args: &[&[u8]], options: &Options<'_>) -> CommandResult {
-    let by = options.by.is_some_and(|by| by.contains(&b'*'));
+    let by = options.by.is_some_and(is_pattern);
     if ctx.session.unrestricted || (!by && options.gets.is_empty()) {
         return Ok(());
     }
@@ -203,13 +227,16 @@ fn check_permission(ctx: &Context<'_>, args: &[&[u8]], options: &Options<'_>) ->
 }
 
 fn run(ctx: &mut Context<'_>, args: &[&[u8]], may_store: bool) -> CommandResult {
-    let mut options = parse(&args[2..], may_store)?;
+    // What is replayed, its writer has checked.
+    let checks = ctx.server.cluster.is_some() && !ctx.session.replaying;
+    let slot = checks.then(|| Slot::of_key(args[1]));
+    let mut options = parse(&args[2..], may_store, slot)?;
     check_permission(ctx, args, &options)?;
     let Source { elements, is_set } = load(ctx, args[1])?;
     // A BY without `*` asks for the order that the elements have already. A
     // set has none, so that what is stored of it, or seen by a script, is sorted
     // nevertheless.
-    let mut unsorted = options.by.is_some_and(|by| !by.contains(&b'*'));
+    let mut unsorted = options.by.is_some_and(|by| !is_pattern(by));
     if unsorted && is_set && (options.store.is_some() || ctx.session.in_script) {
         (unsorted, options.alpha, options.by) = (false, true, None);
     }

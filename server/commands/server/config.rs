@@ -8,6 +8,7 @@ use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::{Config, ConfigError, DirectiveId, SetContext, Value, id, rewrite};
+use crate::connection::session::Session;
 use crate::keyspace::garbage::FREED;
 use crate::logging;
 use crate::runtime::start::{is_locale, worker_count};
@@ -127,7 +128,7 @@ fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let server = ctx.server;
     let mut config = server.config.write();
     let context = SetContext {
-        protected_allowed: allowed(&config.string(id("enable-protected-configs")), ctx),
+        protected_allowed: allowed(&config.string(id("enable-protected-configs")), ctx.session),
         loading: server.loading.load(std::sync::atomic::Ordering::Relaxed),
     };
     let mut next = config.clone();
@@ -152,10 +153,10 @@ fn set(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
 }
 
 /// Whether a directive of the kind `no`, `yes`, `local` lets this client.
-pub fn allowed(setting: &str, ctx: &Context<'_>) -> bool {
+pub fn allowed(setting: &str, session: &Session) -> bool {
     match setting {
         "yes" => true,
-        "local" => is_local(&ctx.session.client.address),
+        "local" => is_local(&session.client.address),
         _ => false,
     }
 }

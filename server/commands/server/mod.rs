@@ -4,7 +4,7 @@ mod absent;
 mod command;
 mod commandlog;
 mod config;
-mod debug;
+pub mod debug;
 pub mod help;
 mod info;
 mod latency;

@@ -241,7 +241,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Text(TextRule::Any),
         "",
         Traits::NONE,
-        "Where this server runs, told to clients in HELLO.",
+        "Where this server runs, told to clients in HELLO and to a cluster's nodes.",
     ),
     declare(
         "io-threads-always-active",

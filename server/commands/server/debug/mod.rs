@@ -18,7 +18,9 @@ use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
 use crate::config::id;
+use crate::connection::session::Session;
 use crate::number;
+use crate::state::Server;
 
 /// DEBUG subcommand [arg …]
 pub const COMMAND: Command = Command {
@@ -99,18 +101,19 @@ const HELP: &[&str] = &[
     "    Have the log's disk fail, or the tree's writer rest, until CLEAR.",
 ];
 
-fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
-    let setting = ctx
-        .server
-        .config
-        .read()
-        .string(id("enable-debug-command"))
-        .into_owned();
-    if !config::allowed(&setting, ctx) {
-        return Err(CommandError::err(
+/// Whether the configuration lets a session use DEBUG.
+pub fn check(server: &Server, session: &Session) -> CommandResult {
+    let config = server.config.read();
+    match config::allowed(&config.string(id("enable-debug-command")), session) {
+        true => Ok(()),
+        false => Err(CommandError::err(
             "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-        ));
+        )),
     }
+}
+
+fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    check(ctx.server, ctx.session)?;
     let subcommand = args[1].to_ascii_lowercase();
     match (subcommand.as_slice(), &args[2..]) {
         (b"help", []) => help::reply(ctx, "DEBUG", HELP),
