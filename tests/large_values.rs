@@ -201,3 +201,29 @@ fn large_values_leave_memory_come_back_and_are_saved() {
     reader.restart();
     assert_eq!(digest(&mut reader.client()), digest(&mut wanted));
 }
+
+#[test]
+fn memory_of_what_was_deleted_goes_back_to_the_system() {
+    const MB: usize = 1 << 20;
+    let server = Server::start(&["--appendonly", "no", "--save", ""]);
+    let mut client = server.client();
+    run(&mut client, &format!("SETRANGE large {} x", 300 * MB));
+    for n in 0..300 {
+        run(&mut client, &format!("SETRANGE small:{n} {MB} x"));
+    }
+    assert!(server.resident_bytes() > 500 * MB);
+    // By itself, once nothing more is freed in the background.
+    run(&mut client, "UNLINK large");
+    eventually("the large one's goes", || {
+        run(&mut client, "GET none");
+        server.resident_bytes() < 400 * MB
+    });
+    for n in 0..300 {
+        run(&mut client, &format!("DEL small:{n}"));
+    }
+    run(&mut client, "MEMORY PURGE");
+    eventually("all goes", || {
+        run(&mut client, "GET none");
+        server.resident_bytes() < 100 * MB
+    });
+}

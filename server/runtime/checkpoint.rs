@@ -2,11 +2,8 @@
 //! as of one offset of the log, in one transaction (I4), and then lets the log
 //! be trimmed (I5).
 //!
-//! When: soon after the writes stop, so that the log's tail is short at a
-//! restart; under steady writes, however slow, with a pause that is a multiple of the last
-//! checkpoint's duration, so that the tree never takes more than a small share
-//! of a core; at once when the log's tail passes a limit. With replicas, it
-//! waits for them before the commit ([`unconfirmed`]).
+//! When: see [`pace`](super::pace). With replicas, it waits for them before the
+//! commit ([`unconfirmed`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,10 +14,10 @@ use redoubt_persistence::checkpoint::{CheckpointError, begin_anew, commit, trim}
 use redoubt_persistence::log::Offset;
 use redoubt_persistence::tree::{Batch, Meta, TreeError};
 
+use super::pace::{Pace, urgent_bytes};
 use super::recovery::{LIBRARIES, encode_beginning, encode_hash_key, encode_map, encode_sent};
 use super::thrift::Thrift;
 use super::{retention, unconfirmed};
-use crate::config::{DirectiveId, id};
 use crate::health::Trouble;
 use crate::keyspace::checkpoint::{Frozen, Rows};
 use crate::keyspace::stripe::STRIPES;
@@ -31,18 +28,6 @@ use crate::stats::add;
 
 /// How often the need for a checkpoint is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// A pause after a checkpoint lasts this many times the checkpoint.
-const PAUSE_FACTOR: u32 = 6;
-/// No more than this long, whatever the checkpoint took.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// After so long without writes there is none either: they have stopped.
-const QUIET: Duration = Duration::from_secs(2);
-/// At least this much log is worth a checkpoint under steady writes.
-const WORTHWHILE_BYTES: u64 = 16 << 20;
-/// Beyond this much log there is no pause.
-const URGENT_BYTES: u64 = 4 << 30;
-/// Time between two attempts after a failure.
-const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the thread's end can still be waited for.
 const STOP_LOOK: Duration = Duration::from_secs(1);
 /// How long a checkpoint's beginning may hold up commands.
@@ -146,10 +131,8 @@ pub fn start(server: &'static Server, storage: &'static Storage) -> std::io::Res
 
 fn run(server: &'static Server, storage: &'static Storage) {
     let control = &storage.checkpoints;
-    let mut next = Instant::now();
-    let mut last_end = storage.log.end();
+    let mut pace = Pace::new(storage.log.end());
     let mut thrift = Thrift::new();
-    let mut wrote_at = Instant::now();
     loop {
         let (stop, last) = control.wait(TICK);
         crate::resident::collect_if_asked();
@@ -162,16 +145,12 @@ fn run(server: &'static Server, storage: &'static Storage) {
             }
             return;
         }
-        let end = storage.log.end();
-        let idle = std::mem::replace(&mut last_end, end) == end;
-        if !idle {
-            wrote_at = Instant::now();
-        }
-        thrift.look(idle, server, storage);
+        pace.look(storage.log.end());
+        thrift.look(pace.idle, server, storage);
         if storage.log.failure().is_some() {
-            if Instant::now() >= next {
+            if pace.has_waited() {
                 mend(server, storage);
-                next = Instant::now() + RETRY;
+                pace.failed();
             } else if control.requested().is_some() {
                 // Which `wait` does not wait for.
                 std::thread::sleep(TICK);
@@ -179,11 +158,11 @@ fn run(server: &'static Server, storage: &'static Storage) {
             continue;
         }
         if let Some(number) = control.requested() {
-            let may_try = !health.has(Trouble::Tree) || Instant::now() >= next;
+            let may_try = !health.has(Trouble::Tree) || pace.has_waited();
             if may_try && attempt(server, storage, PATIENCE) {
                 control.fulfil(number);
             } else if may_try && health.has(Trouble::Tree) {
-                next = Instant::now() + RETRY;
+                pace.failed();
             } else {
                 std::thread::sleep(if may_try { PATIENCE } else { TICK });
             }
@@ -194,16 +173,10 @@ fn run(server: &'static Server, storage: &'static Storage) {
         if (tail == 0 && !failed) || health.tree_paused.load(Ordering::Relaxed) {
             continue;
         }
-        let waited = Instant::now() >= next;
         let wanted = health.checkpoint_wanted.swap(false, Ordering::Relaxed);
         let due = match failed {
-            true => waited,
-            false => {
-                wanted
-                    || (idle && (waited || wrote_at.elapsed() >= QUIET))
-                    || tail >= urgent_bytes(server)
-                    || (tail >= WORTHWHILE_BYTES && waited)
-            }
+            true => pace.has_waited(),
+            false => wanted || pace.is_due(tail, urgent_bytes(server)),
         };
         if !due {
             continue;
@@ -212,23 +185,11 @@ fn run(server: &'static Server, storage: &'static Storage) {
         if attempt(server, storage, PATIENCE) {
             let waited_ms = control.waited_ms.load(Ordering::Relaxed);
             let took = began.elapsed();
-            let worked = took.saturating_sub(Duration::from_millis(waited_ms));
-            next = Instant::now() + (worked * PAUSE_FACTOR).min(MAX_PAUSE);
+            pace.made(took.saturating_sub(Duration::from_millis(waited_ms)));
         } else if health.has(Trouble::Tree) {
-            next = Instant::now() + RETRY;
+            pace.failed();
         }
     }
-}
-
-/// The log's tail beyond which there is no pause: well before writers are
-/// slowed.
-fn urgent_bytes(server: &Server) -> u64 {
-    const SLOW: DirectiveId = id("tree-lag-slow");
-    let urgent = match server.config.read().integer(SLOW).max(0) as u64 {
-        0 => URGENT_BYTES,
-        slow => URGENT_BYTES.min(slow / 2),
-    };
-    crate::eviction::urgent_lag(server).map_or(urgent, |lag| lag.min(urgent))
 }
 
 /// Makes a checkpoint; false when it has to be tried again.

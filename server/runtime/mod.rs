@@ -16,6 +16,7 @@ pub mod keeping;
 pub mod listener;
 pub mod listening;
 pub mod migration;
+mod pace;
 pub mod recovery;
 pub mod replication;
 mod retention;

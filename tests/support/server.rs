@@ -109,9 +109,18 @@ impl Server {
 
     /// The most memory that it has been seen to hold.
     pub fn most_resident_bytes(&self) -> usize {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// The memory of its own that it holds.
+    pub fn resident_bytes(&self) -> usize {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the process is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes = line.expect("Linux tells").trim().trim_end_matches(" kB");
         kilobytes.parse::<usize>().expect("a number") << 10
     }
