@@ -117,6 +117,10 @@ fn with_replica() -> (Vec<Node>, Node) {
         let known = replica.text(&["CLUSTER", "NODES"]);
         info.contains("master_link_status:up") && known.matches(" connected").count() == 3
     });
+    eventually("its primary counts on it", || {
+        let info = nodes[0].text(&["INFO", "replication"]);
+        info.contains("state=online")
+    });
     (nodes.into(), replica)
 }
 

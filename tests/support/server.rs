@@ -1,6 +1,6 @@
 //! A server process in a directory of its own, started, killed and restarted by a test.
 
-use super::Client;
+use super::{Client, eventually};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -190,12 +190,29 @@ impl Server {
         refusal
     }
 
-    /// Sends a signal to the process.
+    /// Sends a signal to the process. After SIGSTOP no thread of it runs any more.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.pid()).expect("a pid fits an i32");
         // SAFETY: kill(2) takes plain numbers; the child isn't reaped yet, so the pid is its own.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "the process can be signalled");
+        if signal == libc::SIGSTOP {
+            eventually("all threads have stopped", || self.is_stopped());
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let mut threads = threads.expect("the process is there");
+        threads.all(|thread| {
+            let stat = thread.expect("Linux tells").path().join("stat");
+            // A name in parentheses comes before the state; a thread may have ended.
+            std::fs::read_to_string(stat).is_ok_and(|stat| {
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|rest| rest.starts_with('T'))
+            })
+        })
     }
 
     fn running(&self) -> &Process {
