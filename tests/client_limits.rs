@@ -277,6 +277,26 @@ fn who_sends_or_takes_something_large_is_not_idle() {
 }
 
 #[test]
+fn who_was_served_after_a_long_wait_is_not_idle() {
+    let server = Server::start(&[]);
+    let (mut admin, mut waiter) = (server.client(), server.client());
+    run(&mut waiter, "CLIENT SETNAME waiter");
+    waiter.send(&encode(&["BLPOP", "q", "0"]));
+    let mut idle_s = || {
+        let list = text(&mut admin, "CLIENT LIST");
+        let line = list.lines().find(|line| line.contains(" name=waiter "))?;
+        let idle = line.split(' ').find_map(|f| f.strip_prefix("idle="))?;
+        Some(idle.parse::<u64>().expect("a number of seconds"))
+    };
+    eventually("it has waited", || idle_s() > Some(0));
+    let mut pusher = server.client();
+    assert_eq!(run(&mut pusher, "RPUSH q x"), Reply::Integer(1));
+    let popped = Reply::Array(vec![Reply::bulk("q"), Reply::bulk("x")]);
+    assert_eq!(waiter.read(), popped);
+    eventually("it is active", || idle_s() == Some(0));
+}
+
+#[test]
 fn a_client_between_two_requests_holds_no_buffers() {
     let server = Server::start(&[]);
     let mut admin = server.client();

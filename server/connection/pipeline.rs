@@ -213,6 +213,9 @@ impl Pipeline {
                     return stop;
                 }
             }
+            // They may have taken long.
+            let ended_ms = unix_ms_at(turn.clock);
+            session.client.active_ms.store(ended_ms, Ordering::Relaxed);
             *start = parsed.end;
             match parsed.outcome {
                 Outcome::Full => continue,

@@ -308,6 +308,7 @@ impl Connection {
                 return Err(Gone);
             }
             self.session.order = None;
+            self.is_active();
         }
         let client = &self.session.client;
         if client.killed.load(Ordering::Acquire) {

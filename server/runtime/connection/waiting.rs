@@ -149,6 +149,8 @@ impl Connection {
                 return Err(Gone);
             }
         }
+        // While it is known to wait still.
+        self.is_active();
         forget_waiter(&client);
         self.flush().await
     }
