@@ -137,7 +137,10 @@ fn start() -> Option<Sender<Job>> {
         });
         match spawned {
             Ok(_) => started += 1,
-            Err(error) => tracing::warn!("no thread to read values: {error}"),
+            Err(error) => {
+                tracing::warn!("no thread to read values: {error}");
+                break;
+            }
         }
     }
     (started != 0).then_some(sender)

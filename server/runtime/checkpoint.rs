@@ -146,7 +146,7 @@ fn run(server: &'static Server, storage: &'static Storage) {
             return;
         }
         pace.look(storage.log.end());
-        thrift.look(pace.idle, server, storage);
+        thrift.look(&pace, server, storage);
         if storage.log.failure().is_some() {
             if pace.has_waited() {
                 mend(server, storage);

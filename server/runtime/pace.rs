@@ -53,6 +53,11 @@ impl Pace {
         }
     }
 
+    /// The time since writes were last seen.
+    pub fn quiet(&self) -> Duration {
+        self.wrote_at.elapsed()
+    }
+
     /// Whether the pause is over.
     pub fn has_waited(&self) -> bool {
         Instant::now() >= self.next
@@ -61,8 +66,7 @@ impl Pace {
     /// Whether a checkpoint of a tail of so many bytes is due; there is no pause
     /// beyond `urgent` ([`urgent_bytes`]).
     pub fn is_due(&self, tail: u64, urgent: u64) -> bool {
-        let quiet = || self.wrote_at.elapsed() >= QUIET;
-        let idle = self.idle && (self.has_waited() || quiet());
+        let idle = self.idle && (self.has_waited() || self.quiet() >= QUIET);
         idle || tail >= urgent || (tail >= WORTHWHILE_BYTES && self.has_waited())
     }
 

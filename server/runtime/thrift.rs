@@ -3,8 +3,9 @@
 //! transaction.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::pace::Pace;
 use crate::state::{Server, Storage};
 
 /// After this many bytes of rows, memory is given back.
@@ -13,10 +14,8 @@ const FREED_BYTES: u64 = 1 << 20;
 /// takes a millisecond, and reads find their pages not mapped yet.
 const STILL: Duration = Duration::from_secs(3);
 
-/// What was given back, and when the writes stopped.
+/// What was given back.
 pub struct Thrift {
-    /// When writes were last seen.
-    written_at: Instant,
     /// Bytes of rows that were written when this thread's memory was last given
     /// back; the allocator would keep it for its next ones.
     rows: u64,
@@ -26,18 +25,12 @@ pub struct Thrift {
 
 impl Thrift {
     pub fn new() -> Thrift {
-        Thrift {
-            written_at: Instant::now(),
-            rows: 0,
-            tree: 0,
-        }
+        Thrift { rows: 0, tree: 0 }
     }
 
-    /// Called by the tree's writer ten times a second; `idle` if nothing was
-    /// written since the last time.
-    pub fn look(&mut self, idle: bool, server: &Server, storage: &Storage) {
-        if !idle {
-            self.written_at = Instant::now();
+    /// Called by the tree's writer ten times a second.
+    pub fn look(&mut self, pace: &Pace, server: &Server, storage: &Storage) {
+        if !pace.idle {
             return;
         }
         let written = server.health.tree_written.load(Ordering::Relaxed);
@@ -46,7 +39,7 @@ impl Thrift {
             self.rows = written;
         }
         let is_due = written.saturating_sub(self.tree) >= FREED_BYTES;
-        if is_due && self.written_at.elapsed() >= STILL {
+        if is_due && pace.quiet() >= STILL {
             match storage.tree.release_memory() {
                 Ok(false) => {}
                 result => {
