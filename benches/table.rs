@@ -34,8 +34,14 @@ fn find(criterion: &mut Criterion) {
                 let keys: [[u8; 16]; 64] = std::array::from_fn(|_| key(rng.u64(0..KEYS)));
                 let hashes = keys.map(|key| hash_bytes(&key));
                 if ahead {
-                    hashes.iter().for_each(|hash| table.prefetch_bucket(*hash));
-                    hashes.iter().for_each(|hash| table.prefetch_element(*hash));
+                    // SAFETY: nobody else has the table.
+                    hashes
+                        .iter()
+                        .for_each(|hash| unsafe { Table::fetch_bucket(&table, *hash) });
+                    // SAFETY: as above.
+                    hashes
+                        .iter()
+                        .for_each(|hash| unsafe { Table::fetch_element(&table, *hash) });
                 }
                 let found = keys
                     .iter()

@@ -49,6 +49,13 @@ impl Slot {
 /// The part of a key that decides its slot.
 #[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
+    match has_brace(key) {
+        true => tag_within(key),
+        false => key,
+    }
+}
+
+fn tag_within(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|&b| b == b'{') else {
         return key;
     };
@@ -56,6 +63,26 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
         None | Some(0) => key,
         Some(len) => &key[open + 1..open + 1 + len],
     }
+}
+
+/// Whether there is a `{`, eight bytes a step: most keys are short and have none.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    // Not 0 if a byte of the word is a brace. Source: Lamport, "Multiple byte
+    // processing with full-word instructions".
+    let brace_in = |word: &[u8; 8]| {
+        let differs = u64::from_ne_bytes(*word) ^ (ONES * u64::from(b'{'));
+        differs.wrapping_sub(ONES) & !differs & (ONES << 7)
+    };
+    let words = key.chunks_exact(8);
+    let rest = match (words.remainder().is_empty(), key.last_chunk()) {
+        (true, _) => 0,
+        (false, Some(last)) => brace_in(last),
+        (false, None) => return key.contains(&b'{'),
+    };
+    let words = words.filter_map(|word| word.first_chunk());
+    words.fold(rest, |found, word| found | brace_in(word)) != 0
 }
 
 /// `TABLES[n][b]`: the CRC of byte `b` followed by `n` zero bytes, so that

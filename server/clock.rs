@@ -196,7 +196,9 @@ pub fn account_within(
         && reply_bytes <= SMALL_BYTES
         && request.raw.is_some_and(|raw| raw.len() <= SMALL_BYTES)
     {
-        session.tally.count(&server.stats, request.found.number, 0);
+        session
+            .tally
+            .count(&server.stats, request.found.number(), 0);
         return;
     }
     let now = Ticks::now();
@@ -204,7 +206,7 @@ pub fn account_within(
     *clock = now;
     session
         .tally
-        .count(&server.stats, request.found.number, ticks);
+        .count(&server.stats, request.found.number(), ticks);
     let request_bytes = match request.raw {
         Some(raw) => raw.len(),
         None => encoded_len(request.args),
@@ -296,7 +298,7 @@ fn count(server: &Server, session: &mut Session, request: &Request, clock: &mut 
     *clock = now;
     session
         .tally
-        .count(&server.stats, request.found.number, ticks);
+        .count(&server.stats, request.found.number(), ticks);
     nanos_of(ticks)
 }
 

@@ -111,7 +111,7 @@ impl Selector {
                 [b'+', name @ ..] => return self.allow(name),
                 [b'-', name @ ..] => {
                     let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-                    self.set_command(found.command, found.number, false);
+                    self.set_command(found.command, found.number(), false);
                     self.note_rule(false, found.command.name.as_bytes());
                 }
                 _ => return Err(RuleError::Syntax),
@@ -197,7 +197,7 @@ impl Selector {
     fn allow(&mut self, name: &[u8]) -> Result<(), RuleError> {
         let Some(bar) = name.iter().rposition(|&byte| byte == b'|') else {
             let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-            self.set_command(found.command, found.number, true);
+            self.set_command(found.command, found.number(), true);
             self.note_rule(true, name);
             return Ok(());
         };
@@ -210,13 +210,13 @@ impl Selector {
             return Err(RuleError::Syntax);
         }
         if found.command.subcommands.is_empty() {
-            let arguments = self.first_args.entry(found.number).or_default();
+            let arguments = self.first_args.entry(found.number()).or_default();
             if !arguments.iter().any(|known| known == argument) {
                 arguments.push(argument.to_vec());
             }
         } else {
             let found = table().by_name(name).ok_or(RuleError::Unknown)?;
-            self.set_command(found.command, found.number, true);
+            self.set_command(found.command, found.number(), true);
         }
         self.note_rule(true, name);
         Ok(())
@@ -228,7 +228,7 @@ impl Selector {
         self.first_args.remove(&number);
         for subcommand in command.subcommands {
             if let Some(found) = table().by_name(subcommand.name.as_bytes()) {
-                self.set_bit(found.number, allow);
+                self.set_bit(found.number(), allow);
             }
         }
     }
@@ -273,11 +273,11 @@ impl Selector {
         if self.all_commands {
             return true;
         }
-        let word = self.allowed.get(found.number / 64).copied().unwrap_or(0);
-        if word & (1 << (found.number % 64)) != 0 {
+        let word = self.allowed.get(found.number() / 64).copied().unwrap_or(0);
+        if word & (1 << (found.number() % 64)) != 0 {
             return true;
         }
-        let Some(allowed) = self.first_args.get(&found.number) else {
+        let Some(allowed) = self.first_args.get(&found.number()) else {
             return false;
         };
         let argument = args.get(1).map(|argument| argument.to_ascii_lowercase());

@@ -34,8 +34,10 @@ pub type Renames = [(Vec<u8>, Vec<u8>)];
 pub struct Found {
     /// The command; the container itself when no subcommand fits.
     pub command: &'static Command,
-    /// Its position in the counters.
-    pub number: usize,
+    /// Its position in the counters. Small, as all here: it is copied for each request.
+    number: u16,
+    /// Where its key stands, with [`Way::OneKey`].
+    key_at: u8,
     /// Whether it can take the short way (see `connection/pipeline/direct.rs`).
     pub way: Way,
     /// Whether it takes no time worth a look, unless its request or its reply
@@ -81,7 +83,11 @@ impl Found {
         };
         Found {
             command,
-            number,
+            number: u16::try_from(number).expect("fewer commands than 65536"),
+            key_at: match command.keys.first().map(|spec| &spec.begin) {
+                Some(Begin::Index(at)) => u8::try_from(*at).expect("a key's place is small"),
+                _ => 1,
+            },
             way,
             quick: command.has(flag::FAST) || command.complexity == "O(1)",
             renamed: false,
@@ -101,18 +107,16 @@ impl Found {
         name.split('|').next().unwrap_or(name).as_bytes()
     }
 
+    /// Its position in the counters.
+    #[inline]
+    pub fn number(&self) -> usize {
+        usize::from(self.number)
+    }
+
     /// Where the key of a command with [`Way::OneKey`] stands.
     #[inline]
     pub fn first_key(&self) -> usize {
-        match self.command.keys {
-            [
-                KeySpec {
-                    begin: Begin::Index(at),
-                    ..
-                },
-            ] => *at,
-            _ => 1,
-        }
+        usize::from(self.key_at)
     }
 }
 

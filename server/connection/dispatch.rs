@@ -107,7 +107,10 @@ pub fn dispatch(
         }
         // A container with a word that is no subcommand of it is no command.
         if command.subcommands.is_empty() || request.args.len() == 1 {
-            add(&server.stats.commands_of(request.found.number).rejected, 1);
+            add(
+                &server.stats.commands_of(request.found.number()).rejected,
+                1,
+            );
         }
         reply_error(server, reply, &error);
         session.routing.asking &= session.transaction.is_some();
@@ -154,7 +157,10 @@ fn gives_way(
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
-            add(&server.stats.commands_of(request.found.number).rejected, 1);
+            add(
+                &server.stats.commands_of(request.found.number()).rejected,
+                1,
+            );
             reply_error(server, reply, &error);
         }
     }
@@ -429,7 +435,7 @@ fn run_here(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
         }
         Err(error) => {
             reply_error(server, ctx.reply, &error);
-            add(&server.stats.commands_of(found.number).rejected, 1);
+            add(&server.stats.commands_of(found.number()).rejected, 1);
             true
         }
     }
@@ -460,7 +466,7 @@ pub fn run(ctx: &mut Context, found: Found, args: &[&[u8]]) -> bool {
         Err(error) => {
             ctx.reply.truncate(mark);
             reply_error(ctx.server, ctx.reply, &error);
-            add(&ctx.server.stats.commands_of(found.number).failed, 1);
+            add(&ctx.server.stats.commands_of(found.number()).failed, 1);
             true
         }
     }

@@ -14,6 +14,7 @@
 
 mod ahead;
 mod direct;
+mod parse;
 mod single;
 
 use std::ops::Range;
@@ -24,14 +25,13 @@ use super::blocking::Waiter;
 use super::dispatch::reply_error;
 use super::gate;
 use super::session::Session;
+use parse::{Batch, Outcome};
+
 use crate::clock::{Limits, Ticks, unix_ms_at};
-use crate::commands::command::{Begin, Command, Find};
 use crate::commands::error::CommandError;
-use crate::commands::table::{Found, Way, table};
-use crate::keyspace::KeyRef;
-use crate::keyspace::table::same_bytes;
+use crate::commands::table::{Found, Way};
 use crate::resp::reply::ReplyBuffer;
-use crate::resp::request::{Parsed, ProtocolError, RequestLimits, RequestParser};
+use crate::resp::request::RequestParser;
 use crate::state::Server;
 
 /// Requests of one batch.
@@ -92,8 +92,7 @@ impl Slot {
 pub struct Pipeline {
     parser: RequestParser,
     ranges: Vec<Range<usize>>,
-    /// The name looked up last, and what it is: pipelines repeat themselves.
-    last: Option<(Vec<u8>, Found)>,
+    last: Option<parse::Last>,
     /// Arguments of the request that has not arrived whole.
     unfinished: Vec<Range<usize>>,
     slots: Vec<Slot>,
@@ -263,132 +262,13 @@ impl Pipeline {
         }
     }
 
-    fn parse_batch(
-        &mut self,
-        server: &Server,
-        session: &Session,
-        input: &[u8],
-        start: usize,
-    ) -> Batch {
-        self.ranges.clear();
-        self.ranges.append(&mut self.unfinished);
-        let mut resumed = true;
-        self.slots.clear();
-        let limits = RequestLimits {
-            max_bulk_bytes: server.settings.proto_max_bulk_len.load(Ordering::Relaxed),
-            authenticated: session.authenticated,
-        };
-        let mut at = start;
-        // A login changes what may be sent behind it.
-        let most = if session.authenticated { BATCH } else { 1 };
-        while self.slots.len() < most {
-            let first = if std::mem::take(&mut resumed) {
-                0
-            } else {
-                self.ranges.len()
-            };
-            match self.parser.next(&input[at..], &limits, &mut self.ranges) {
-                Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
-                    let args = first..self.ranges.len();
-                    self.add_slot(server, session, input, args, at..at + consumed);
-                    if let (Parsed::Words { .. }, Some(slot)) = (parsed, self.slots.last_mut()) {
-                        slot.is_array = false;
-                    }
-                    at += consumed;
-                }
-                Ok(Parsed::Inline { consumed }) => {
-                    // Its arguments live in the parser until the next call, so
-                    // the batch ends here.
-                    let args = first..self.ranges.len();
-                    let slot = Slot {
-                        args,
-                        bytes: 0..0,
-                        is_array: false,
-                        found: None,
-                        key: None,
-                    };
-                    self.slots.push(slot);
-                    at += consumed;
-                    return Batch {
-                        end: at,
-                        outcome: Outcome::Full,
-                    };
-                }
-                Ok(Parsed::Empty { consumed }) => at += consumed,
-                Ok(Parsed::Incomplete { needed_at_least }) => {
-                    self.unfinished = self.ranges.split_off(first);
-                    let outcome = Outcome::NeedsInput(needed_at_least);
-                    return Batch { end: at, outcome };
-                }
-                Err(error) => {
-                    return Batch {
-                        end: at,
-                        outcome: Outcome::Broken(error),
-                    };
-                }
-            }
-        }
-        Batch {
-            end: at,
-            outcome: Outcome::Full,
-        }
-    }
-
-    #[inline]
-    fn add_slot(
-        &mut self,
-        server: &Server,
-        session: &Session,
-        input: &[u8],
-        args: Range<usize>,
-        bytes: Range<usize>,
-    ) {
-        let request = &input[bytes.clone()];
-        let found = self.find(args.clone(), request);
-        let words = &self.ranges[args.clone()];
-        let mut key = None;
-        if let Some(range) = found.and_then(|found| first_key(found.command, words, request)) {
-            let key_ref = KeyRef::new(&request[range.clone()]);
-            server.keyspace.prefetch_table(session.db, key_ref.slot);
-            key = Some((key_ref.hash, key_ref.slot));
-        }
-        self.slots.push(Slot {
-            args,
-            bytes,
-            is_array: true,
-            found,
-            key,
-        });
-    }
-
-    #[inline]
-    fn find(&mut self, args: Range<usize>, request: &[u8]) -> Option<Found> {
-        let name = &request[self.ranges[args.start].clone()];
-        if let Some((last, found)) = &self.last
-            && same_bytes(last, name)
-        {
-            return Some(*found);
-        }
-        let words = &self.ranges[args];
-        let head: smallvec::SmallVec<[&[u8]; 2]> = words
-            .iter()
-            .take(2)
-            .map(|range| &request[range.clone()])
-            .collect();
-        let found = table().find_called(&head)?;
-        if !found.command.name.contains('|') && found.command.subcommands.is_empty() {
-            self.last = Some((name.to_vec(), found));
-        }
-        Some(found)
-    }
-
     fn prefetch_buckets(&self, server: &Server, session: &Session) {
         if self.slots.len() < MIN_BATCH {
             return;
         }
-        for slot in &self.slots {
-            if let Some((hash, number)) = slot.key {
-                server.keyspace.prefetch_bucket(session.db, number, hash);
+        if let Some(glimpse) = server.keyspace.glimpse(session.db) {
+            for (hash, number) in self.slots.iter().filter_map(|slot| slot.key) {
+                glimpse.fetch_bucket(number, hash);
             }
         }
     }
@@ -397,35 +277,12 @@ impl Pipeline {
         if self.slots.len() < MIN_BATCH {
             return;
         }
-        for slot in &self.slots {
-            if let Some((hash, number)) = slot.key {
-                server.keyspace.prefetch_entry(session.db, number, hash);
+        if let Some(glimpse) = server.keyspace.glimpse(session.db) {
+            for (hash, number) in self.slots.iter().filter_map(|slot| slot.key) {
+                glimpse.fetch_entry(number, hash);
             }
         }
     }
-}
-
-/// Where the first key of a command stands, if that is quickly told.
-#[inline]
-fn first_key<'w>(
-    command: &Command,
-    words: &'w [Range<usize>],
-    request: &[u8],
-) -> Option<&'w Range<usize>> {
-    let spec = command.keys.first()?;
-    let Begin::Index(at) = spec.begin else {
-        return None;
-    };
-    let Find::Keynum {
-        number_at, first, ..
-    } = spec.find
-    else {
-        return words.get(at);
-    };
-    let number = words.get(at + number_at)?;
-    matches!(request.get(number.start), Some(b'1'..=b'9'))
-        .then(|| words.get(at + first))
-        .flatten()
 }
 
 /// Where the work on a batch stands.
@@ -446,15 +303,4 @@ struct Turn<'i> {
     next: usize,
     /// Where what has run ends in the query buffer.
     consumed_to: usize,
-}
-
-struct Batch {
-    end: usize,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    Full,
-    NeedsInput(usize),
-    Broken(ProtocolError),
 }

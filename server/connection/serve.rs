@@ -175,7 +175,7 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     if waits.is_none() {
         let nanos = started.elapsed_nanos();
         if !refused {
-            count_answered(server, found.number, nanos);
+            count_answered(server, found.number(), nanos);
         }
         keep_if_notable(server, &session, &request, nanos, reply.buf.len());
         note_answered(server, waiter, nanos, reply.buf.len());
@@ -205,7 +205,7 @@ fn is_refused(ctx: &mut Context<'_>, found: Found, args: &[&[u8]]) -> bool {
     };
     let refusal = (&error, Place::TopLevel);
     gate::note_refusal(server, ctx.session, found.command, args, refusal);
-    add(&server.stats.commands_of(found.number).rejected, 1);
+    add(&server.stats.commands_of(found.number()).rejected, 1);
     reply_error(server, ctx.reply, &error);
     true
 }
@@ -248,7 +248,7 @@ pub fn unblock_all(server: &Server) {
             continue;
         }
         if let Some(found) = table().by_name(waiter.command.name.as_bytes()) {
-            add(&server.stats.commands_of(found.number).failed, 1);
+            add(&server.stats.commands_of(found.number()).failed, 1);
         }
         let mut reply = ReplyBuffer::new(client.protocol());
         let error = match waiter.on_timeout {
@@ -276,11 +276,11 @@ pub fn answer_script(
         let request = Request::new(found, &args, unix_ms());
         let session = Session::new(waiter.client.clone(), true);
         let nanos = started.elapsed_nanos();
-        count_answered(server, found.number, nanos);
+        count_answered(server, found.number(), nanos);
         keep_if_notable(server, &session, &request, nanos, reply.len());
         note_answered(server, waiter, nanos, reply.len());
         if failed {
-            add(&server.stats.commands_of(found.number).failed, 1);
+            add(&server.stats.commands_of(found.number()).failed, 1);
         }
     }
     if waiter.take() {
@@ -313,10 +313,10 @@ pub fn unblock(server: &Server, client: &Client, with_error: bool) -> bool {
 pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     if let Some(found) = table().find(&args) {
-        count_answered(server, found.number, 0);
+        count_answered(server, found.number(), 0);
         note_unserved(server, waiter);
         if failed {
-            add(&server.stats.commands_of(found.number).failed, 1);
+            add(&server.stats.commands_of(found.number()).failed, 1);
         }
     }
 }

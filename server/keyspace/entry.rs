@@ -100,6 +100,7 @@ unsafe impl Sync for Entry {}
 
 // SAFETY: the pointer is thin and stable, the key never changes.
 unsafe impl Element for Entry {
+    const WATCHED: bool = true;
     #[inline]
     fn key(&self) -> &[u8] {
         Entry::key(self)

@@ -17,6 +17,7 @@ pub mod element;
 pub mod entry;
 pub mod field_expiries;
 pub mod garbage;
+pub mod glimpse;
 pub mod hash;
 pub mod intset;
 pub mod limits;
@@ -79,15 +80,11 @@ impl<'a> KeyRef<'a> {
     }
 }
 
-/// Databases whose shares' places are remembered for prefetching.
-const SEEN_DATABASES: usize = 16;
-
 /// All keys.
 pub struct Keyspace {
     stripes: Box<[LockedStripe]>,
-    /// Where each stripe's share of the first databases was seen last: only
-    /// ever prefetched, never followed.
-    seen: Box<[AtomicUsize]>,
+    /// Where shares are, for glimpses.
+    places: glimpse::Places,
     /// Copies of the physical `numbers` for the hot path; written under all locks.
     physical: Box<[AtomicU32]>,
     numbers: Mutex<Numbers>,
@@ -126,9 +123,7 @@ impl Keyspace {
     pub fn new(databases: u32) -> Keyspace {
         Keyspace {
             stripes: (0..STRIPES).map(|_| LockedStripe::default()).collect(),
-            seen: (0..STRIPES * SEEN_DATABASES)
-                .map(|_| AtomicUsize::new(0))
-                .collect(),
+            places: glimpse::no_places(),
             physical: (0..databases).map(AtomicU32::new).collect(),
             numbers: Mutex::new(Numbers::of(databases)),
             key_counts: (0..databases).map(|_| AtomicI64::new(0)).collect(),
@@ -314,54 +309,6 @@ impl Keyspace {
 
     pub(crate) fn slot_became_warm(&self) {
         self.cold_slots.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Fetches ahead what [`Keyspace::prefetch_bucket`] is going to read. Takes
-    /// no lock, which would keep the processor from doing several at once.
-    #[inline]
-    pub fn prefetch_table(&self, db: u32, slot: u16) {
-        let stripe = stripe_of(slot);
-        table::prefetch(std::ptr::from_ref(&self.stripes[stripe]).cast());
-        let physical = self.physical(db) as usize;
-        if physical < SEEN_DATABASES {
-            let seen = self.seen[physical * STRIPES + stripe].load(Ordering::Relaxed);
-            let slot = usize::from(slot) % stripe::SLOTS_PER_STRIPE;
-            table::prefetch(
-                (seen as *const u8).wrapping_add(slot * size_of::<table::Table<Entry>>()),
-            );
-        }
-    }
-
-    /// Fetches ahead the bucket that a key falls in. Takes the stripe's lock
-    /// for a moment, since another worker may be resizing the table; one that
-    /// is taken is left alone, as a script may have it for long.
-    #[inline]
-    pub fn prefetch_bucket(&self, db: u32, slot: u16, hash: u64) {
-        let physical = self.physical(db) as usize;
-        Held::glance(&self.stripes, stripe_of(slot), |stripe| {
-            let Some(Some(share)) = stripe.dbs.get(physical) else {
-                return;
-            };
-            share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE].prefetch_bucket(hash);
-            if physical < SEEN_DATABASES {
-                let place = &self.seen[physical * STRIPES + stripe_of(slot)];
-                let address = share.tables.as_ptr() as usize;
-                if place.load(Ordering::Relaxed) != address {
-                    place.store(address, Ordering::Relaxed);
-                }
-            }
-        });
-    }
-
-    /// Fetches ahead the entry that a key is likely to have.
-    #[inline]
-    pub fn prefetch_entry(&self, db: u32, slot: u16, hash: u64) {
-        let physical = self.physical(db) as usize;
-        Held::glance(&self.stripes, stripe_of(slot), |stripe| {
-            if let Some(Some(share)) = stripe.dbs.get(physical) {
-                share.tables[usize::from(slot) % stripe::SLOTS_PER_STRIPE].prefetch_element(hash);
-            }
-        });
     }
 
     /// Empties a database; `held` is every stripe. If the tree may have rows of

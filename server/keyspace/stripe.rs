@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::dirty::DirtyKeys;
 use super::entry::Entry;
 use super::field_expiries::FieldExpiries;
+use super::glimpse::Sight;
 use super::table::Table;
 
 /// How many stripes there are.
@@ -28,6 +29,8 @@ pub fn stripe_of(slot: u16) -> usize {
 
 /// One database's share of a stripe.
 pub struct StripeDb {
+    /// That its tables can be looked at without the lock.
+    pub sight: Option<Sight>,
     /// A table per slot.
     pub tables: [Table<Entry>; SLOTS_PER_STRIPE],
     /// Keys with an expiry, soonest first: (Unix ms, slot within the stripe,
@@ -51,6 +54,7 @@ impl StripeDb {
     /// A share without keys; `cold` when the tree may hold some.
     pub fn new(cold: bool) -> Box<StripeDb> {
         Box::new(StripeDb {
+            sight: None,
             tables: [const { Table::new() }; SLOTS_PER_STRIPE],
             expiries: BTreeSet::new(),
             field_expiries: FieldExpiries::default(),
@@ -59,6 +63,14 @@ impl StripeDb {
             returned: VecDeque::new(),
             cold: if cold { u64::MAX } else { 0 },
         })
+    }
+}
+
+impl Drop for StripeDb {
+    fn drop(&mut self) {
+        if let Some(sight) = self.sight.take() {
+            sight.end(self);
+        }
     }
 }
 
@@ -308,9 +320,9 @@ impl<'k> Held<'k> {
 
     /// Runs `f` on one stripe under its lock, unless that is taken.
     #[inline]
-    pub fn glance(stripes: &[LockedStripe], index: usize, f: impl FnOnce(&Stripe)) {
-        if let Some(stripe) = stripes[index].0.try_lock() {
-            f(&stripe);
+    pub fn glance(stripes: &[LockedStripe], index: usize, f: impl FnOnce(&mut Stripe)) {
+        if let Some(mut stripe) = stripes[index].0.try_lock() {
+            f(&mut stripe);
         }
     }
 

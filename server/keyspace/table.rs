@@ -31,6 +31,7 @@ pub mod secret;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bucket::{Bucket, Buckets};
 use place::address;
@@ -58,6 +59,8 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// `into_raw` and `from_raw` must be inverse; the address must stay valid and
 /// fit 48 bits until `from_raw`; `key` must not change while in a table.
 pub unsafe trait Element: Sized {
+    /// Whether tables of it are looked at without a lock (`../glimpse.rs`).
+    const WATCHED: bool = false;
     /// The bytes that the element is found by.
     fn key(&self) -> &[u8];
     /// Gives up ownership as an address.
@@ -111,7 +114,7 @@ impl<E: Element> Table<E> {
     /// A table without elements or memory.
     pub const fn new() -> Self {
         Self {
-            buckets: Buckets::NONE,
+            buckets: Buckets::none(),
             leaving: None,
             len: 0,
             owns: PhantomData,
@@ -151,54 +154,52 @@ impl<E: Element> Table<E> {
         self.buckets.bucket(self.buckets.index(position))
     }
 
-    /// Asks the processor for the bucket's line.
+    /// Asks the processor for the line of a hash's bucket. Some that are being
+    /// moved are missed.
+    ///
+    /// # Safety
+    /// The table is there; the caller need not have its lock.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        if self.buckets.count != 0 {
-            prefetch(self.home(position_of(hash)).cast());
+    pub unsafe fn fetch_bucket(table: *const Self, hash: u64) {
+        // SAFETY: only atomics of it are read.
+        let buckets = unsafe { &(*table).buckets };
+        buckets.fetch(position_of(hash));
+    }
+
+    /// Asks the processor for the first lines of what has this hash's tag.
+    ///
+    /// # Safety
+    /// The table is there and the caller has a glimpse of it
+    /// (`../glimpse.rs`); he need not have its lock.
+    #[inline]
+    pub unsafe fn fetch_element(table: *const Self, hash: u64) {
+        const { assert!(E::WATCHED) };
+        // SAFETY: only atomics of it are read; and as the caller grants.
+        unsafe {
+            let buckets = &(*table).buckets;
+            buckets.fetch_tagged(position_of(hash), tag_of(hash));
         }
     }
 
-    /// Asks the processor for the first line of what has this hash's tag.
     #[inline]
-    pub fn prefetch_element(&self, hash: u64) {
-        if self.buckets.count == 0 {
-            return;
-        }
-        let tag = tag_of(hash);
-        // SAFETY: the home bucket is the table's own.
-        let bucket = unsafe { &*self.home(position_of(hash)) };
-        let found = bucket.tagged(tag);
-        if found != 0 {
-            let word = bucket.words[found.trailing_zeros() as usize];
-            let element = (word & ADDRESS_MASK) as *const u8;
-            prefetch(element);
-            prefetch(element.wrapping_add(64));
-        }
-    }
-
-    #[inline]
-    fn find_word(&self, hash: u64, key: &[u8]) -> Option<*mut u64> {
+    fn find_word(&self, hash: u64, key: &[u8]) -> Option<&AtomicU64> {
         if self.buckets.count == 0 {
             return None;
         }
         let tag = tag_of(hash);
         let mut bucket = self.home(position_of(hash));
         while !bucket.is_null() {
-            // SAFETY: buckets and chains are the table's own. Words are
-            // handed out as raw pointers, used under the table's borrow.
-            unsafe {
-                let mut found = (*bucket).tagged(tag);
-                while found != 0 {
-                    let place = found.trailing_zeros() as usize;
-                    let word = &raw mut (*bucket).words[place];
-                    if same_bytes(Borrowed::<E>::of(*word).key(), key) {
-                        return Some(word);
-                    }
-                    found &= found - 1;
+            // SAFETY: buckets and chains are the table's own.
+            let here = unsafe { &*bucket };
+            let mut found = here.tagged(tag);
+            while found != 0 {
+                let word = &here.words[found.trailing_zeros() as usize];
+                if same_bytes(Borrowed::<E>::of(word.load(Ordering::Relaxed)).key(), key) {
+                    return Some(word);
                 }
-                bucket = (*bucket).next;
+                found &= found - 1;
             }
+            bucket = here.next;
         }
         None
     }
@@ -206,15 +207,14 @@ impl<E: Element> Table<E> {
     /// The element with this key.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Borrowed<'_, E>> {
-        // SAFETY: the word lies in the table, borrowed as long as the result.
         self.find_word(hash, key)
-            .map(|word| Borrowed::of(unsafe { *word }))
+            .map(|word| Borrowed::of(word.load(Ordering::Relaxed)))
     }
 
     /// The place of the element with this key, to change it.
     #[inline]
     pub fn find_place(&mut self, hash: u64, key: &[u8]) -> Option<Place<'_, E>> {
-        let word = self.find_word(hash, key)?;
+        let word = std::ptr::from_ref(self.find_word(hash, key)?);
         Some(Place { word, table: self })
     }
 
@@ -262,7 +262,7 @@ impl<E: Element> Table<E> {
     }
 
     fn resize(&mut self, count: usize) {
-        let old = std::mem::replace(&mut self.buckets, Buckets::new(count));
+        let old = self.buckets.replace(Buckets::new(count));
         if old.count == 0 {
             return;
         }
@@ -305,14 +305,14 @@ impl<E: Element> Table<E> {
                 // SAFETY: the new array is the table's own, borrowed mutably.
                 unsafe { (*home).push(word) };
             });
-            bucket.words = [0; WORDS];
-            bucket.free_overflow();
+            bucket.clear();
             leaving.watermark = leaving.old.end_of(index);
         }
         leaving.next = end;
-        if end == leaving.old.count as usize {
-            leaving.old.free();
-            self.leaving = None;
+        if end == leaving.old.count as usize
+            && let Some(leaving) = self.leaving.take()
+        {
+            leaving.old.free(E::WATCHED);
         }
     }
 
@@ -374,14 +374,9 @@ impl<E: Element> Table<E> {
     /// Takes all elements out, giving each to `f`.
     pub fn drain(&mut self, mut f: impl FnMut(E)) {
         self.len = 0;
-        let mut arrays = [
-            std::mem::replace(&mut self.buckets, Buckets::NONE),
-            Buckets::NONE,
-        ];
-        if let Some(leaving) = self.leaving.take() {
-            arrays[1] = leaving.old;
-        }
-        for mut array in arrays {
+        let old = self.leaving.take().map(|leaving| leaving.old);
+        for array in [Some(self.buckets.replace(Buckets::none())), old] {
+            let array = array.unwrap_or(Buckets::none());
             for index in 0..array.count as usize {
                 // SAFETY: within the array; each word's ownership is given on
                 // once, and the array is freed below without touching words.
@@ -390,7 +385,7 @@ impl<E: Element> Table<E> {
                     f(E::from_raw(NonNull::new_unchecked(raw)));
                 });
             }
-            array.free();
+            array.free(E::WATCHED);
         }
     }
 }
@@ -456,20 +451,21 @@ pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    if !(8..=32).contains(&one.len()) {
-        return one == other;
+    if let (Some(last), Some(other_last)) = (one.last_chunk(), other.last_chunk())
+        && one.len() <= 32
+    {
+        let differ = |(one, other): (&[u8], &[u8])| match (one.first_chunk(), other.first_chunk()) {
+            (Some(one), Some(other)) => u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other),
+            _ => 0,
+        };
+        let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+        let ends = u64::from_ne_bytes(*last) ^ u64::from_ne_bytes(*other_last);
+        return words.fold(ends, |differs, pair| differs | differ(pair)) == 0;
     }
-    let word = |bytes: &[u8], at: usize| {
-        u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-    };
-    let last = one.len() - 8;
-    let mut differs = word(one, last) ^ word(other, last);
-    let mut at = 0;
-    while at < last {
-        differs |= word(one, at) ^ word(other, at);
-        at += 8;
+    match one.len() {
+        0..8 => one.iter().zip(other).all(|(one, other)| one == other),
+        _ => one == other,
     }
-    differs == 0
 }
 
 /// Asks the processor for the line of an address, which may be any.

@@ -111,8 +111,15 @@ impl ReplyBuffer {
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.buf.reserve(bytes.len() + LONGEST_BULK_FRAME);
         self.header(b'$', bytes.len());
-        self.buf.extend_from_slice(bytes);
-        self.buf.extend_from_slice(b"\r\n");
+        let at = self.buf.len();
+        // SAFETY: there is room for more than the bytes and the end of a line
+        // behind what is there, which is theirs from here on.
+        unsafe {
+            let out = self.buf.as_mut_ptr().add(at);
+            out.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            out.add(bytes.len()).cast::<[u8; 2]>().write(*b"\r\n");
+            self.buf.set_len(at + bytes.len() + 2);
+        }
     }
 
     /// A bulk string that holds a decimal integer.

@@ -188,15 +188,29 @@ impl RequestParser {
         if self.remaining == 0 {
             match buf.first() {
                 None => return Ok(Parsed::Incomplete { needed_at_least: 1 }),
-                Some(b'*') => {
-                    if let Some(parsed) = self.start_array(buf, limits)? {
-                        return Ok(parsed);
+                Some(b'*') => match short_length(buf, 0, b'*') {
+                    Some((count @ 1.., next)) if count as i64 <= UNAUTHENTICATED_MAX_ARGS => {
+                        (self.remaining, self.position) = (count, next);
                     }
-                }
+                    _ => {
+                        if let Some(parsed) = self.start_array(buf, limits)? {
+                            return Ok(parsed);
+                        }
+                    }
+                },
                 Some(_) => return self.inline_command(buf, args),
             }
         }
         self.arguments(buf, limits, args)
+    }
+
+    /// Goes on as if a request's count and its first argument, `bytes` in all,
+    /// had been read, with `rest` more arguments to come, one at least. The caller
+    /// has pushed the first.
+    #[inline]
+    pub fn skip_first(&mut self, bytes: usize, rest: usize) {
+        debug_assert!(!self.is_mid_command() && rest > 0);
+        (self.position, self.remaining) = (bytes, rest);
     }
 
     /// The words of the command that [`Parsed::Inline`] announced.
@@ -211,7 +225,6 @@ impl RequestParser {
 
     /// Reads the line `*N`. Returns something when there are no arguments to
     /// go on with.
-    #[inline]
     fn start_array(
         &mut self,
         buf: &[u8],
@@ -255,22 +268,22 @@ impl RequestParser {
         let mut remaining = self.remaining;
         while remaining > 0 {
             if len == UNKNOWN {
-                match bulk_length(buf, at, limits)? {
-                    Some((bulk_len, next)) => {
-                        len = bulk_len;
-                        at = next;
-                    }
+                let line = match short_length(buf, at, b'$') {
+                    Some(line) if line.0 as i64 <= limits.max_bulk_bytes => Some(line),
+                    _ => bulk_length(buf, at, limits)?,
+                };
+                match line {
+                    Some(line) => (len, at) = line,
                     None => return Ok(self.pause(at, UNKNOWN, remaining, buf.len() + 1)),
                 }
             }
             // Lengths are limited to what fits, so this can't overflow on a
             // 64-bit machine; on any other it only asks for more bytes.
             let end = at.saturating_add(len);
-            if buf.len() < end.saturating_add(2) {
-                return Ok(self.pause(at, len, remaining, end.saturating_add(2)));
-            }
-            if buf[end..end + 2] != *b"\r\n" {
-                return Err(ProtocolError::InvalidCrlf);
+            match buf.get(end..).and_then(|behind| behind.first_chunk()) {
+                Some(b"\r\n") => {}
+                Some(_) => return Err(ProtocolError::InvalidCrlf),
+                None => return Ok(self.pause(at, len, remaining, end.saturating_add(2))),
             }
             args.push(at..end);
             at = end + 2;
@@ -329,8 +342,24 @@ impl RequestParser {
     }
 }
 
-/// Reads the line `$len` at `at`; `None` when it has not arrived whole.
+/// A length below 100 behind its `kind`, and where the next line begins, if at
+/// least a byte of that is there: almost all lengths are.
 #[inline]
+fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let [first, tens, units, end, _] = *buf.get(at..)?.first_chunk()?;
+    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
+    let (tens, units) = (digit(tens), digit(units));
+    if first != kind || tens > 9 {
+        return None;
+    }
+    match end {
+        _ if units == digit(b'\r') => Some((tens, at + 4)),
+        b'\r' if units <= 9 && tens > 0 => Some((tens * 10 + units, at + 5)),
+        _ => None,
+    }
+}
+
+/// Reads the line `$len` at `at`; `None` when it has not arrived whole.
 fn bulk_length(
     buf: &[u8],
     at: usize,
@@ -356,29 +385,11 @@ fn bulk_length(
     Ok(Some((len, next)))
 }
 
-/// Reads the number between a type byte at `at` and the next `\r`. The common
-/// case, one to three digits, costs a handful of compares.
-#[inline]
+/// Reads the number between a type byte at `at` and the next `\r`.
 fn length_line(buf: &[u8], at: usize) -> LengthLine {
     let Some(line) = buf.get(at + 1..) else {
         return LengthLine::Unfinished;
     };
-    let digit = |byte: u8| byte.wrapping_sub(b'0');
-    if let [a, b'\r', _, ..] = *line
-        && digit(a) <= 9
-    {
-        return LengthLine::Number(i64::from(digit(a)), at + 4);
-    }
-    if let [a, b, b'\r', _, ..] = *line
-        && (1..=9).contains(&digit(a))
-        && digit(b) <= 9
-    {
-        return LengthLine::Number(i64::from(digit(a)) * 10 + i64::from(digit(b)), at + 5);
-    }
-    long_length_line(line, at)
-}
-
-fn long_length_line(line: &[u8], at: usize) -> LengthLine {
     // A claim that never ends is looked at up to the limit only.
     let window = &line[..line.len().min(MAX_LINE_BYTES + 1)];
     let Some(end) = memchr::memchr(b'\r', window) else {

@@ -149,9 +149,9 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
         Err(CommandError::Paused) if run.can_postpone() => run.abort = Some(Abort::Postpone),
         Err(CommandError::Paused) => {
             let text = "TRYAGAIN The slot of a key of the script is changing hands";
-            return refuse(ctx, Some(found.number), CommandError::text(text));
+            return refuse(ctx, Some(found.number()), CommandError::text(text));
         }
-        Err(error) => return refuse(ctx, Some(found.number), error),
+        Err(error) => return refuse(ctx, Some(found.number()), error),
         Ok(()) => {}
     }
     if run.abort.is_none() {

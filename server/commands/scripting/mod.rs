@@ -75,7 +75,7 @@ fn split<'a, 'b>(
 /// Counts a script that ended with an error as a failed call of its command.
 fn count_failure(ctx: &Context<'_>, args: &[&[u8]], failed: bool) {
     if failed && let Some(found) = table().find(args) {
-        let stats = ctx.server.stats.commands_of(found.number);
+        let stats = ctx.server.stats.commands_of(found.number());
         crate::stats::add(&stats.failed, 1);
     }
 }

@@ -66,12 +66,16 @@ impl Ahead {
     fn go_on(&mut self, server: &Server, buckets: usize, entries: usize) {
         while self.buckets < buckets {
             let (db, slot, hash) = self.keys[self.buckets % RING];
-            server.keyspace.prefetch_bucket(db, slot, hash);
+            if let Some(glimpse) = server.keyspace.glimpse(db) {
+                glimpse.fetch_bucket(slot, hash);
+            }
             self.buckets += 1;
         }
         while self.entries < entries {
             let (db, slot, hash) = self.keys[self.entries % RING];
-            server.keyspace.prefetch_entry(db, slot, hash);
+            if let Some(glimpse) = server.keyspace.glimpse(db) {
+                glimpse.fetch_entry(slot, hash);
+            }
             self.entries += 1;
         }
     }

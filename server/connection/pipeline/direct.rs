@@ -7,6 +7,7 @@
 //! MULTI, a MONITOR, a pause, a refusal) ends the short way, and the request
 //! at hand takes the long one.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::{Pipeline, REPLY_SOFT_BYTES, Slot, Turn};
@@ -26,6 +27,9 @@ use crate::keyspace::stripe::StripeSet;
 use crate::resp::reply::ReplyBuffer;
 use crate::state::Server;
 use crate::tracking::client::mode;
+
+/// Most requests have no more arguments.
+const FEW: usize = 8;
 
 /// What the client's state and the server's let pass on the short way.
 pub(super) fn open(server: &Server, session: &mut Session) -> gate::Open {
@@ -73,21 +77,16 @@ impl Pipeline {
         let (input, from) = (turn.input, turn.next);
         let mut index = from;
         let mut last = 0;
-        let mut args = smallvec::SmallVec::<[&[u8]; 8]>::new();
+        let (mut few, mut many) = ([&[][..]; FEW], Vec::new());
         while let Some(slot) = self.slots.get(index)
             && let Some(found) = passing(server, slot, open, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
             let bytes = &input[slot.bytes.clone()];
-            args.clear();
-            args.extend(
-                self.ranges[slot.args.clone()]
-                    .iter()
-                    .map(|range| &bytes[range.clone()]),
-            );
+            let args = arguments(bytes, &self.ranges[slot.args.clone()], &mut few, &mut many);
             let request = Request {
-                found,
-                args: &args,
+                found: *found,
+                args,
                 raw: slot.is_array.then_some(bytes),
                 key: slot.key,
                 now_ms: turn.now_ms,
@@ -97,12 +96,15 @@ impl Pipeline {
                 hash,
                 slot: number,
             });
-            let next = self.slots.get(index + 1).and_then(|slot| slot.found);
-            let more = next.is_some_and(|next| next.number == found.number);
+            let next = self
+                .slots
+                .get(index + 1)
+                .and_then(|slot| slot.found.as_ref());
+            let more = next.is_some_and(|next| next.number() == found.number());
             if !run_one(&mut ctx, &request, key.as_ref(), turn, more) {
                 break;
             }
-            last = found.number as u32 + 1;
+            last = found.number() as u32 + 1;
             index += 1;
         }
         if index != from {
@@ -110,6 +112,26 @@ impl Pipeline {
         }
         index
     }
+}
+
+/// The arguments of a request, in `few` if they have room there.
+#[inline]
+fn arguments<'a, 's>(
+    bytes: &'a [u8],
+    ranges: &[Range<usize>],
+    few: &'s mut [&'a [u8]; FEW],
+    many: &'s mut Vec<&'a [u8]>,
+) -> &'s [&'a [u8]] {
+    let argument = |range: &Range<usize>| &bytes[range.clone()];
+    if ranges.len() > FEW {
+        many.clear();
+        many.extend(ranges.iter().map(argument));
+        return many;
+    }
+    for (place, range) in few.iter_mut().zip(ranges) {
+        *place = argument(range);
+    }
+    &few[..ranges.len()]
 }
 
 /// Counts what ran, `last` being the last command's number and 1.
@@ -125,8 +147,13 @@ fn count(ctx: &mut Context<'_>, ran: u64, last: u32) {
 
 /// The command of a request that can take the short way, as things are now.
 #[inline]
-fn passing(server: &Server, slot: &Slot, open: gate::Open, now_ms: i64) -> Option<Found> {
-    slot.found.filter(|found| {
+fn passing<'s>(
+    server: &Server,
+    slot: &'s Slot,
+    open: gate::Open,
+    now_ms: i64,
+) -> Option<&'s Found> {
+    slot.found.as_ref().filter(|found| {
         slot.is_direct()
             && (open == gate::Open::Everything || !found.command.has(flag::WRITE))
             && found.command.arity_fits(slot.args.len())

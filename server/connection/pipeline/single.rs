@@ -162,7 +162,7 @@ fn run_one(
             };
             // A container with a word that is no subcommand of it is no command.
             let known = found.command.subcommands.is_empty() || asked.args.len() == 1;
-            let number = if known { found.number as u32 + 1 } else { 0 };
+            let number = if known { found.number() as u32 + 1 } else { 0 };
             session.client.last_command.store(number, Ordering::Relaxed);
             if server.monitored.load(Ordering::Relaxed) {
                 monitored(server, session, reply, &request)

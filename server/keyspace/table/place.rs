@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{ADDRESS_MASK, Element, Table};
 
@@ -48,7 +49,7 @@ impl<'a, E: Element> Borrowed<'a, E> {
 
 /// The place of a found element: it can be read, replaced or taken out.
 pub struct Place<'a, E: Element> {
-    pub(super) word: *mut u64,
+    pub(super) word: *const AtomicU64,
     pub(super) table: &'a mut Table<E>,
 }
 
@@ -56,9 +57,14 @@ impl<E: Element> Place<'_, E> {
     /// The element.
     #[inline]
     pub fn get(&self) -> Borrowed<'_, E> {
+        Borrowed::of(self.word().load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
         // SAFETY: `word` points into a bucket that the table, borrowed
         // mutably by this place, owns.
-        Borrowed::of(unsafe { *self.word })
+        unsafe { &*self.word }
     }
 
     /// Runs `change` on the owned element and stores what it returns, which
@@ -68,10 +74,11 @@ impl<E: Element> Place<'_, E> {
         // SAFETY: as in `get`; the old element's ownership goes to `change`
         // and the word is overwritten before anything can read it.
         unsafe {
-            let word = *self.word;
+            let word = self.word().load(Ordering::Relaxed);
             let raw = NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8);
             let changed = change(E::from_raw(raw));
-            *self.word = (word & !ADDRESS_MASK) | address(changed);
+            let changed = (word & !ADDRESS_MASK) | address(changed);
+            self.word().store(changed, Ordering::Relaxed);
         }
     }
 
@@ -80,8 +87,9 @@ impl<E: Element> Place<'_, E> {
     pub fn replace(&mut self, element: E) -> E {
         // SAFETY: as in `update`.
         unsafe {
-            let word = *self.word;
-            *self.word = (word & !ADDRESS_MASK) | address(element);
+            let word = self.word().load(Ordering::Relaxed);
+            let changed = (word & !ADDRESS_MASK) | address(element);
+            self.word().store(changed, Ordering::Relaxed);
             E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
         }
     }
@@ -99,7 +107,9 @@ impl<E: Element> Place<'_, E> {
         // SAFETY: as in `get`; the part lies behind the thin pointer, which
         // the table owns and keeps borrowed mutably for 'b.
         unsafe {
-            let raw = NonNull::new_unchecked((*self.word & ADDRESS_MASK) as *mut u8);
+            let raw = NonNull::new_unchecked(
+                (self.word().load(Ordering::Relaxed) & ADDRESS_MASK) as *mut u8,
+            );
             let mut element = ManuallyDrop::new(E::from_raw(raw));
             project(&mut element).map(|part| &mut *std::ptr::from_mut(part))
         }
@@ -109,8 +119,8 @@ impl<E: Element> Place<'_, E> {
     pub fn remove(self) -> E {
         // SAFETY: as in `update`; the word is emptied.
         let element = unsafe {
-            let word = *self.word;
-            *self.word = 0;
+            let word = self.word().load(Ordering::Relaxed);
+            self.word().store(0, Ordering::Relaxed);
             E::from_raw(NonNull::new_unchecked((word & ADDRESS_MASK) as *mut u8))
         };
         self.table.len -= 1;

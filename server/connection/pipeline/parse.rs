@@ -1,0 +1,204 @@
+//! The first pass over a query buffer: a batch of requests with their commands
+//! and keys.
+//!
+//! Pipelines repeat themselves. Where a request begins with the very bytes that
+//! the last one began with, up to the end of its first argument, these are
+//! neither parsed nor looked up again.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::{BATCH, Pipeline, Slot};
+use crate::commands::command::{Begin, Command, Find};
+use crate::commands::table::{Found, table};
+use crate::connection::session::Session;
+use crate::keyspace::KeyRef;
+use crate::keyspace::table::same_bytes;
+use crate::resp::request::{Parsed, ProtocolError, RequestLimits};
+use crate::state::Server;
+
+/// Heads up to this size are remembered; a longer one would not be compared in
+/// a few steps.
+const HEAD_BYTES: usize = 32;
+
+/// What a query buffer began with.
+pub(super) struct Batch {
+    /// Where in the buffer it ends.
+    pub(super) end: usize,
+    pub(super) outcome: Outcome,
+}
+
+/// Why a batch ended.
+pub(super) enum Outcome {
+    /// It is as large as one gets.
+    Full,
+    /// The next request has not arrived whole: at least this many bytes are needed.
+    NeedsInput(usize),
+    /// What follows is no request.
+    Broken(ProtocolError),
+}
+
+/// How the request that was looked up last began.
+pub(super) struct Last {
+    /// Its count of arguments and the first of them.
+    head: SmallVec<[u8; HEAD_BYTES]>,
+    /// Where in the head its name stands.
+    name: Range<usize>,
+    /// How many arguments follow.
+    rest: usize,
+    found: Found,
+}
+
+impl Last {
+    #[inline]
+    fn begins(&self, input: &[u8]) -> bool {
+        input
+            .get(..self.head.len())
+            .is_some_and(|head| same_bytes(head, &self.head))
+    }
+}
+
+impl Pipeline {
+    /// Parses up to [`BATCH`] requests, from `start` on.
+    pub(super) fn parse_batch(
+        &mut self,
+        server: &Server,
+        session: &Session,
+        input: &[u8],
+        start: usize,
+    ) -> Batch {
+        self.ranges.clear();
+        self.ranges.append(&mut self.unfinished);
+        let mut first = 0;
+        self.slots.clear();
+        let limits = RequestLimits {
+            max_bulk_bytes: server.settings.proto_max_bulk_len.load(Ordering::Relaxed),
+            authenticated: session.authenticated,
+        };
+        let mut at = start;
+        // A login changes what may be sent behind it.
+        let most = if session.authenticated { BATCH } else { 1 };
+        let outcome = loop {
+            if self.slots.len() == most {
+                break Outcome::Full;
+            }
+            let rest = &input[at..];
+            let known = self.skip_head(rest, &limits);
+            match self.parser.next(rest, &limits, &mut self.ranges) {
+                Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
+                    let args = first..self.ranges.len();
+                    let request = &rest[..consumed];
+                    let found = match known {
+                        Some(found) => Some(found),
+                        None => self.find(args.clone(), request),
+                    };
+                    let key = self.first_key(server, session, found, args.clone(), request);
+                    self.slots.push(Slot {
+                        args,
+                        bytes: at..at + consumed,
+                        is_array: matches!(parsed, Parsed::Complete { .. }),
+                        found,
+                        key,
+                    });
+                    at += consumed;
+                }
+                Ok(Parsed::Inline { consumed }) => {
+                    // Its arguments live in the parser until the next call, so
+                    // the batch ends here.
+                    self.slots.push(Slot {
+                        args: first..self.ranges.len(),
+                        bytes: 0..0,
+                        is_array: false,
+                        found: None,
+                        key: None,
+                    });
+                    at += consumed;
+                    break Outcome::Full;
+                }
+                Ok(Parsed::Empty { consumed }) => at += consumed,
+                Ok(Parsed::Incomplete { needed_at_least }) => {
+                    self.unfinished = self.ranges.split_off(first);
+                    break Outcome::NeedsInput(needed_at_least);
+                }
+                Err(error) => break Outcome::Broken(error),
+            }
+            first = self.ranges.len();
+        };
+        Batch { end: at, outcome }
+    }
+
+    /// Skips how a request begins if the last one began so as well, and gives what
+    /// it is then.
+    #[inline]
+    fn skip_head(&mut self, input: &[u8], limits: &RequestLimits) -> Option<Found> {
+        let last = self.last.as_ref()?;
+        if !limits.authenticated || self.parser.is_mid_command() || !last.begins(input) {
+            return None;
+        }
+        self.ranges.push(last.name.clone());
+        self.parser.skip_first(last.head.len(), last.rest);
+        Some(last.found)
+    }
+
+    fn find(&mut self, args: Range<usize>, request: &[u8]) -> Option<Found> {
+        let words = &self.ranges[args];
+        let head: SmallVec<[&[u8]; 2]> = words
+            .iter()
+            .take(2)
+            .map(|range| &request[range.clone()])
+            .collect();
+        let found = table().find_called(&head)?;
+        let name = words[0].clone();
+        let by_name = !found.command.name.contains('|') && found.command.subcommands.is_empty();
+        if by_name && request[0] == b'*' && name.end + 2 <= HEAD_BYTES && words.len() > 1 {
+            self.last = Some(Last {
+                head: SmallVec::from_slice(&request[..name.end + 2]),
+                name,
+                rest: words.len() - 1,
+                found,
+            });
+        }
+        Some(found)
+    }
+
+    /// Hash and slot of a request's first key, whose table is fetched.
+    #[inline]
+    fn first_key(
+        &self,
+        server: &Server,
+        session: &Session,
+        found: Option<Found>,
+        args: Range<usize>,
+        request: &[u8],
+    ) -> Option<(u64, u16)> {
+        let range = first_key(found?.command, &self.ranges[args], request)?;
+        let key = KeyRef::new(&request[range.clone()]);
+        server.keyspace.fetch_table(session.db, key.slot);
+        Some((key.hash, key.slot))
+    }
+}
+
+/// Where the first key of a command stands, if that is quickly told.
+#[inline]
+fn first_key<'w>(
+    command: &Command,
+    words: &'w [Range<usize>],
+    request: &[u8],
+) -> Option<&'w Range<usize>> {
+    let spec = command.keys.first()?;
+    let Begin::Index(at) = spec.begin else {
+        return None;
+    };
+    let Find::Keynum {
+        number_at, first, ..
+    } = spec.find
+    else {
+        return words.get(at);
+    };
+    let number = words.get(at + number_at)?;
+    matches!(request.get(number.start), Some(b'1'..=b'9'))
+        .then(|| words.get(at + first))
+        .flatten()
+}
