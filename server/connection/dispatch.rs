@@ -107,10 +107,8 @@ pub fn dispatch(
         }
         // A container with a word that is no subcommand of it is no command.
         if command.subcommands.is_empty() || request.args.len() == 1 {
-            add(
-                &server.stats.commands_of(request.found.number()).rejected,
-                1,
-            );
+            let counters = server.stats.commands_of(request.found.number());
+            add(&counters.rejected, 1);
         }
         reply_error(server, reply, &error);
         session.routing.asking &= session.transaction.is_some();
@@ -157,10 +155,8 @@ fn gives_way(
             if let Some(transaction) = &mut session.transaction {
                 transaction.broken = true;
             }
-            add(
-                &server.stats.commands_of(request.found.number()).rejected,
-                1,
-            );
+            let counters = server.stats.commands_of(request.found.number());
+            add(&counters.rejected, 1);
             reply_error(server, reply, &error);
         }
     }

@@ -304,3 +304,6 @@ struct Turn<'i> {
     /// Where what has run ends in the query buffer.
     consumed_to: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,21 +322,38 @@ impl<'k> Db<'k> {
         let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
         let now_ms = self.now_ms;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
-        if let Some(entry) = share.tables[slot].find(key.hash, key.bytes)
-            && entry.expire_at_ms().is_none_or(|at| at > now_ms)
-            && !entry.is_cold()
-            && !entry.has_expiring_fields()
-        {
-            self.recorder.hits += 1;
-            if let Some(access) = access {
-                entry.touch(access);
+        match share.tables[slot].find(key.hash, key.bytes) {
+            Some(entry)
+                if entry.expire_at_ms().is_none_or(|at| at > now_ms)
+                    && !entry.is_cold()
+                    && !entry.has_expiring_fields() =>
+            {
+                self.recorder.hits += 1;
+                if let Some(access) = access {
+                    entry.touch(access);
+                }
+                // SAFETY: the borrow of the table lasts as long as that of self;
+                // the compiler can't see that the other paths do without.
+                Ok(Some(unsafe {
+                    std::mem::transmute::<Borrowed<'_, Entry>, Borrowed<'_, Entry>>(entry)
+                }))
             }
-            // SAFETY: the borrow of the table lasts as long as that of self;
-            // the compiler can't see that the other path returns as well.
-            return Ok(Some(unsafe {
-                std::mem::transmute::<Borrowed<'_, Entry>, Borrowed<'_, Entry>>(entry)
-            }));
+            None if share.cold & (1 << slot) == 0 => {
+                self.recorder.miss(self.index, key.bytes);
+                Ok(None)
+            }
+            _ => self.lookup_prepared(key, slot),
         }
+    }
+
+    /// As [`Db::lookup_ref`] where a key may be in the tree, or expired.
+    #[cold]
+    fn lookup_prepared(
+        &mut self,
+        key: &KeyRef,
+        slot: usize,
+    ) -> Result<Option<Borrowed<'_, Entry>>, DbError> {
+        let (access, now_ms) = (self.access, self.now_ms);
         self.prepare(key)?;
         let hide = self.expiry_mode == ExpiryMode::Hide;
         let share = share_of(self.held.stripe(key.stripe()), self.physical);
@@ -349,18 +366,7 @@ impl<'k> Db<'k> {
                     entry.touch(access);
                 }
             }
-            None => {
-                self.recorder.misses += 1;
-                if self.recorder.observed {
-                    self.recorder.changes.push(Change {
-                        class: super::recorder::class::KEY_MISS,
-                        event: "keymiss",
-                        db: self.index,
-                        key: key.bytes.into(),
-                        changed: false,
-                    });
-                }
-            }
+            None => self.recorder.miss(self.index, key.bytes),
         }
         Ok(found)
     }

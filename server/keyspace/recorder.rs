@@ -104,6 +104,23 @@ pub struct Recorder {
     pub misses: u64,
 }
 
+impl Recorder {
+    /// Notes that a reading command did not find a key of a logical database.
+    #[inline]
+    pub fn miss(&mut self, db: u32, key: &[u8]) {
+        self.misses += 1;
+        if self.observed {
+            self.changes.push(Change {
+                class: class::KEY_MISS,
+                event: "keymiss",
+                db,
+                key: key.into(),
+                changed: false,
+            });
+        }
+    }
+}
+
 /// How many keys are among what expired.
 pub fn expired_keys(expired: &[Expired]) -> u64 {
     expired.iter().filter(|one| one.fields.is_empty()).count() as u64
