@@ -75,14 +75,16 @@ fn has_brace(key: &[u8]) -> bool {
         let differs = u64::from_ne_bytes(*word) ^ (ONES * u64::from(b'{'));
         differs.wrapping_sub(ONES) & !differs & (ONES << 7)
     };
-    let words = key.chunks_exact(8);
-    let rest = match (words.remainder().is_empty(), key.last_chunk()) {
-        (true, _) => 0,
-        (false, Some(last)) => brace_in(last),
-        (false, None) => return key.contains(&b'{'),
+    let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) else {
+        return key.contains(&b'{');
     };
-    let words = words.filter_map(|word| word.first_chunk());
-    words.fold(rest, |found, word| found | brace_in(word)) != 0
+    let mut found = brace_in(first) | brace_in(last);
+    if key.len() > 16 {
+        let words = key[8..].chunks_exact(8);
+        let words = words.filter_map(|word| word.first_chunk());
+        found = words.fold(found, |found, word| found | brace_in(word));
+    }
+    found != 0
 }
 
 /// `TABLES[n][b]`: the CRC of byte `b` followed by `n` zero bytes, so that
@@ -181,5 +183,19 @@ mod tests {
         assert_eq!(hash_tag(b"foo{{bar}}zap"), b"{bar");
         assert_eq!(hash_tag(b"foo{bar}{zap}"), b"bar");
         assert_eq!(hash_tag(b"foo{bar"), b"foo{bar");
+    }
+
+    #[test]
+    fn a_tag_is_found_wherever_it_stands() {
+        for len in 0..60 {
+            // Neighbours of a brace, and bytes whose upper bit is set, are none.
+            let key: Vec<u8> = (0..len).map(|n| [b'z', b'|', 0xfb, 0][n % 4]).collect();
+            assert_eq!(hash_tag(&key), key);
+            for at in 0..len.saturating_sub(2) {
+                let mut key = key.clone();
+                (key[at], key[at + 1], key[at + 2]) = (b'{', b't', b'}');
+                assert_eq!(hash_tag(&key), b"t", "{len} bytes, at {at}");
+            }
+        }
     }
 }

@@ -451,21 +451,26 @@ pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    if let (Some(last), Some(other_last)) = (one.last_chunk(), other.last_chunk())
+    if let (Some([first, last]), Some([its_first, its_last])) = (ends::<16>(one), ends(other))
         && one.len() <= 32
     {
-        let differ = |(one, other): (&[u8], &[u8])| match (one.first_chunk(), other.first_chunk()) {
-            (Some(one), Some(other)) => u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other),
-            _ => 0,
-        };
-        let words = one.chunks_exact(8).zip(other.chunks_exact(8));
-        let ends = u64::from_ne_bytes(*last) ^ u64::from_ne_bytes(*other_last);
-        return words.fold(ends, |differs, pair| differs | differ(pair)) == 0;
+        return first == its_first && last == its_last;
+    }
+    if let (Some([first, last]), Some([its_first, its_last])) = (ends::<8>(one), ends(other))
+        && one.len() < 16
+    {
+        return first == its_first && last == its_last;
     }
     match one.len() {
         0..8 => one.iter().zip(other).all(|(one, other)| one == other),
         _ => one == other,
     }
+}
+
+/// The first and the last `N` bytes, which may overlap.
+#[inline]
+fn ends<const N: usize>(bytes: &[u8]) -> Option<[&[u8; N]; 2]> {
+    Some([bytes.first_chunk()?, bytes.last_chunk()?])
 }
 
 /// Asks the processor for the line of an address, which may be any.

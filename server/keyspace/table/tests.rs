@@ -118,3 +118,19 @@ fn cursors_beyond_the_table_end_the_scan() {
     insert(&mut table, 1);
     assert_eq!(table.scan(u64::MAX, |_| panic!("nothing there")), 0);
 }
+
+#[test]
+fn bytes_are_the_same_if_each_is() {
+    for len in 0..80 {
+        let one: Vec<u8> = (0..len).collect();
+        let mut other = one.clone();
+        assert!(same_bytes(&one, &other));
+        for at in 0..usize::from(len) {
+            other[at] ^= 0x80;
+            assert!(!same_bytes(&one, &other), "{len} bytes, at {at}");
+            other[at] ^= 0x80;
+        }
+        other.push(0);
+        assert!(!same_bytes(&one, &other));
+    }
+}
