@@ -58,7 +58,7 @@ struct Seat(Option<&'static Watcher>);
 
 impl Seat {
     fn take() -> Seat {
-        let is_free = |watcher: &&Watcher| !watcher.taken.swap(true, Ordering::Relaxed);
+        let is_free = |watcher: &&Watcher| !watcher.taken.swap(true, Ordering::Acquire);
         let found = WATCHING.iter().enumerate().find(|(_, w)| is_free(w));
         Seat(found.map(|(at, watcher)| {
             IN_USE.fetch_max(at + 1, Ordering::SeqCst);
@@ -70,7 +70,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(watcher) = self.0 {
-            watcher.taken.store(false, Ordering::Relaxed);
+            watcher.taken.store(false, Ordering::Release);
         }
     }
 }

@@ -5,8 +5,9 @@
 //! the log; commands reach it through [`db::Db`].
 //!
 //! Reading order: `table.rs` (where an element lies), `entry.rs` (a key with
-//! its value), `stripe.rs` (locks), `db.rs` (what commands call), `dirty.rs`
-//! and `checkpoint.rs` (how the tree gets its rows), then the value types.
+//! its value), `stripe.rs` (locks), `glimpse.rs` (looks without them), `db.rs`
+//! (what commands call), `dirty.rs` and `checkpoint.rs` (how the tree gets its
+//! rows), then the value types.
 
 mod block;
 pub mod checkpoint;

@@ -185,7 +185,7 @@ impl RequestParser {
         limits: &RequestLimits,
         args: &mut Vec<Range<usize>>,
     ) -> Result<Parsed, ProtocolError> {
-        if self.remaining == 0 {
+        if self.remaining == 0 && self.position == 0 {
             match buf.first() {
                 None => return Ok(Parsed::Incomplete { needed_at_least: 1 }),
                 Some(b'*') => match short_length(buf, 0, b'*') {
@@ -205,11 +205,11 @@ impl RequestParser {
     }
 
     /// Goes on as if a request's count and its first argument, `bytes` in all,
-    /// had been read, with `rest` more arguments to come, one at least. The caller
-    /// has pushed the first.
+    /// had been read, with `rest` more arguments to come. The caller has pushed the
+    /// first.
     #[inline]
     pub fn skip_first(&mut self, bytes: usize, rest: usize) {
-        debug_assert!(!self.is_mid_command() && rest > 0);
+        debug_assert!(!self.is_mid_command());
         (self.position, self.remaining) = (bytes, rest);
     }
 

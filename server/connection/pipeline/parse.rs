@@ -152,7 +152,7 @@ impl Pipeline {
         let found = table().find_called(&head)?;
         let name = words[0].clone();
         let by_name = !found.command.name.contains('|') && found.command.subcommands.is_empty();
-        if by_name && request[0] == b'*' && name.end + 2 <= HEAD_BYTES && words.len() > 1 {
+        if by_name && request[0] == b'*' && name.end + 2 <= HEAD_BYTES {
             self.last = Some(Last {
                 head: SmallVec::from_slice(&request[..name.end + 2]),
                 name,
