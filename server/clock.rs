@@ -13,7 +13,7 @@ use crate::config::{self, id};
 use crate::connection::dispatch::Request;
 use crate::connection::session::Session;
 use crate::state::Server;
-use crate::stats::{CommandLog, SlowEntry, add};
+use crate::stats::{CommandLog, SlowEntry};
 
 /// A moment, in the processor's ticks.
 #[derive(Clone, Copy)]
@@ -94,7 +94,7 @@ fn ask() -> Asked {
     let at = Ticks::now();
     let apart = at.0.saturating_sub(before.0) as f64 * nanos_per_tick();
     let fresh = match apart < APART_NANOS {
-        true => (FRESH_NANOS / nanos_per_tick()) as u64,
+        true => (FRESH_NANOS * ticks_per_nano()) as u64,
         false => 0,
     };
     Asked {
@@ -104,17 +104,27 @@ fn ask() -> Asked {
     }
 }
 
-/// Measured once, over a millisecond at start.
 fn nanos_per_tick() -> f64 {
-    static RATIO: OnceLock<f64> = OnceLock::new();
-    *RATIO.get_or_init(|| {
+    ratios().0
+}
+
+fn ticks_per_nano() -> f64 {
+    ratios().1
+}
+
+/// Nanoseconds in a tick and ticks in a nanosecond, measured once, over a
+/// millisecond at start: to divide takes as long as a command's look-up.
+fn ratios() -> (f64, f64) {
+    static RATIOS: OnceLock<(f64, f64)> = OnceLock::new();
+    *RATIOS.get_or_init(|| {
         let (begin, first) = both_clocks();
         while begin.elapsed().as_micros() < 1000 {
             std::hint::spin_loop();
         }
         let (end, last) = both_clocks();
         let spent = last.0.saturating_sub(first.0).max(1);
-        (end - begin).as_nanos() as f64 / spent as f64
+        let nanos = (end - begin).as_nanos().max(1) as f64;
+        (nanos / spent as f64, spent as f64 / nanos)
     })
 }
 
@@ -167,7 +177,7 @@ impl Limits {
             .map(|ms| ms.saturating_mul(1_000_000));
         let nanos = slow_ns.into_iter().chain(latency_ns).min();
         Limits {
-            ticks: nanos.map_or(u64::MAX, |nanos| (nanos as f64 / nanos_per_tick()) as u64),
+            ticks: nanos.map_or(u64::MAX, |nanos| (nanos as f64 * ticks_per_nano()) as u64),
             request_bytes: limit(&settings.request_larger).unwrap_or(u64::MAX),
             reply_bytes: limit(&settings.reply_larger).unwrap_or(u64::MAX),
             together: nanos.is_none_or(|nanos| nanos >= LONG_NANOS),
@@ -283,11 +293,7 @@ fn note_for_slot(
 
 /// Counts a blocked command that is answered now, after `nanos` of work.
 pub fn count_answered(server: &Server, number: usize, nanos: u64) {
-    let command = server.stats.commands_of(number);
-    add(&command.calls, 1);
-    add(&command.nanos, nanos);
-    command.latency.record(nanos, 1);
-    add(&server.stats.processed, 1);
+    server.stats.sets.add_runs(number, 1, nanos);
 }
 
 /// Counts a command that ran. Returns its time in nanoseconds.

@@ -1,6 +1,7 @@
 //! Counters for INFO, LATENCY, SLOWLOG.
 
 mod histogram;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,20 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use histogram::Histogram;
+pub use sets::{Sets, Total, begin_worker};
 
-/// Counters of one command.
+/// Counters of one command's failures.
 #[derive(Default)]
 pub struct CommandStats {
-    /// Runs.
-    pub calls: AtomicU64,
-    /// Time spent, nanoseconds.
-    pub nanos: AtomicU64,
     /// Refused before it ran.
     pub rejected: AtomicU64,
     /// Ended with an error.
     pub failed: AtomicU64,
-    /// How long the runs took.
-    pub latency: Histogram,
 }
 
 /// One log of COMMANDLOG, newest first.
@@ -76,32 +72,21 @@ pub struct SlowEntry {
 }
 
 /// Server-wide counters.
-#[derive(Default)]
 pub struct Stats {
+    /// What every request touches.
+    pub sets: Sets,
     /// By position in the command table.
-    pub commands: Vec<CommandStats>,
-    /// Commands run.
-    pub processed: AtomicU64,
+    commands: Vec<CommandStats>,
     /// Connections accepted.
     pub connections: AtomicU64,
     /// Connections refused (maxclients).
     pub rejected_connections: AtomicU64,
-    /// Look-ups that found their key.
-    pub hits: AtomicU64,
-    /// Look-ups that did not.
-    pub misses: AtomicU64,
     /// Keys that expired.
     pub expired: AtomicU64,
     /// What the removal of expired keys that nobody asks for took, nanoseconds.
     pub expiry_nanos: AtomicU64,
     /// How often its share of time did not suffice.
     pub expiry_cut_short: AtomicU64,
-    /// Changes since the last save.
-    pub dirty: AtomicU64,
-    /// Bytes received.
-    pub bytes_in: AtomicU64,
-    /// Bytes sent.
-    pub bytes_out: AtomicU64,
     /// Clients closed for `client-query-buffer-limit`.
     pub query_limit_closes: AtomicU64,
     /// Error replies by their first word; see [`Stats::count_error`].
@@ -128,13 +113,27 @@ impl Stats {
     /// Counters for this many commands.
     pub fn new(commands: usize) -> Stats {
         Stats {
+            sets: Sets::new(commands),
             commands: (0..commands).map(|_| CommandStats::default()).collect(),
+            connections: AtomicU64::default(),
+            rejected_connections: AtomicU64::default(),
+            expired: AtomicU64::default(),
+            expiry_nanos: AtomicU64::default(),
+            expiry_cut_short: AtomicU64::default(),
+            query_limit_closes: AtomicU64::default(),
+            errors: Mutex::default(),
+            slow: CommandLog::default(),
+            large_requests: CommandLog::default(),
+            large_replies: CommandLog::default(),
+            latency: crate::latency::Monitor::default(),
+            last_save_s: AtomicU64::default(),
             startup_memory: AtomicU64::new(crate::memory::used_bytes()),
-            ..Stats::default()
+            peak_memory: AtomicU64::default(),
+            sample: Mutex::default(),
         }
     }
 
-    /// The counters of a command, by its number in the table.
+    /// The failures of a command, by its number in the table.
     #[inline]
     pub fn commands_of(&self, number: usize) -> &CommandStats {
         &self.commands[number]
@@ -173,8 +172,8 @@ impl Stats {
     /// What happened per second between the last two askings that lie at
     /// least a tenth of a second apart.
     pub fn rates(&self) -> Rates {
-        let counts = [&self.processed, &self.bytes_in, &self.bytes_out]
-            .map(|counter| counter.load(Ordering::Relaxed));
+        let counts =
+            [Total::Processed, Total::BytesIn, Total::BytesOut].map(|total| self.sets.total(total));
         let now = std::time::Instant::now();
         let mut sample = self.sample.lock();
         let Some(last) = &*sample else {
@@ -206,23 +205,18 @@ impl Stats {
 
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
+        self.sets.reset();
         for stats in &self.commands {
-            for counter in [&stats.calls, &stats.nanos, &stats.rejected, &stats.failed] {
+            for counter in [&stats.rejected, &stats.failed] {
                 counter.store(0, Ordering::Relaxed);
             }
-            stats.latency.reset();
         }
         for counter in [
-            &self.processed,
             &self.connections,
             &self.rejected_connections,
-            &self.hits,
-            &self.misses,
             &self.expired,
             &self.expiry_nanos,
             &self.expiry_cut_short,
-            &self.bytes_in,
-            &self.bytes_out,
             &self.query_limit_closes,
             &self.peak_memory,
         ] {
@@ -262,22 +256,18 @@ impl Tally {
 
     /// Hands everything over.
     pub fn flush(&mut self, stats: &Stats) {
+        let sets = &stats.sets;
         if self.calls != 0 {
-            let command = stats.commands_of(self.number);
-            add(&command.calls, self.calls);
             let nanos = crate::clock::nanos_of(self.ticks);
-            add(&command.nanos, nanos);
-            // A pipeline's runs count with their mean.
-            command.latency.record(nanos / self.calls, self.calls);
-            add(&stats.processed, self.calls);
+            sets.add_runs(self.number, self.calls, nanos);
         }
         for (count, total) in [
-            (self.hits, &stats.hits),
-            (self.misses, &stats.misses),
-            (self.dirty, &stats.dirty),
+            (self.hits, Total::Hits),
+            (self.misses, Total::Misses),
+            (self.dirty, Total::Dirty),
         ] {
             if count != 0 {
-                add(total, count);
+                sets.add(total, count);
             }
         }
         *self = Tally {

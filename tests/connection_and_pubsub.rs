@@ -29,6 +29,32 @@ fn nothing_runs_before_the_login() {
 }
 
 #[test]
+fn what_is_no_request_is_answered_last_and_only_to_who_wants_replies() {
+    let server = Server::start(&[]);
+    let after = |lines: &[&[&str]], broken: &[u8]| {
+        let mut client = server.client();
+        let mut bytes: Vec<u8> = lines.iter().flat_map(|line| encode(line)).collect();
+        bytes.extend_from_slice(broken);
+        client.send(&bytes);
+        let all = client.read_to_close().expect("it is closed");
+        String::from_utf8(all).expect("text")
+    };
+    let invalid = "-ERR Protocol error: invalid multibulk length\r\n";
+    let subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+    let (skip, off) = (["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "OFF"]);
+    let subscribe = ["SUBSCRIBE", "a"];
+    let told = after(&[&skip, &subscribe], b"*x\r\n");
+    assert_eq!(told, format!("{subscribed}{invalid}"));
+    assert_eq!(after(&[&off, &subscribe], b"*x\r\n"), subscribed);
+    assert_eq!(after(&[&skip], b"*x\r\n"), "");
+    // A line ends with both its characters.
+    let unended = "-ERR Protocol error: invalid CRLF in request\r\n";
+    for broken in [&b"*1\rx$4\r\nPING\r\n"[..], b"*1\r\n$4\rxPING\r\n"] {
+        assert_eq!(after(&[&["PING"]], broken), format!("+PONG\r\n{unended}"));
+    }
+}
+
+#[test]
 fn writes_wait_for_the_end_of_a_pause_and_reads_do_not() {
     let server = Server::start(&[]);
     let (mut admin, mut writer) = (server.client(), server.client());

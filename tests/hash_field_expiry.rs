@@ -239,6 +239,26 @@ fn a_look_at_a_hash_does_not_wait_for_thousands_of_fields_to_go() {
 }
 
 #[test]
+fn a_digest_is_of_what_is_there_whoever_looked_last() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    run(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+    let names: Vec<String> = (0..600).map(|n| format!("f{n}")).collect();
+    let pairs: Vec<String> = names.iter().map(|name| format!("{name} 1")).collect();
+    let digest = |client: &mut Client| run(client, "DEBUG DIGEST").text();
+    run(&mut client, "HSET h z 1");
+    let of_one = digest(&mut client);
+    run(&mut client, &format!("HSET h {}", pairs.join(" ")));
+    expire_now(&mut client, "h", &format!("FIELDS 600 {}", names.join(" ")));
+    // It removes some of them, and hides the others, which a restart would show.
+    assert_eq!(run(&mut client, "HGET h f599"), Reply::Null);
+    assert_eq!(run(&mut client, "HLEN h"), Reply::Integer(1));
+    assert_ne!(digest(&mut client), of_one);
+    run(&mut client, "DEBUG SET-ACTIVE-EXPIRE 1");
+    eventually("they are removed", || digest(&mut client) == of_one);
+}
+
+#[test]
 fn hashes_without_expiry_are_as_they_were() {
     let server = Server::start(&[]);
     let mut client = server.client();

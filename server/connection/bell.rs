@@ -1,40 +1,66 @@
 //! What others ring to have a connection look after itself.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::task::{Poll, RawWakerVTable, Waker};
 
-use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
 
 /// Wakes the one task that waits for it; a ring while none waits is kept for
 /// the next.
+///
+/// A connection waits for its bell before each request. So what wakes it stays
+/// here from one wait to the next, and a wait by the same task takes no locked
+/// instruction.
 #[derive(Default)]
 pub struct Bell {
     rung: AtomicBool,
-    waker: AtomicWaker,
+    waker: Mutex<Option<Waker>>,
+    /// What `waker` is, for who waits: its data and its functions. It is not
+    /// another one's as long as `waker` keeps it.
+    known: (AtomicPtr<()>, AtomicPtr<RawWakerVTable>),
 }
 
 impl Bell {
     /// Wakes who waits.
     pub fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
-        self.waker.wake();
+        // Who rang before and was not heard yet has woken it, or is about to.
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*self.waker.lock()
+        {
+            waker.wake_by_ref();
+        }
     }
 
     /// Waits until it is rung. Only the connection's own task may wait.
     pub async fn rung(&self) {
         poll_fn(|context| {
-            if self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::Acquire) {
-                return Poll::Ready(());
-            }
-            self.waker.register(context.waker());
-            // It may have been rung before the waker was known.
-            match self.rung.swap(false, Ordering::Acquire) {
-                true => Poll::Ready(()),
+            self.register(context.waker());
+            // Only now: it may have been rung before the waker was known.
+            match self.rung.load(Ordering::Acquire) {
+                true => {
+                    self.rung.swap(false, Ordering::AcqRel);
+                    Poll::Ready(())
+                }
                 false => Poll::Pending,
             }
         })
         .await;
+    }
+
+    #[inline]
+    fn register(&self, waker: &Waker) {
+        let (data, functions) = (waker.data().cast_mut(), waker.vtable());
+        let functions = std::ptr::from_ref(functions).cast_mut();
+        let (known_data, known_functions) = &self.known;
+        if known_data.load(Ordering::Relaxed) == data
+            && known_functions.load(Ordering::Relaxed) == functions
+        {
+            return;
+        }
+        *self.waker.lock() = Some(waker.clone());
+        known_data.store(data, Ordering::Relaxed);
+        known_functions.store(functions, Ordering::Relaxed);
     }
 }
 

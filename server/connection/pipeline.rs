@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use super::blocking::Waiter;
 use super::dispatch::reply_error;
 use super::gate;
-use super::session::Session;
+use super::session::{ReplyMode, Session};
 use parse::{Batch, Outcome};
 
 use crate::clock::{Limits, Ticks, unix_ms_at};
@@ -220,7 +220,8 @@ impl Pipeline {
                 Outcome::Full => continue,
                 Outcome::NeedsInput(bytes) => return Stop::NeedsInput(bytes),
                 Outcome::Broken(error) => {
-                    reply_error(server, reply, &CommandError::err(error));
+                    let error = CommandError::err(error);
+                    reply_last_error(server, session, reply, &error);
                     return Stop::Close;
                 }
             }
@@ -282,6 +283,23 @@ impl Pipeline {
                 glimpse.fetch_entry(number, hash);
             }
         }
+    }
+}
+
+/// Answers what is no request, after all that was pushed before; not at all if
+/// its client wants no reply.
+#[cold]
+fn reply_last_error(
+    server: &Server,
+    session: &Session,
+    reply: &mut ReplyBuffer,
+    error: &CommandError,
+) {
+    session.client.take_outbox(&mut reply.buf);
+    let mark = reply.len();
+    reply_error(server, reply, error);
+    if session.reply_mode != ReplyMode::On {
+        reply.truncate(mark);
     }
 }
 

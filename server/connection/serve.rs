@@ -27,7 +27,7 @@ use crate::keyspace::entry::ValueType;
 use crate::keyspace::recorder::{Change, GROUP_DESTROYED};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
-use crate::stats::add;
+use crate::stats::{Total, add};
 
 /// What became of an attempt to serve a waiter.
 enum Attempt {
@@ -166,9 +166,13 @@ fn serve(server: &'static Server, waiter: &Arc<Waiter>, key: &[u8]) -> Attempt {
     });
     let Context { db, effects, .. } = ctx;
     let recorder = conclude(server, &session, db, &effects, failed, &request);
-    add(&server.stats.hits, recorder.hits);
-    add(&server.stats.misses, recorder.misses);
-    add(&server.stats.dirty, recorder.dirty);
+    for (total, count) in [
+        (Total::Hits, recorder.hits),
+        (Total::Misses, recorder.misses),
+        (Total::Dirty, recorder.dirty),
+    ] {
+        server.stats.sets.add(total, count);
+    }
     if !recorder.is_told {
         publish_all(server, &session, &recorder.changes, &recorder.messages);
     }

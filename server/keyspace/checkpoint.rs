@@ -250,8 +250,9 @@ impl Keyspace {
                 map.physical.push(next);
                 next += 1;
             }
-            for (place, &physical) in self.physical.iter().zip(&map.physical) {
-                place.store(physical, Ordering::Relaxed);
+            for (db, &physical) in (0..self.databases()).zip(&map.physical) {
+                self.give_up_places(db);
+                self.physical[db as usize].store(physical, Ordering::Relaxed);
             }
             *self.numbers.lock() = map.into();
         }

@@ -27,7 +27,9 @@ const DATABASES: usize = 16;
 const WATCHERS: usize = 256;
 
 /// Where the shares of the first databases are: their tables' addresses, by
-/// physical database and stripe, 0 where there is none or it was not looked for.
+/// logical database and stripe, 0 where there is none or it was not looked for. A
+/// share has at most one place, which its [`Sight`] knows: when a database comes to
+/// be another physical one, its places are given up.
 pub type Places = Arc<[AtomicUsize]>;
 
 /// No places yet.
@@ -96,7 +98,7 @@ pub fn wait_for_glimpses() {
 /// this thread while it lasts, so it is to be short.
 pub struct Glimpse<'k> {
     keyspace: &'k Keyspace,
-    physical: usize,
+    db: u32,
     watcher: &'static Watcher,
     /// It stays with its thread.
     thread: PhantomData<*const ()>,
@@ -106,8 +108,7 @@ impl Keyspace {
     /// Begins a look at a logical database; None if it can't be looked at.
     #[inline]
     pub fn glimpse(&self, db: u32) -> Option<Glimpse<'_>> {
-        let physical = self.physical(db) as usize;
-        if physical >= DATABASES {
+        if db as usize >= DATABASES {
             return None;
         }
         let watcher = SEAT.try_with(|seat| seat.0).ok()??;
@@ -118,7 +119,7 @@ impl Keyspace {
         fence(Ordering::SeqCst);
         Some(Glimpse {
             keyspace: self,
-            physical,
+            db,
             watcher,
             thread: PhantomData,
         })
@@ -128,8 +129,7 @@ impl Keyspace {
     #[inline]
     pub fn fetch_table(&self, db: u32, slot: u16) {
         prefetch(std::ptr::from_ref(&self.stripes[stripe_of(slot)]).cast());
-        let place = self.physical(db) as usize * STRIPES + stripe_of(slot);
-        if let Some(place) = self.places.get(place) {
+        if let Some(place) = self.places.get(place_of(db, stripe_of(slot))) {
             let tables = place.load(Ordering::Relaxed) as *const Table<Entry>;
             prefetch(
                 tables
@@ -141,10 +141,10 @@ impl Keyspace {
 
     /// Looks for a share that has no place yet, unless its stripe is locked.
     #[cold]
-    fn look_for_share(&self, physical: usize, stripe: usize) {
+    fn look_for_share(&self, db: u32, stripe: usize) {
         Held::glance(&self.stripes, stripe, |stripe_dbs| {
-            if let Some(Some(share)) = stripe_dbs.dbs.get_mut(physical) {
-                let at = physical * STRIPES + stripe;
+            if let Some(Some(share)) = stripe_dbs.dbs.get_mut(self.physical(db) as usize) {
+                let at = place_of(db, stripe);
                 self.places[at].store(share.tables.as_ptr() as usize, Ordering::Release);
                 share.sight = Some(Sight {
                     places: Arc::clone(&self.places),
@@ -153,6 +153,20 @@ impl Keyspace {
             }
         });
     }
+
+    /// Gives up the places of a database that is about to be another physical one.
+    /// The caller holds every stripe.
+    pub(super) fn give_up_places(&self, db: u32) {
+        let places = place_of(db, 0)..place_of(db + 1, 0);
+        for place in self.places.get(places).into_iter().flatten() {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[inline]
+fn place_of(db: u32, stripe: usize) -> usize {
+    db as usize * STRIPES + stripe
 }
 
 impl Glimpse<'_> {
@@ -162,7 +176,7 @@ impl Glimpse<'_> {
         match self.table(slot) {
             // SAFETY: see `table`.
             Some(table) => unsafe { Table::fetch_bucket(table, hash) },
-            None => self.keyspace.look_for_share(self.physical, stripe_of(slot)),
+            None => self.keyspace.look_for_share(self.db, stripe_of(slot)),
         }
     }
 
@@ -180,7 +194,7 @@ impl Glimpse<'_> {
     #[inline]
     fn table(&self, slot: u16) -> Option<*const Table<Entry>> {
         debug_assert!(usize::from(slot) < SLOT_COUNT);
-        let place = &self.keyspace.places[self.physical * STRIPES + stripe_of(slot)];
+        let place = &self.keyspace.places[place_of(self.db, stripe_of(slot))];
         let tables = place.load(Ordering::Acquire) as *const Table<Entry>;
         let table = tables.wrapping_add(usize::from(slot) % SLOTS_PER_STRIPE);
         (!tables.is_null()).then_some(table)
@@ -236,6 +250,41 @@ mod tests {
             wait.recv().expect("it ends");
         });
         wait_for_glimpses();
+    }
+
+    #[test]
+    fn a_database_can_be_looked_at_whatever_its_physical_number_is() {
+        let keyspace = Keyspace::new(16);
+        let key = KeyRef::new(b"key");
+        let place_is_of = |db: u32, value: &[u8]| {
+            let mut opened = Db::open(&keyspace, StripeSet::ALL, db, 1);
+            opened
+                .set_string(b"key", value, None)
+                .expect("it is in RAM");
+            drop(opened);
+            let glimpse = keyspace.glimpse(db).expect("a seat");
+            glimpse.fetch_bucket(key.slot, key.hash);
+            let seen = glimpse.table(key.slot).expect("it was looked for");
+            drop(glimpse);
+            let mut held = keyspace.lock(StripeSet::ALL);
+            let dbs = &mut held.stripe(stripe_of(key.slot)).dbs;
+            let share = dbs[keyspace.physical(db) as usize].as_ref();
+            let table =
+                &share.expect("it has a key").tables[usize::from(key.slot) % SLOTS_PER_STRIPE];
+            assert!(std::ptr::eq(seen, table), "another database's");
+        };
+        let give_up = |change: &dyn Fn(&mut Held<'_>)| change(&mut keyspace.lock(StripeSet::ALL));
+        for _ in 0..3 {
+            place_is_of(0, b"0");
+            place_is_of(15, b"15");
+            give_up(&|_| keyspace.swap(0, 15));
+            place_is_of(15, b"0");
+            place_is_of(0, b"15");
+            // As if the tree had rows of all: each flush takes an unused number.
+            keyspace.numbers.lock().cut();
+            give_up(&|held| keyspace.retire(held, 0));
+            assert!(keyspace.physical(0) >= 16);
+        }
     }
 
     #[test]

@@ -320,7 +320,10 @@ impl Keyspace {
         let old = self.physical(db);
         let unused = self.numbers.lock().retire(db);
         match unused {
-            Some(unused) => self.physical[db as usize].store(unused, Ordering::Relaxed),
+            Some(unused) => {
+                self.give_up_places(db);
+                self.physical[db as usize].store(unused, Ordering::Relaxed);
+            }
             None => (0..STRIPES).for_each(|stripe| self.free_share(held, stripe, old)),
         }
         self.key_counts[db as usize].store(0, Ordering::Relaxed);
@@ -342,6 +345,8 @@ impl Keyspace {
     pub(crate) fn swap(&self, one: u32, other: u32) {
         let mut numbers = self.numbers.lock();
         numbers.swap(one, other);
+        self.give_up_places(one);
+        self.give_up_places(other);
         let (one, other) = (one as usize, other as usize);
         for db in [one, other] {
             self.physical[db].store(numbers.map().physical[db], Ordering::Relaxed);

@@ -8,10 +8,7 @@
 //! of pieces or a million small ones. It reserves nothing by a client's claim,
 //! so that its memory is bounded by the bytes received.
 //!
-//! Error texts and limits are those of Valkey's `networking.c`. As there, the
-//! byte after the `\r` of a length is taken to be `\n` without a look; what is
-//! behind an argument is looked at, since a length that is wrong would have
-//! the argument's own bytes taken for the next request.
+//! Error texts and limits are those of Valkey's `networking.c`.
 
 use std::fmt;
 use std::ops::Range;
@@ -155,6 +152,8 @@ enum LengthLine {
     Number(i64, usize),
     /// A whole line that is no number in canonical form.
     Malformed,
+    /// What follows the line's `\r` is no `\n`.
+    Unended,
     /// The line has not arrived whole.
     Unfinished,
 }
@@ -233,6 +232,7 @@ impl RequestParser {
         let (count, next) = match length_line(buf, 0) {
             LengthLine::Number(count, next) => (count, next),
             LengthLine::Malformed => return Err(ProtocolError::InvalidMultibulkLength),
+            LengthLine::Unended => return Err(ProtocolError::InvalidCrlf),
             LengthLine::Unfinished if buf.len() > MAX_LINE_BYTES => {
                 return Err(ProtocolError::TooBigMultibulkCount);
             }
@@ -346,15 +346,15 @@ impl RequestParser {
 /// least a byte of that is there: almost all lengths are.
 #[inline]
 fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
-    let [first, tens, units, end, _] = *buf.get(at..)?.first_chunk()?;
+    let [first, tens, units, third, fourth] = *buf.get(at..)?.first_chunk()?;
     let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
     let (tens, units) = (digit(tens), digit(units));
     if first != kind || tens > 9 {
         return None;
     }
-    match end {
-        _ if units == digit(b'\r') => Some((tens, at + 4)),
-        b'\r' if units <= 9 && tens > 0 => Some((tens * 10 + units, at + 5)),
+    match (third, fourth) {
+        (b'\n', _) if units == digit(b'\r') => Some((tens, at + 4)),
+        (b'\r', b'\n') if units <= 9 && tens > 0 => Some((tens * 10 + units, at + 5)),
         _ => None,
     }
 }
@@ -373,6 +373,7 @@ fn bulk_length(
         }
         LengthLine::Unfinished => return Ok(None),
         _ if buf[at] != b'$' => return Err(ProtocolError::ExpectedDollar(buf[at])),
+        LengthLine::Unended => return Err(ProtocolError::InvalidCrlf),
         _ => return Err(ProtocolError::InvalidBulkLength),
     };
     if len < 0 || len > limits.max_bulk_bytes {
@@ -395,8 +396,10 @@ fn length_line(buf: &[u8], at: usize) -> LengthLine {
     let Some(end) = memchr::memchr(b'\r', window) else {
         return LengthLine::Unfinished;
     };
-    if end + 1 >= line.len() {
-        return LengthLine::Unfinished;
+    match line.get(end + 1) {
+        None => return LengthLine::Unfinished,
+        Some(b'\n') => {}
+        Some(_) => return LengthLine::Unended,
     }
     match number::parse_i64(&line[..end]) {
         Some(value) => LengthLine::Number(value, at + 1 + end + 2),

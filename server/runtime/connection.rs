@@ -20,7 +20,7 @@ use crate::connection::session::Session;
 use crate::connection::{gate, output};
 use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
-use crate::stats::{add, add_alone};
+use crate::stats::{Total, add, add_alone};
 
 /// What a client that has not logged in may send without its being a request.
 const UNAUTHENTICATED_QUERY_BYTES: u64 = 1 << 20;
@@ -260,7 +260,7 @@ impl Connection {
             return Err(Gone);
         };
         add_alone(&self.session.client.bytes_in, read as u64);
-        add(&self.server.stats.bytes_in, read as u64);
+        self.server.stats.sets.add(Total::BytesIn, read as u64);
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl Connection {
         let client = &self.session.client;
         client.unsent_bytes.store(0, Ordering::Relaxed);
         add_alone(&client.bytes_out, sent);
-        add(&self.server.stats.bytes_out, sent);
+        self.server.stats.sets.add(Total::BytesOut, sent);
         buffers::give(&mut self.reply.buf);
         self.sent = 0;
         Ok(())

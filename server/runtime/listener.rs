@@ -246,6 +246,7 @@ fn work(
     ready: std::sync::mpsc::Sender<std::io::Result<()>>,
 ) {
     redoubt_persistence::log::Log::begin_rounds();
+    crate::stats::begin_worker(worker);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(|| super::rounds::end(server))

@@ -27,6 +27,7 @@ use crate::config::{Value, id};
 use crate::health::Trouble;
 use crate::replication::identity::Identity;
 use crate::state::{Server, Storage, unix_ms};
+use crate::stats::Total;
 
 /// How often `save` points are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -95,7 +96,7 @@ fn finish(server: &Server, result: Result<(), String>) -> Result<(), String> {
 /// configuration stand for the log and the tree, which keep everything: only
 /// points that somebody has set ask for a file.
 fn is_save_point(server: &Server) -> bool {
-    let changes = server.stats.dirty.load(Ordering::Relaxed);
+    let changes = server.stats.sets.total(Total::Dirty);
     if changes == 0 || server.loading.load(Ordering::Relaxed) {
         return false;
     }
@@ -128,7 +129,7 @@ pub fn file_path(server: &Server) -> PathBuf {
 
 fn write(server: &'static Server) -> Result<(), String> {
     let began = Instant::now();
-    let changes = server.stats.dirty.load(Ordering::Relaxed);
+    let changes = server.stats.sets.total(Total::Dirty);
     let path = file_path(server);
     let dataset = Dataset::take(server)?;
     let temporary = temporary_name("rdb");
@@ -150,10 +151,7 @@ fn write(server: &'static Server) -> Result<(), String> {
             _ => format!("{}: {error}", path.display()),
         }
     })?;
-    server.stats.dirty.fetch_sub(
-        changes.min(server.stats.dirty.load(Ordering::Relaxed)),
-        Ordering::Relaxed,
-    );
+    server.stats.sets.take(Total::Dirty, changes);
     let now_s = (unix_ms() / 1000).max(0) as u64;
     server.stats.last_save_s.store(now_s, Ordering::Relaxed);
     tracing::info!(

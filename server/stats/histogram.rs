@@ -22,23 +22,64 @@ pub struct Histogram(OnceLock<Box<[AtomicU64; BUCKETS]>>);
 impl Histogram {
     /// Counts a run.
     #[inline]
-    pub fn record(&self, nanos: u64, runs: u64) {
-        let buckets = self.0.get_or_init(empty_buckets);
-        add(&buckets[bucket_of(nanos)], runs);
+    pub fn record(&self, nanos: u64) {
+        add(self.counter(nanos), 1);
     }
 
-    fn counts(&self) -> impl Iterator<Item = u64> {
-        let buckets = self.0.get().into_iter().flat_map(|buckets| buckets.iter());
-        buckets.map(|count| count.load(Ordering::Relaxed))
+    /// What counts the runs that took about as long.
+    #[inline]
+    pub fn counter(&self, nanos: u64) -> &AtomicU64 {
+        &self.0.get_or_init(empty_buckets)[bucket_of(nanos)]
+    }
+
+    /// An upper bound in microseconds for this share of the runs.
+    pub fn percentile_us(&self, percent: f64) -> f64 {
+        Counts::default().and(self).percentile_us(percent)
+    }
+
+    /// Takes these counts for its own.
+    pub fn store(&self, counts: &Counts) {
+        if !counts.0.is_empty() {
+            let buckets = self.0.get_or_init(empty_buckets).iter();
+            for (bucket, count) in buckets.zip(&counts.0) {
+                bucket.store(*count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn change(&self, counts: &mut Counts, change: impl Fn(u64, u64) -> u64) {
+        if let Some(buckets) = self.0.get() {
+            counts.0.resize(BUCKETS, 0);
+            for (count, bucket) in counts.0.iter_mut().zip(buckets.iter()) {
+                *count = change(*count, bucket.load(Ordering::Relaxed));
+            }
+        }
+    }
+}
+
+/// What histograms count together, at one moment.
+#[derive(Default)]
+pub struct Counts(Vec<u64>);
+
+impl Counts {
+    /// With those of another one.
+    pub fn and(mut self, other: &Histogram) -> Counts {
+        other.change(&mut self, u64::wrapping_add);
+        self
+    }
+
+    /// Without these.
+    pub fn less(mut self, before: &Histogram) -> Counts {
+        before.change(&mut self, u64::saturating_sub);
+        self
     }
 
     /// Upper bounds in microseconds of the powers of two in use, each with the
     /// runs up to it.
     pub fn cumulative(&self) -> Vec<(u64, u64)> {
-        let counts: Vec<u64> = self.counts().collect();
         let mut sum = 0;
         let mut powers = Vec::new();
-        for (power, counts) in (FIRST_POWER..).zip(counts.chunks(SHARES)) {
+        for (power, counts) in (FIRST_POWER..).zip(self.0.chunks(SHARES)) {
             let count: u64 = counts.iter().sum();
             if count != 0 {
                 sum += count;
@@ -52,22 +93,14 @@ impl Histogram {
 
     /// An upper bound in microseconds for this share of the runs.
     pub fn percentile_us(&self, percent: f64) -> f64 {
-        let all: u64 = self.counts().sum();
+        let all: u64 = self.0.iter().sum();
         let wanted = (all as f64 * percent / 100.0).ceil().max(1.0);
         let mut sum = 0;
-        let mut counts = self.counts();
-        let found = counts.position(|count| {
+        let found = self.0.iter().position(|count| {
             sum += count;
             sum as f64 >= wanted
         });
         found.map_or(0.0, |bucket| last_nanos_of(bucket) as f64 / 1000.0)
-    }
-
-    /// Forgets all of them.
-    pub fn reset(&self) {
-        for count in self.0.get().into_iter().flat_map(|buckets| buckets.iter()) {
-            count.store(0, Ordering::Relaxed);
-        }
     }
 }
 
@@ -120,9 +153,11 @@ mod tests {
     #[test]
     fn percentiles_are_a_little_above_what_was_counted() {
         let runs = Histogram::default();
-        assert!(runs.percentile_us(50.0) == 0.0 && runs.cumulative().is_empty());
+        assert!(
+            runs.percentile_us(50.0) == 0.0 && Counts::default().and(&runs).cumulative().is_empty()
+        );
         for micros in 1..=1000 {
-            runs.record(micros * 1000, 1);
+            runs.record(micros * 1000);
         }
         for percent in [1.0, 50.0, 99.0, 99.9, 100.0] {
             let exact = 10.0 * percent;
@@ -130,7 +165,7 @@ mod tests {
             assert!(exact <= told && told <= exact * 17.0 / 16.0, "{told}");
         }
         let powers = [1, 2, 4, 8, 16, 33, 66, 132, 264, 528, 1056].into_iter();
-        let told = runs.cumulative();
+        let told = Counts::default().and(&runs).cumulative();
         assert!(told.iter().map(|(bound, _)| *bound).eq(powers));
         assert_eq!(told.last().map(|(_, sum)| *sum), Some(1000));
     }

@@ -235,13 +235,13 @@ fn histogram(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let deferred = ctx.reply.defer();
     let mut shown = 0;
     for (number, command) in all.iter().enumerate() {
-        let stats = ctx.server.stats.commands_of(number);
-        let calls = stats.calls.load(Ordering::Relaxed);
+        let sets = &ctx.server.stats.sets;
+        let calls = sets.calls(number);
         if calls == 0 || !wanted(command.name) {
             continue;
         }
         shown += 1;
-        let buckets = stats.latency.cumulative();
+        let buckets = sets.latency(number).cumulative();
         ctx.reply.bulk(command.name.as_bytes());
         ctx.reply.map(2);
         ctx.reply.bulk(b"calls");

@@ -64,16 +64,24 @@ pub fn finish(server: &Server) {
 impl Ahead {
     #[inline]
     fn go_on(&mut self, server: &Server, buckets: usize, entries: usize) {
+        if self.entries >= entries && self.buckets >= buckets {
+            return;
+        }
+        // One look does for all; where connections are in several databases,
+        // keys of the others go without.
+        let (wanted, ..) = self.keys[self.entries % RING];
+        let glimpse = server.keyspace.glimpse(wanted);
+        let glimpse_of = |db| glimpse.as_ref().filter(|_| db == wanted);
         while self.buckets < buckets {
             let (db, slot, hash) = self.keys[self.buckets % RING];
-            if let Some(glimpse) = server.keyspace.glimpse(db) {
+            if let Some(glimpse) = glimpse_of(db) {
                 glimpse.fetch_bucket(slot, hash);
             }
             self.buckets += 1;
         }
         while self.entries < entries {
             let (db, slot, hash) = self.keys[self.entries % RING];
-            if let Some(glimpse) = server.keyspace.glimpse(db) {
+            if let Some(glimpse) = glimpse_of(db) {
                 glimpse.fetch_entry(slot, hash);
             }
             self.entries += 1;

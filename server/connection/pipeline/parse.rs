@@ -70,7 +70,7 @@ impl Pipeline {
         start: usize,
     ) -> Batch {
         self.ranges.clear();
-        self.ranges.append(&mut self.unfinished);
+        std::mem::swap(&mut self.ranges, &mut self.unfinished);
         let mut first = 0;
         self.slots.clear();
         let limits = RequestLimits {
@@ -119,14 +119,27 @@ impl Pipeline {
                 }
                 Ok(Parsed::Empty { consumed }) => at += consumed,
                 Ok(Parsed::Incomplete { needed_at_least }) => {
-                    self.unfinished = self.ranges.split_off(first);
+                    self.keep_unfinished(first);
                     break Outcome::NeedsInput(needed_at_least);
                 }
                 Err(error) => break Outcome::Broken(error),
             }
             first = self.ranges.len();
+            if at == input.len() {
+                break Outcome::NeedsInput(1);
+            }
         };
         Batch { end: at, outcome }
+    }
+
+    /// Keeps the arguments of a request that has not arrived whole, which are the
+    /// ranges from `first` on. A large one comes in many pieces: it is not copied for
+    /// each.
+    fn keep_unfinished(&mut self, first: usize) {
+        match first {
+            0 => std::mem::swap(&mut self.ranges, &mut self.unfinished),
+            _ => self.unfinished.extend(self.ranges.drain(first..)),
+        }
     }
 
     /// Skips how a request begins if the last one began so as well, and gives what

@@ -96,11 +96,19 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
             .iter()
             .for_each(|item| digest.xor(item.bytes(&mut IntBuffer::new()))),
         ValueRef::Hash(hash) => {
-            for (field, value) in hash.iter() {
+            let mut add = |field, value| {
                 let mut pair = Digest::default();
                 pair.mix_item(field);
                 pair.mix_item(value);
                 digest.xor(&pair.0);
+            };
+            // What is there counts, whoever looked at it last: fields whose time
+            // is over are hidden from some and not yet removed.
+            match hash.with_expiries() {
+                Some((_, fields)) => fields.for_each(|(field, value, _)| {
+                    add(Item::of(field), Item::of(value));
+                }),
+                None => hash.iter().for_each(|(field, value)| add(field, value)),
             }
         }
         ValueRef::ZSet(zset) => {

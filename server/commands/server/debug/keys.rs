@@ -36,6 +36,8 @@ pub fn each_entry(ctx: &mut Context<'_>, db: u32, f: &mut dyn FnMut(&Entry)) -> 
     ctx.session.db = db;
     ctx.db.select(db);
     let result = ctx.each_stripe(Context::all_stripes(), |db, stripe, _| {
+        // As those in RAM are shown, whose time may be over.
+        db.expiry_mode = ExpiryMode::Ignore;
         if !db.stripe_may_have_keys(stripe) {
             return Ok(true);
         }

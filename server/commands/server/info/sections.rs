@@ -12,6 +12,7 @@ use crate::connection::pubsub::Kind;
 use crate::keyspace::garbage::FREED;
 use crate::runtime::supervisor;
 use crate::state::{Server, unix_ms};
+use crate::stats::Total;
 
 pub fn server(server: &Server, text: &mut Text) {
     let config = server.config.read();
@@ -243,7 +244,10 @@ pub fn persistence(server: &Server, text: &mut Text) {
     text.field("current_fork_perc", format_args!("{percent:.2}"));
     text.field("current_save_keys_processed", done);
     text.field("current_save_keys_total", total);
-    text.field("rdb_changes_since_last_save", stats.dirty.load(Relaxed));
+    text.field(
+        "rdb_changes_since_last_save",
+        stats.sets.total(Total::Dirty),
+    );
     text.field("rdb_bgsave_in_progress", u8::from(running));
     let last_save_s = crate::runtime::save::last_save_s(server);
     text.field("rdb_last_save_time", last_save_s);

@@ -7,6 +7,7 @@ use crate::acl::log::Reason;
 use crate::commands::table::table;
 use crate::config::{Value, id};
 use crate::state::Server;
+use crate::stats::Total;
 
 pub fn stats(server: &Server, text: &mut Text) {
     let stats = &server.stats;
@@ -16,10 +17,13 @@ pub fn stats(server: &Server, text: &mut Text) {
         "total_connections_received",
         stats.connections.load(Relaxed),
     );
-    text.field("total_commands_processed", stats.processed.load(Relaxed));
+    text.field(
+        "total_commands_processed",
+        stats.sets.total(Total::Processed),
+    );
     text.field("instantaneous_ops_per_sec", rates.commands);
-    text.field("total_net_input_bytes", stats.bytes_in.load(Relaxed));
-    text.field("total_net_output_bytes", stats.bytes_out.load(Relaxed));
+    text.field("total_net_input_bytes", stats.sets.total(Total::BytesIn));
+    text.field("total_net_output_bytes", stats.sets.total(Total::BytesOut));
     let received = server.replication.link.received_bytes.load(Relaxed);
     text.field("total_net_repl_input_bytes", received);
     let sent = server.replication.sent_bytes.load(Relaxed);
@@ -67,8 +71,8 @@ fn keys(server: &Server, text: &mut Text) {
     text.field("evicted_scripts", evicted_scripts);
     text.field("total_eviction_exceeded_time", exceeded_us / 1000);
     text.field("current_eviction_exceeded_time", exceeding_us / 1000);
-    text.field("keyspace_hits", stats.hits.load(Relaxed));
-    text.field("keyspace_misses", stats.misses.load(Relaxed));
+    text.field("keyspace_hits", stats.sets.total(Total::Hits));
+    text.field("keyspace_misses", stats.sets.total(Total::Misses));
     let [channels, patterns, shard_channels] = super::sections::subscriptions(server);
     text.field("pubsub_channels", channels);
     text.field("pubsub_patterns", patterns);
@@ -132,12 +136,13 @@ fn clients(server: &Server, text: &mut Text, errors: u64) {
 pub fn commands(server: &Server, text: &mut Text) {
     for (number, command) in table().all().iter().enumerate() {
         let stats = server.stats.commands_of(number);
-        let (calls, rejected) = (stats.calls.load(Relaxed), stats.rejected.load(Relaxed));
+        let sets = &server.stats.sets;
+        let (calls, rejected) = (sets.calls(number), stats.rejected.load(Relaxed));
         if calls + rejected == 0 {
             continue;
         }
         let failed = stats.failed.load(Relaxed);
-        let micros = stats.nanos.load(Relaxed) / 1000;
+        let micros = sets.nanos(number) / 1000;
         let each = match calls {
             0 => 0.0,
             calls => micros as f64 / calls as f64,
@@ -167,13 +172,14 @@ pub fn latencies(server: &Server, text: &mut Text) {
         return;
     };
     for (number, command) in table().all().iter().enumerate() {
-        let stats = server.stats.commands_of(number);
-        if stats.calls.load(Relaxed) == 0 {
+        let sets = &server.stats.sets;
+        if sets.calls(number) == 0 {
             continue;
         }
+        let runs = sets.latency(number);
         let shown: Vec<String> = percentiles
             .iter()
-            .map(|&percent| format!("p{percent}={:.3}", stats.latency.percentile_us(percent)))
+            .map(|&percent| format!("p{percent}={:.3}", runs.percentile_us(percent)))
             .collect();
         text.field(
             &format!("latency_percentiles_usec_{}", command.name),
