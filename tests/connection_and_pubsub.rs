@@ -110,6 +110,16 @@ fn each_command_of_a_pipeline_counts_and_can_be_a_slow_one() {
 }
 
 #[test]
+fn who_waited_in_vain_is_in_the_slow_log_too() {
+    let server = Server::start(&["--slowlog-log-slower-than", "0"]);
+    let mut client = server.client();
+    client.command(&["SLOWLOG", "RESET"]);
+    assert_eq!(client.command(&["BLPOP", "none", "0.01"]), Reply::Null);
+    // RESET itself and BLPOP.
+    assert_eq!(client.command(&["SLOWLOG", "LEN"]), Reply::Integer(2));
+}
+
+#[test]
 fn messages_and_replies_come_in_order() {
     let server = Server::start(&[]);
     let mut client = server.client();

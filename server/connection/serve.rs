@@ -318,6 +318,9 @@ pub fn count_unserved(server: &Server, waiter: &Waiter, failed: bool) {
     let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
     if let Some(found) = table().find(&args) {
         count_answered(server, found.number(), 0);
+        let request = Request::new(found, &args, unix_ms());
+        let session = Session::new(waiter.client.clone(), true);
+        keep_if_notable(server, &session, &request, 0, 0);
         note_unserved(server, waiter);
         if failed {
             add(&server.stats.commands_of(found.number()).failed, 1);
