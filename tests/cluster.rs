@@ -719,3 +719,61 @@ fn a_replica_that_starts_without_a_whole_copy_does_not_take_over() {
     restart_without_its_primary(&mut nodes, &mut replica);
     assert!(keeps_following(&replica, &nodes[0]));
 }
+
+/// The primary of a replica refuses it from now on.
+fn refuse(nodes: &[Node], replica: &Node) {
+    let mut primary = nodes[2].server.client();
+    let close = ["CONFIG", "SET", "requirepass", "secret"];
+    assert_eq!(primary.command(&close), Reply::ok());
+    assert_eq!(primary.command(&["AUTH", "secret"]), Reply::ok());
+    primary.command(&["CLIENT", "KILL", "TYPE", "replica"]);
+    assert_eq!(primary.command(&["SET", "foo", "newer"]), Reply::ok());
+    eventually("the replica has lost its link", || {
+        let text = replica.text(&["INFO", "replication"]);
+        text.contains("master_link_status:down")
+    });
+}
+
+#[test]
+fn a_replica_whose_primary_has_refused_it_for_long_does_not_take_over() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let limited = [
+        "--cluster-replica-validity-factor",
+        "1",
+        "--repl-ping-replica-period",
+        "1",
+    ];
+    let replica = replica_of(&nodes, 2, &limited);
+    refuse(&nodes, &replica);
+    // A ping's period, the timeout once for the factor and once for its failure.
+    eventually("its data is too old", || {
+        let text = replica.text(&["INFO", "replication"]);
+        let mut fields = text.lines();
+        let down_s = fields.find_map(|l| l.strip_prefix("master_link_down_since_seconds:"));
+        let down_s = down_s.and_then(|down_s| down_s.trim().parse::<u64>().ok());
+        down_s.is_some_and(|down_s| down_s > 8)
+    });
+    nodes[2].server.kill();
+    assert!(keeps_following(&replica, &nodes[0]));
+}
+
+#[test]
+fn a_replica_that_starts_with_an_old_copy_and_is_refused_does_not_take_over() {
+    let mut nodes = [0; 3].map(|_| Node::start(None, &[]));
+    join(&nodes);
+    let limited = ["--cluster-replica-validity-factor", "10"];
+    let mut replica = replica_of(&nodes, 2, &limited);
+    refuse(&nodes, &replica);
+    let mut primary = nodes[2].server.client();
+    assert_eq!(primary.command(&["AUTH", "secret"]), Reply::ok());
+    replica.server.terminate();
+    assert_eq!(primary.command(&["CONFIG", "RESETSTAT"]), Reply::ok());
+    replica.server.restart();
+    eventually("it has been refused", || {
+        let errors = primary.command(&["INFO", "errorstats"]);
+        errors.text().is_some_and(|text| text.contains("NOAUTH"))
+    });
+    nodes[2].server.kill();
+    assert!(keeps_following(&replica, &nodes[0]));
+}

@@ -289,6 +289,40 @@ fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
 }
 
 #[test]
+fn a_script_that_writes_when_its_slot_is_to_be_handed_over_ends_first() {
+    let patient = ["--cluster-manual-failover-timeout", "60000"];
+    let between = Between::start("SNAPSHOT-EOF");
+    let announced = between.port.to_string();
+    let told = [&patient[..], &["--cluster-announce-port", &announced]].concat();
+    let nodes = [Node::start(None, &patient), Node::start(None, &told)];
+    let port = nodes[1].server.port();
+    between.target.store(port, Ordering::Relaxed);
+    join(&nodes);
+    let key = format!("key{TAG}");
+    assert_eq!(nodes[0].ask(&["SET", &key, "before"]), Reply::ok());
+    nodes[0].migrate(SLOT, &nodes[1]);
+    eventually("all but the hand-over is done", || {
+        between.held.load(Ordering::Relaxed)
+    });
+    // It goes on for longer than it takes until writes are held back.
+    let script = "
+        local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end
+        local stop = now() + 2
+        repeat redis.call('SET', KEYS[1], 'half') until now() > stop
+        redis.call('SET', KEYS[1], 'done')
+        return 1";
+    let mut eval = nodes[0].server.client();
+    eval.send(&encode(&["EVAL", script, "1", &key]));
+    eventually("the script is under way", || {
+        nodes[0].text(&["CLIENT", "LIST"]).contains("flags=b")
+    });
+    between.free.store(true, Ordering::Relaxed);
+    assert_eq!(eval.read(), Reply::Integer(1));
+    eventually("the slot has moved", || nodes[1].owns(SLOT));
+    assert_eq!(nodes[1].ask(&["GET", &key]), Reply::bulk("done"));
+}
+
+#[test]
 fn orders_that_make_no_sense_are_refused_with_valkeys_words() {
     let nodes = pair();
     let other = nodes[1].id();

@@ -102,7 +102,8 @@ pub struct Replication {
     pub offset: u64,
     /// As a replica: whether it holds a whole copy of its primary's data.
     pub synced: bool,
-    /// As a replica: when it last heard of its primary, Unix milliseconds.
+    /// As a replica: when bytes of its primary's stream last came, Unix
+    /// milliseconds.
     pub heard_ms: u64,
 }
 

@@ -14,10 +14,13 @@ use tokio::time::{Instant, sleep_until};
 use super::migration::FAILED_OVER;
 use super::{keys, replicate, route, slot_order, slot_stats};
 use crate::commands::effects::encode;
+use crate::commands::error::CommandError;
 use crate::connection::client::Client;
 use crate::connection::pause::{self, Purpose};
 use crate::connection::pubsub::Kind;
+use crate::connection::serve::session_of;
 use crate::keyspace::stripe::StripeSet;
+use crate::settings::NO_OUTPUT_LIMIT;
 use crate::state::{Server, unix_ms};
 
 /// One of them.
@@ -163,10 +166,39 @@ fn delete_keys(server: &'static Server, slots: Vec<Slot>) {
     }
 }
 
+/// Sends clients that wait for keys of slots that are another node's by now
+/// to that node.
+fn redirect_waiting(server: &'static Server) {
+    if server.cluster.is_none() || server.blocked.clients() == 0 {
+        return;
+    }
+    for client in server.clients.all() {
+        let Some(waiter) = client.waiter.lock().clone() else {
+            continue;
+        };
+        let session = session_of(&waiter);
+        let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+        let Err(error) = route::check(server, &session, waiter.command, &args, None) else {
+            continue;
+        };
+        // A script that was set aside goes on, and answers by itself.
+        if error == CommandError::Paused || !waiter.interrupt() {
+            continue;
+        }
+        server.blocked.remove(&waiter);
+        *client.waiter.lock() = None;
+        if !waiter.silent {
+            client.send(&NO_OUTPUT_LIMIT, |reply| reply.error(&error.to_string()));
+        }
+        waiter.finish();
+        client.bell.ring();
+    }
+}
+
 /// Clients that wait for keys, or listen to shard channels, of slots that are
 /// another node's now are told so.
 fn follow_slots(server: &'static Server) {
-    route::redirect_waiting(server);
+    redirect_waiting(server);
     if let Some(cluster) = &server.cluster
         && server.pubsub.len(Kind::Shard) != 0
     {

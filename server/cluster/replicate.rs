@@ -156,10 +156,10 @@ pub fn status(server: &Server) -> Replication {
     };
     note_phase(server);
     let whole = &cluster.copy_is_whole;
-    let heard_ms = replication.link.heard_ms.load(Ordering::Relaxed);
-    let silent_ms = replication.now_ms().saturating_sub(heard_ms);
-    // One that was not heard since the start has been silent for ever.
-    let known_ms = match heard_ms {
+    let followed_ms = replication.link.followed_ms.load(Ordering::Relaxed);
+    let silent_ms = replication.now_ms().saturating_sub(followed_ms);
+    // One that was not followed since the start has been silent for ever.
+    let known_ms = match followed_ms {
         0 => 0,
         _ => cluster.now_ms().saturating_sub(silent_ms),
     };

@@ -21,7 +21,7 @@ use crate::commands::keys::each_key;
 use crate::commands::table::table;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::db::Db;
-use crate::settings::NO_OUTPUT_LIMIT;
+use crate::keyspace::stripe::stripe_of;
 use crate::state::Server;
 
 /// What a connection has said about redirections.
@@ -55,6 +55,41 @@ struct Keys<'a> {
     alone: bool,
     /// A command takes a key to another database.
     joins_databases: bool,
+    /// What holds for the script that asks.
+    settled: Option<&'a Settled>,
+}
+
+/// What a script was told before: so much of it holds until its end, whatever
+/// becomes of the cluster meanwhile. It is not stopped half way.
+#[derive(Default)]
+pub struct Settled {
+    /// The cluster was up when a key's command ran.
+    up: bool,
+    /// It has written to a key.
+    pub wrote: bool,
+    /// Slots that were this node's, and not on the move, when their stripes were
+    /// held: whoever takes away their keys waits for those. In order.
+    slots: smallvec::SmallVec<[Slot; 4]>,
+}
+
+impl Settled {
+    fn holds(&self, slot: Slot) -> bool {
+        self.slots.binary_search(&slot).is_ok()
+    }
+
+    fn note(&mut self, slot: Slot, db: &Db<'_>) {
+        if let Err(at) = self.slots.binary_search(&slot)
+            && db.held().has(stripe_of(slot.number()))
+        {
+            self.slots.insert(at, slot);
+        }
+    }
+
+    /// Whether a command may run though the cluster is down: the first that
+    /// writes may not.
+    fn passes(&self, writes: bool) -> bool {
+        self.wrote || (self.up && !writes)
+    }
 }
 
 /// What commands use that begin in the database `db`.
@@ -66,6 +101,7 @@ fn keys_of<'a>(asked: &[Asked<'a>], mut db: u32) -> Result<Keys<'a>, CommandErro
         writes: false,
         alone: asked.len() == 1,
         joins_databases: false,
+        settled: None,
     };
     let mut crossing = false;
     for (command, args) in asked {
@@ -200,13 +236,14 @@ pub fn check_declared(
 }
 
 /// What a script may touch: keys that this node serves, and unless `several`
-/// only those of one slot, `slot` once it is known.
+/// only those of one slot, `slot` once it is known. Notes in `settled` what holds
+/// from now on, if there is `db`.
 pub fn check_in_script(
     server: &Server,
     session: &Session,
     (command, words): Asked<'_>,
-    several: bool,
-    slot: &mut Option<Slot>,
+    (several, slot): (bool, &mut Option<Slot>),
+    settled: &mut Settled,
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let Some(cluster) = &server.cluster else {
@@ -222,7 +259,10 @@ pub fn check_in_script(
         let text = "Script attempted to access keys that do not hash to the same slot";
         Err(CommandError::err(text))
     };
-    if db.is_some() && are_plainly_mine(cluster, command, words) {
+    if let Some(db) = &db
+        && are_plainly_mine(cluster, (command, words), settled, db)
+    {
+        settled.up = true;
         return Ok(());
     }
     let Ok(keys) = keys_of(&[(command, words)], session.db) else {
@@ -232,7 +272,17 @@ pub fn check_in_script(
     if !several && *slot.get_or_insert(this) != this {
         return crosses();
     }
-    check(server, session, command, words, db).map_err(|error| in_script(error, command))
+    let keys = Keys {
+        settled: Some(settled),
+        ..keys
+    };
+    let locked = db.is_some();
+    decide(cluster, session, &[(command, words)], &keys, db)
+        .map_err(|error| in_script(error, command))?;
+    if locked && !settled.up {
+        settled.up = cluster.read(Bus::is_healthy);
+    }
+    Ok(())
 }
 
 /// What a script is told where a client would be told to go elsewhere: clients
@@ -260,10 +310,21 @@ pub fn is_about_slots(error: &CommandError) -> bool {
     matches!(error, CommandError::Text(text) if CODES.iter().any(|code| text.starts_with(code)))
 }
 
-fn are_plainly_mine(cluster: &Cluster, command: &'static Command, words: &[&[u8]]) -> bool {
+/// Whether all slots of a script's command are this node's without further
+/// questions; notes those that are.
+fn are_plainly_mine(
+    cluster: &Cluster,
+    (command, words): Asked<'_>,
+    settled: &mut Settled,
+    db: &Db<'_>,
+) -> bool {
     let mut mine = true;
     each_key(command, words, |at, _| {
-        mine &= cluster.is_plainly_mine(Slot::of_key(words[at]).number());
+        let slot = Slot::of_key(words[at]);
+        match cluster.is_plainly_mine(slot.number()) {
+            true => settled.note(slot, db),
+            false => mine = false,
+        }
     });
     mine
 }
@@ -299,11 +360,15 @@ fn look_closer(
     let Some(owner) = table.owner(slot) else {
         return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
     };
-    if !bus.is_healthy() {
+    let settled = keys.settled;
+    if !bus.is_healthy() && !settled.is_some_and(|before| before.passes(keys.writes)) {
         may_run_while_down(cluster, keys)?;
     }
     let routing = session.routing;
     let primary = bus.me().is(Flags::PRIMARY);
+    if primary && owner == bus.myself() && settled.is_some_and(|before| before.holds(slot)) {
+        return Ok(());
+    }
     let mine = owner == bus.shard_primary();
     let looks = primary || routing.read_only;
     let migrating = table.migrating.get(&slot).filter(|_| looks && mine);
@@ -423,32 +488,4 @@ fn redirect(
     let endpoint = describe::endpoint(cluster, node, v6).unwrap_or_default();
     let (slot, port) = (slot.number(), node.address.port);
     CommandError::text(format!("{word} {slot} {endpoint}:{port}"))
-}
-
-/// Sends clients that wait for keys of slots that are another node's by now
-/// to that node.
-pub fn redirect_waiting(server: &'static Server) {
-    if server.cluster.is_none() || server.blocked.clients() == 0 {
-        return;
-    }
-    for client in server.clients.all() {
-        let Some(waiter) = client.waiter.lock().clone() else {
-            continue;
-        };
-        let session = crate::connection::serve::session_of(&waiter);
-        let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
-        let Err(error) = check(server, &session, waiter.command, &args, None) else {
-            continue;
-        };
-        if error == CommandError::Paused || !waiter.claim() {
-            continue;
-        }
-        server.blocked.remove(&waiter);
-        *client.waiter.lock() = None;
-        if !waiter.silent {
-            client.send(&NO_OUTPUT_LIMIT, |reply| reply.error(&error.to_string()));
-        }
-        waiter.finish();
-        client.bell.ring();
-    }
 }

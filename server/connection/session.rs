@@ -98,6 +98,8 @@ pub struct Session {
     pub detached: Option<crate::scripting::run::Detached>,
     /// A script is running: time stands still, and order is kept.
     pub in_script: bool,
+    /// A transaction is running that has written to a key.
+    pub half_way: bool,
     /// The request must be tried again in a moment: a script holds its keys.
     pub postponed: bool,
     /// What became of that so far.
@@ -151,6 +153,7 @@ impl Session {
             routing,
             detached: None,
             in_script: false,
+            half_way: false,
             postponed: false,
             put_off: None,
             moved_keys: false,

@@ -43,6 +43,9 @@ pub struct LinkStatus {
     generation: AtomicU64,
     /// Milliseconds of [`Replication::now_ms`] at which bytes last came.
     pub heard_ms: AtomicU64,
+    /// Likewise, of the stream: what was said before it tells nothing of how old
+    /// the data is. 0: none came since the start, or since we were a primary.
+    pub followed_ms: AtomicU64,
     /// Since when the link is down, likewise.
     pub down_since_ms: AtomicU64,
     /// Bytes of the snapshot received so far.
@@ -83,6 +86,14 @@ impl LinkStatus {
     /// Whether we follow the stream.
     pub fn is_up(&self) -> bool {
         self.phase() == Phase::Streaming
+    }
+
+    /// Notes that bytes came.
+    pub fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+        if self.is_up() {
+            self.followed_ms.store(now_ms, Ordering::Relaxed);
+        }
     }
 
     /// Takes note of the connection.
@@ -290,6 +301,9 @@ impl Replication {
         // No other generation's state is settled meanwhile.
         let _identity = self.identity.lock();
         self.is_replica.store(target.is_some(), Ordering::Relaxed);
+        if target.is_none() {
+            self.link.followed_ms.store(0, Ordering::Relaxed);
+        }
         *self.target.lock() = target;
         let now_ms = self.now_ms();
         self.link.down_since_ms.store(now_ms, Ordering::Relaxed);

@@ -155,7 +155,9 @@ fn execute(run: &mut Run, words: &[&[u8]]) -> Result<(), ()> {
         Ok(()) => {}
     }
     if run.abort.is_none() {
-        run.wrote |= has_effects(found.command.flags);
+        let command = found.command;
+        run.wrote |= has_effects(command.flags);
+        run.settled.wrote |= command.has(flag::WRITE) && !command.keys.is_empty();
         run_command(run, found, words);
     }
     Ok(())
@@ -182,9 +184,8 @@ fn check(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), CommandErro
     }
     gate::permission_in_script(server, ctx.session, command, words)?;
     if server.cluster.is_some() {
-        let several = run.several_slots;
-        let slot = &mut run.slot;
-        route::check_in_script(server, ctx.session, (command, words), several, slot, None)?;
+        let (slots, settled) = ((run.several_slots, &mut run.slot), &mut run.settled);
+        route::check_in_script(server, ctx.session, (command, words), slots, settled, None)?;
     }
     may_write(run, found, words)
 }
@@ -198,9 +199,9 @@ fn check_locked(run: &mut Run, found: Found, words: &[&[u8]]) -> Result<(), Comm
         return Ok(());
     }
     if server.cluster.is_some() {
-        let (several, session, db) = (run.several_slots, &*ctx.session, Some(&mut ctx.db));
-        let slot = &mut run.slot;
-        route::check_in_script(server, session, (command, words), several, slot, db)?;
+        let (session, db) = (&*ctx.session, Some(&mut ctx.db));
+        let (slots, settled) = ((run.several_slots, &mut run.slot), &mut run.settled);
+        route::check_in_script(server, session, (command, words), slots, settled, db)?;
     }
     match ctx.session.passed_long_ago(server) {
         true => may_write(run, found, words),

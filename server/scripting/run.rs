@@ -16,6 +16,7 @@ pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
 use super::protect::execute;
 use super::round::{End, Round};
 use crate::clock::Ticks;
+use crate::cluster::route::Settled;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
@@ -41,6 +42,8 @@ pub struct Run {
     pub several_slots: bool,
     /// The slot of its keys, once it is known and needed.
     pub slot: Option<Slot>,
+    /// In a cluster: what was found out about its keys.
+    pub settled: Settled,
     /// Called by EVAL, not FCALL.
     pub is_eval: bool,
     /// It has called a command that writes, or tells others something.
@@ -322,6 +325,7 @@ impl Run {
             // One without a first line of its own is as old scripts were.
             several_slots: flags.is_none_or(|flags| flags.allow_cross_slot_keys),
             slot: key.map(|key| Slot::of_key(key)),
+            settled: Settled::default(),
             is_eval: matches!(invocation.what, What::Script(_)),
             wrote: false,
             late: false,
@@ -355,6 +359,7 @@ fn nested(
     let log = EffectsLog::new(index, Vec::new());
     let mut run = Run::new(server, invocation, log, std::ptr::null());
     run.now_ms = ctx.now_ms();
+    run.settled.wrote = ctx.session.half_way;
     run.expired_logged = ctx.db.recorder.expired.len();
     let mut output = std::mem::take(ctx.reply);
     let mark = output.len();

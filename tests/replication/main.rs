@@ -680,6 +680,28 @@ fn a_failover_command_hands_over_without_losing_a_write() {
 }
 
 #[test]
+fn a_failover_to_a_port_that_is_none_is_refused_with_valkeys_words() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let not_a_number = "ERR value is not an integer or out of range";
+    let alone = "ERR FAILOVER requires connected replicas.";
+    for (line, expected) in [
+        ("FAILOVER TO x y FORCE TIMEOUT 5", not_a_number),
+        ("FAILOVER TO x 70000", alone),
+        ("FAILOVER TO x -1", alone),
+    ] {
+        assert_eq!(run(&mut client, line), Reply::Error(expected.into()));
+    }
+    let replica = Server::start(&[]);
+    follow(&replica, &server);
+    await_sync(&replica, &server);
+    let other = "ERR FAILOVER target HOST and PORT is not a replica.";
+    let too_large = i64::from(replica.port()) + 65536;
+    let line = format!("FAILOVER TO 127.0.0.1 {too_large}");
+    assert_eq!(run(&mut client, &line), Reply::Error(other.into()));
+}
+
+#[test]
 fn messages_reach_those_who_listen_to_a_replica() {
     let [primary, replica] = [Server::start(&[]), Server::start(&[])];
     follow(&replica, &primary);

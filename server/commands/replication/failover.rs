@@ -1,12 +1,15 @@
 //! FAILOVER: hands over to a replica without losing a write.
 
+use std::sync::Arc;
+
 use redoubt_cluster::replication::peer::Stage;
 
-use super::replicaof;
 use crate::commands::args;
 use crate::commands::command::{Arg, Command, Group, Locks, flag};
 use crate::commands::context::Context;
 use crate::commands::error::{CommandError, CommandResult};
+use crate::replication::Target;
+use crate::replication::replicas::Replica;
 use crate::runtime::replication::failover::{self, Request};
 
 /// FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]
@@ -54,7 +57,7 @@ fn fail_over(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
         let left = args.len() - at - 1;
         match args[at].to_ascii_lowercase().as_slice() {
             b"to" if left >= 2 && to.is_none() => {
-                to = Some(replicaof::target(args[at + 1], args[at + 2])?);
+                to = Some((args[at + 1], args::integer(args[at + 2])?));
                 at += 3;
                 continue;
             }
@@ -96,16 +99,9 @@ fn fail_over(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     if all.is_empty() {
         return Err(CommandError::err("FAILOVER requires connected replicas."));
     }
-    if let Some(target) = &to {
-        let found = all.iter().find(|replica| {
-            replica.ip() == target.host && replica.peer.lock().listening_port == target.port
-        });
-        let replica = found
-            .ok_or_else(|| CommandError::err("FAILOVER target HOST and PORT is not a replica."))?;
-        if replica.peer.lock().stage != Stage::Online {
-            return Err(CommandError::err("FAILOVER target replica is not online."));
-        }
-    }
+    let to = to
+        .map(|(host, port)| online(&all, host, port))
+        .transpose()?;
     let until_ms = timeout_ms.map(|ms| replication.now_ms() + ms);
     let request = Request {
         to,
@@ -115,4 +111,23 @@ fn fail_over(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     failover::begin(server, request);
     ctx.reply.ok();
     Ok(())
+}
+
+/// The replica of that address and port, if it is online.
+fn online(all: &[Arc<Replica>], host: &[u8], port: i64) -> Result<Target, CommandError> {
+    let found = all.iter().find(|replica| {
+        let listening_port = replica.peer.lock().listening_port;
+        replica.ip().as_bytes() == host && i64::from(listening_port) == port
+    });
+    let replica = found
+        .ok_or_else(|| CommandError::err("FAILOVER target HOST and PORT is not a replica."))?;
+    let host = replica.ip();
+    let peer = replica.peer.lock();
+    match peer.stage {
+        Stage::Online => Ok(Target {
+            host,
+            port: peer.listening_port,
+        }),
+        _ => Err(CommandError::err("FAILOVER target replica is not online.")),
+    }
 }

@@ -176,10 +176,12 @@ fn execute(
         expired_logged = ctx.db.recorder.expired.len();
         if ctx.db.recorder.dirty != 0 {
             dirty += ctx.db.recorder.dirty;
+            ctx.session.half_way |= !command.keys.is_empty();
             log.add(index, &ctx.effects, &args);
         }
         db = ctx.db;
     }
+    session.half_way = false;
     let mut recorder = std::mem::take(&mut db.recorder);
     recorder.dirty = dirty;
     if session.following.is_some() {

@@ -166,7 +166,7 @@ impl Follower {
             Ok(0) => Received::End,
             Ok(count) => {
                 let now_ms = self.server.replication.now_ms();
-                status.heard_ms.store(now_ms, Ordering::Relaxed);
+                status.heard(now_ms);
                 self.read_at = Instant::now();
                 add(&status.received_bytes, count as u64);
                 if let Some(client) = &self.client {
@@ -328,6 +328,7 @@ impl Follower {
         let db = install::selected_db(self.storage);
         self.applier = Some(Applier::new(self.server, client, self.generation, db));
         self.set_phase(Phase::Streaming);
+        self.server.replication.link.heard(self.now_ms());
         crate::cluster::replicate::keep_phase(self.server);
     }
 
