@@ -84,6 +84,9 @@ pub struct Node {
     pub data_received_ms: u64,
     /// When it was added.
     pub created_ms: u64,
+    /// When there last was a connection from it, or MEET was sent to it for
+    /// want of one.
+    pub mutual_ms: u64,
     /// When it got [`Flags::FAIL`].
     pub failed_ms: u64,
     /// Since when it has had no working replica.
@@ -121,6 +124,7 @@ impl Node {
             answered_ms: 0,
             data_received_ms: 0,
             created_ms: now_ms,
+            mutual_ms: now_ms,
             failed_ms: 0,
             orphaned_ms: None,
             offset: 0,

@@ -244,3 +244,15 @@ fn a_blank_nodes_conf_is_not_taken_for_none() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_replica_that_is_reset_softly_is_taken_back_by_those_who_know_it() {
+    let (nodes, replica) = with_replica();
+    let known = |node: &Node| node.text(&["CLUSTER", "NODES"]).lines().count();
+    assert_eq!(replica.ask(&["CLUSTER", "RESET", "SOFT"]), Reply::ok());
+    assert_eq!(known(&replica), 1);
+    eventually("all know all again", || {
+        let all = nodes.iter().chain([&replica]);
+        all.map(known).all(|count| count == nodes.len() + 1)
+    });
+}

@@ -446,3 +446,55 @@ fn clusterscan_walks_through_the_keys_of_all_nodes() {
         assert_eq!(here, [error], "{words:?}");
     }
 }
+
+#[test]
+fn clusterscan_passes_over_no_slot_that_is_open() {
+    let nodes = pair();
+    let (target, source) = (&nodes[0], &nodes[1]);
+    let slot = "12182";
+    for key in ["{foo}1", "{foo}2", "{foo}3"] {
+        assert_eq!(source.ask(&["SET", key, "x"]), Reply::ok());
+    }
+    let (from, to) = (source.id(), target.id());
+    let state = |node: &Node, words: &[&str]| {
+        let order = [&["CLUSTER", "SETSLOT", slot], words].concat();
+        assert_eq!(node.ask(&order), Reply::ok());
+    };
+    state(target, &["IMPORTING", &from]);
+    state(source, &["MIGRATING", &to]);
+    let port = target.server.port().to_string();
+    let migrate = ["MIGRATE", "127.0.0.1", &port, "{foo}1", "0", "5000"];
+    assert_eq!(source.ask(&migrate), Reply::ok());
+    let page = |reply: Reply| {
+        let Reply::Array(parts) = reply else {
+            panic!("{reply:?}")
+        };
+        let Reply::Array(keys) = &parts[1] else {
+            panic!("no keys")
+        };
+        let mut keys: Vec<String> = keys.iter().map(text).collect();
+        keys.sort();
+        (text(&parts[0]), keys)
+    };
+    let scan = |cursor: &str| source.ask(&["CLUSTERSCAN", cursor, "COUNT", "1000"]);
+    // A tag of the slot before the one that is on the move.
+    let before = (0..).map(|number| format!("0-{{{number}}}-0"));
+    let slot_of = |word: &str| source.ask(&["CLUSTER", "KEYSLOT", word]);
+    let before = before
+        .into_iter()
+        .find(|word| slot_of(word) == Reply::Integer(12181));
+    let (cursor, keys) = page(scan(&before.expect("some tag")));
+    assert_eq!((slot_of(&cursor), keys), (Reply::Integer(12182), vec![]));
+    for cursor in [&cursor, "0-{foo}-0"] {
+        let refused = error_of(scan(cursor));
+        assert!(refused.starts_with("ASK 12182 "), "{refused}");
+    }
+    // There it begins with what has gone, and ends with it.
+    let mut asking = target.server.client();
+    assert_eq!(asking.command(&["ASKING"]), Reply::ok());
+    let (next, keys) = page(asking.command(&["CLUSTERSCAN", &cursor]));
+    assert_eq!(slot_of(&next), Reply::Integer(12183));
+    assert_eq!(keys, ["{foo}1"]);
+    state(source, &["STABLE"]);
+    assert_eq!(page(scan(&cursor)).1, ["{foo}2", "{foo}3"]);
+}

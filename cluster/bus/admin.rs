@@ -153,6 +153,7 @@ impl Bus {
         }
         let until_ms = self.now_ms.saturating_add(self.options.blacklist_ttl_ms);
         self.forgotten.insert(id, until_ms);
+        self.remember(id);
         self.drop_node(key);
         Ok(())
     }
@@ -287,6 +288,7 @@ impl Bus {
             self.drop_node(key);
         }
         self.forgotten.clear();
+        self.known_once.clear();
         if hard {
             self.current_epoch = Epoch(0);
             self.last_vote_epoch = Epoch(0);

@@ -161,6 +161,7 @@ impl Bus {
         }
         let until_ms = self.now_ms.saturating_add(ttl_s.saturating_mul(1000));
         self.forgotten.insert(*id, until_ms);
+        self.remember(*id);
         self.note(format!("Node {id} was forgotten by others"));
         self.drop_node(key);
     }

@@ -174,8 +174,8 @@ impl Bus {
     ) {
         if kind != Kind::Pong {
             self.learn_own_address(link, kind);
-            if sender.is_none() && kind == Kind::Meet {
-                self.meet_stranger(link, header);
+            if sender.is_none() {
+                self.hear_stranger(link, header, kind);
             }
             self.send_heartbeat(link, Kind::Pong);
         }
@@ -227,7 +227,8 @@ impl Bus {
     /// it is met is the one that counts.
     fn learn_own_address(&mut self, link: LinkId, kind: Kind) {
         let announced = !self.options.announced.address.ip.is_empty();
-        if announced || (kind != Kind::Meet && !self.me().address.ip.is_empty()) {
+        let met = kind == Kind::Meet && !self.is_unordered(link);
+        if announced || (!met && !self.me().address.ip.is_empty()) {
             return;
         }
         let local = self.links.get(&link).map(|link| link.local.clone());
@@ -235,6 +236,17 @@ impl Bus {
             self.note(format!("This node's address is {local}"));
             self.me_mut().address.ip = local;
             self.changed(Dirty::Save);
+        }
+    }
+
+    fn hear_stranger(&mut self, link: LinkId, header: &Header, kind: Kind) {
+        if kind == Kind::Meet {
+            if self.may_meet(link, &header.sender) {
+                self.remember(header.sender);
+                self.meet_stranger(link, header);
+            }
+        } else if let Some(link) = self.links.get_mut(&link) {
+            link.pinged = true;
         }
     }
 
@@ -333,6 +345,9 @@ impl Bus {
             true => self.my_extensions(),
             false => Vec::new(),
         };
+        if let Some(link) = self.links.get_mut(&link).filter(|_| kind == Kind::Meet) {
+            link.met = true;
+        }
         if kind == Kind::Ping && !link.is_inbound() {
             let now_ms = self.now_ms;
             if let Some(node) = bound.and_then(|key| self.node_mut(key)) {

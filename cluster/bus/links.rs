@@ -22,6 +22,8 @@ impl Bus {
             peer,
             local,
             created_ms: self.now_ms,
+            met: false,
+            pinged: false,
             waiting: Vec::new(),
         };
         self.links.insert(link, made);
@@ -39,6 +41,8 @@ impl Bus {
             peer: ip.clone(),
             local: String::new(),
             created_ms: self.now_ms,
+            met: false,
+            pinged: false,
             waiting: Vec::new(),
         };
         self.links.insert(link, made);

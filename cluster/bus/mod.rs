@@ -31,6 +31,7 @@ mod heartbeat;
 mod links;
 mod manual;
 mod migration;
+mod mutual;
 mod options;
 mod roles;
 mod slot_move;
@@ -183,6 +184,10 @@ struct Link {
     peer: String,
     local: String,
     created_ms: u64,
+    /// This node has sent MEET over it.
+    met: bool,
+    /// PING of a node that is not known has come over it.
+    pinged: bool,
     /// What waits for the connection to stand.
     waiting: Vec<Arc<[u8]>>,
 }
@@ -215,6 +220,8 @@ pub struct Bus {
     links: BTreeMap<LinkId, Link>,
     links_made: u64,
     forgotten: BTreeMap<NodeId, u64>,
+    /// Nodes that were known here once, or asked in; the oldest first.
+    known_once: VecDeque<NodeId>,
     election: election::Election,
     /// The epoch of the last election that this node won.
     elected: Option<Epoch>,
@@ -262,6 +269,7 @@ impl Bus {
             links: BTreeMap::new(),
             links_made: 0,
             forgotten: BTreeMap::new(),
+            known_once: VecDeque::new(),
             election: election::Election::default(),
             elected: None,
             manual: manual::Manual::default(),

@@ -42,8 +42,10 @@ impl Bus {
             self.ping_someone();
         }
         let watch_ms = self.watch_ms();
+        let handshake_ms = self.handshake_ms();
         for key in self.peers() {
             self.tend_node(key, watch_ms);
+            self.make_known(key, handshake_ms);
         }
         self.leave_chain();
         self.run_migration();
@@ -56,7 +58,7 @@ impl Bus {
 
     /// Connects to a node without a connection; gives up an old handshake.
     fn tend_connection(&mut self, key: NodeKey) {
-        let limit_ms = self.options.node_timeout_ms.max(HANDSHAKE_MIN_MS);
+        let limit_ms = self.handshake_ms();
         let Some(node) = self.node(key) else { return };
         if node.is(Flags::MYSELF | Flags::NOADDR) {
             return;
@@ -67,6 +69,11 @@ impl Bus {
         if node.link.is_none() && !node.address.ip.is_empty() && node.address.bus_port != 0 {
             self.connect(key);
         }
+    }
+
+    /// How long a handshake may last.
+    fn handshake_ms(&self) -> u64 {
+        self.options.node_timeout_ms.max(HANDSHAKE_MIN_MS)
     }
 
     fn ping_someone(&mut self) {

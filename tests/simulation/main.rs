@@ -14,6 +14,7 @@
 mod bugs;
 mod faults;
 mod invariants;
+mod knowledge;
 mod network;
 mod node;
 mod scale;

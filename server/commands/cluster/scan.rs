@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use redoubt_cluster::slots::{SLOT_COUNT, Slot, hash_tag};
 
 use super::{cluster_of, slots::slot, text};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, route};
 use crate::commands::args::{self, is};
 use crate::commands::command::{Arg, ArgKind, Command, Group, KeySpec, Locks, acl, flag};
 use crate::commands::context::Context;
@@ -115,10 +115,18 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
             let text = "Cursor slot mismatch with SLOT argument";
             return Err(CommandError::err(text));
         }
-        walk_some(ctx, cluster, &options, (slot, position), |key| {
+        let next = walk_some(ctx, cluster, &options, (slot, position), |key| {
             found.bulk(key);
             count += 1;
-        })?
+        })?;
+        match next {
+            Some(next) => next,
+            None => {
+                // The slot has left, or begun to, since that was asked.
+                route::check(ctx.server, ctx.session, &COMMAND, args, None)?;
+                text(args[1]).into_owned()
+            }
+        }
     };
     ctx.reply.array(2);
     ctx.reply.bulk(next.as_bytes());
@@ -152,22 +160,31 @@ fn position(ctx: &Context<'_>, word: &[u8]) -> Result<(Slot, u64), CommandError>
 
 /// Gives keys to `found` until about `count` were looked at, this node's slots
 /// that follow are gone through, or there can be none any more; returns the
-/// next cursor.
+/// next cursor. A slot whose keys may be elsewhere ends the walk before it;
+/// `None` if that is the first one.
 fn walk_some(
     ctx: &mut Context<'_>,
     cluster: &Cluster,
     options: &Options<'_>,
     from: (Slot, u64),
     mut found: impl FnMut(&[u8]),
-) -> Result<String, CommandError> {
+) -> Result<Option<String>, CommandError> {
     let (mut slot, mut position) = from;
     let mark = mark(ctx);
     let mut visited = 0;
+    // What the gate let pass in a slot that is being taken in.
+    let mut asked = ctx.session.routing.asking;
     loop {
         let number = slot.number();
         let mut next = None;
+        let mut whole = false;
         let stripe = std::iter::once(stripe_of(number));
         ctx.each_stripe(stripe, |db, stripe, _| {
+            // With its keys locked none can leave any more.
+            whole = route::has_whole_slot(cluster, slot) || asked && is_imported(cluster, slot);
+            if !whole {
+                return Ok(false);
+            }
             let base = u64::from(number) << 32;
             let mut at = db.stripe_may_have_keys(stripe).then_some(base | position);
             while let Some(from) = at
@@ -183,21 +200,26 @@ fn walk_some(
             next = at;
             Ok(false)
         })?;
+        if !whole {
+            return Ok((slot != from.0).then(|| cursor("0", slot, 0)));
+        }
+        asked = false;
         if let Some(at) = next {
-            return Ok(cursor(mark, slot, at & u64::from(u32::MAX)));
+            return Ok(Some(cursor(mark, slot, at & u64::from(u32::MAX))));
         }
         let following = Slot::new(number + 1).filter(|_| options.only().is_none());
         let Some(following) = following else {
-            return Ok("0".into());
+            return Ok(Some("0".into()));
         };
-        let here = |bus: &redoubt_cluster::bus::Bus| {
-            bus.table().owner(following) == Some(bus.shard_primary())
-        };
-        if visited >= options.count || !cluster.read(here) {
-            return Ok(cursor("0", following, 0));
+        if visited >= options.count {
+            return Ok(Some(cursor("0", following, 0)));
         }
         (slot, position) = (following, 0);
     }
+}
+
+fn is_imported(cluster: &Cluster, slot: Slot) -> bool {
+    cluster.read(|bus| bus.table().importing.contains_key(&slot))
 }
 
 /// A short tag that is in a slot.
