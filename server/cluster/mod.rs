@@ -15,6 +15,7 @@ pub mod options;
 pub mod queues;
 pub mod replicate;
 pub mod route;
+pub mod settled;
 pub mod slot_order;
 pub mod slot_stats;
 

@@ -13,6 +13,7 @@ use redoubt_cluster::slots::Slot;
 use redoubt_cluster::table::NodeKey;
 
 use super::migration::Migrations;
+use super::settled::Settled;
 use super::{Cluster, describe};
 use crate::commands::args::{self, is};
 use crate::commands::command::{Command, flag};
@@ -21,7 +22,6 @@ use crate::commands::keys::each_key;
 use crate::commands::table::table;
 use crate::connection::session::{Queued, Session};
 use crate::keyspace::db::Db;
-use crate::keyspace::stripe::stripe_of;
 use crate::state::Server;
 
 /// What a connection has said about redirections.
@@ -57,39 +57,6 @@ struct Keys<'a> {
     joins_databases: bool,
     /// What holds for the script that asks.
     settled: Option<&'a Settled>,
-}
-
-/// What a script was told before: so much of it holds until its end, whatever
-/// becomes of the cluster meanwhile. It is not stopped half way.
-#[derive(Default)]
-pub struct Settled {
-    /// The cluster was up when a key's command ran.
-    up: bool,
-    /// It has written to a key.
-    pub wrote: bool,
-    /// Slots that were this node's, and not on the move, when their stripes were
-    /// held: whoever takes away their keys waits for those. In order.
-    slots: smallvec::SmallVec<[Slot; 4]>,
-}
-
-impl Settled {
-    fn holds(&self, slot: Slot) -> bool {
-        self.slots.binary_search(&slot).is_ok()
-    }
-
-    fn note(&mut self, slot: Slot, db: &Db<'_>) {
-        if let Err(at) = self.slots.binary_search(&slot)
-            && db.held().has(stripe_of(slot.number()))
-        {
-            self.slots.insert(at, slot);
-        }
-    }
-
-    /// Whether a command may run though the cluster is down: the first that
-    /// writes may not.
-    fn passes(&self, writes: bool) -> bool {
-        self.wrote || (self.up && !writes)
-    }
 }
 
 /// What commands use that begin in the database `db`.
@@ -355,18 +322,17 @@ fn look_closer(
     db: Option<&mut Db<'_>>,
 ) -> Result<(), CommandError> {
     let table = bus.table();
-    let v6 = session.client.is_v6();
-    let to = |word, node| redirect(word, (cluster, bus), v6, slot, node);
+    let to = |word, node| redirect(word, (cluster, bus), session.client.is_v6(), slot, node);
     let Some(owner) = table.owner(slot) else {
         return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
     };
-    let settled = keys.settled;
-    if !bus.is_healthy() && !settled.is_some_and(|before| before.passes(keys.writes)) {
+    let settled = |holds: &dyn Fn(&Settled) -> bool| keys.settled.is_some_and(holds);
+    if !bus.is_healthy() && !settled(&|before| before.passes(keys.writes)) {
         may_run_while_down(cluster, keys)?;
     }
     let routing = session.routing;
     let primary = bus.me().is(Flags::PRIMARY);
-    if primary && owner == bus.myself() && settled.is_some_and(|before| before.holds(slot)) {
+    if primary && owner == bus.myself() && settled(&|before| before.holds(slot)) {
         return Ok(());
     }
     let mine = owner == bus.shard_primary();
@@ -383,10 +349,10 @@ fn look_closer(
     if open && primary && alone.is_some_and(|(command, _)| command.name == "migrate") {
         return Ok(());
     }
+    // A cursor is no key that could be here. Within a transaction that is found
+    // once it runs.
     let scans = alone.is_some_and(|(command, _)| command.name == "clusterscan");
     let (missing, existing) = match db.filter(|_| open) {
-        // A cursor is no key that could be here. Within a transaction that is
-        // found once it runs.
         _ if open && scans && session.transaction.is_none() => (1, 0),
         Some(db) => count_keys(db, &keys.all)?,
         None => (0, 0),

@@ -16,7 +16,7 @@ pub use super::invocation::{Abort, Flags, Invocation, What, has_effects};
 use super::protect::execute;
 use super::round::{End, Round};
 use crate::clock::Ticks;
-use crate::cluster::route::Settled;
+use crate::cluster::settled::Settled;
 use crate::commands::context::Context;
 use crate::commands::effects::Effects;
 use crate::commands::error::CommandError;
