@@ -170,10 +170,11 @@ pub fn run(mut config: Config, config_file: Option<PathBuf>) -> Result<(), Strin
         super::bus::start(server, queues, listeners).map_err(|e| format!("can't start: {e}"))?;
     }
     let running = spawn_threads(server, lock, &dir).map_err(|e| format!("can't start: {e}"))?;
+    // Before anybody is answered: who is may tell it to end.
+    let ends = Ends::listen()?;
     doorman.end()?;
     let files = [write_pid_file(&server.config.read()), socket_file];
     replication::start(server).map_err(|e| format!("can't start: {e}"))?;
-    let ends = Ends::listen()?;
     announce(server, &dir, count);
     ends.wait(server);
     let result = running.wind_up();
