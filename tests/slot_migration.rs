@@ -236,17 +236,23 @@ fn a_grant_that_was_not_asked_for_gives_nothing() {
     }
 }
 
-#[test]
-fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
-    // Time for the test between the source's grant and the target's claim.
+/// Two nodes of which the second imports through what holds back that message
+/// of the first, and which leave a test time for what it does meanwhile.
+fn pair_that_stops_at(message: &'static str) -> (Between, [Node; 2]) {
     let patient = ["--cluster-manual-failover-timeout", "60000"];
-    let between = Between::start("FAILOVER-GRANTED");
+    let between = Between::start(message);
     let announced = between.port.to_string();
     let told = [&patient[..], &["--cluster-announce-port", &announced]].concat();
     let nodes = [Node::start(None, &patient), Node::start(None, &told)];
     let port = nodes[1].server.port();
     between.target.store(port, Ordering::Relaxed);
     join(&nodes);
+    (between, nodes)
+}
+
+#[test]
+fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
+    let (between, nodes) = pair_that_stops_at("FAILOVER-GRANTED");
     let key = format!("key{TAG}");
     assert_eq!(nodes[0].ask(&["SET", &key, "x"]), Reply::ok());
     assert_eq!(nodes[0].ask(&["SET", "other{c}", "x"]), Reply::ok());
@@ -278,7 +284,7 @@ fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
     });
     assert_eq!(nodes[0].ask(&["GET", &key]), Reply::bulk("x"));
     between.free.store(true, Ordering::Relaxed);
-    let moved = format!("MOVED 3300 127.0.0.1:{announced}");
+    let moved = format!("MOVED 3300 127.0.0.1:{}", between.port);
     assert_eq!(error_of(set.read()), moved);
     assert!(error_of(exec.read()).starts_with("MOVED 3300 "));
     assert_eq!(flush.read(), Reply::ok());
@@ -290,14 +296,7 @@ fn what_a_slot_that_is_handed_over_can_not_take_waits_for_the_end() {
 
 #[test]
 fn a_script_that_writes_when_its_slot_is_to_be_handed_over_ends_first() {
-    let patient = ["--cluster-manual-failover-timeout", "60000"];
-    let between = Between::start("SNAPSHOT-EOF");
-    let announced = between.port.to_string();
-    let told = [&patient[..], &["--cluster-announce-port", &announced]].concat();
-    let nodes = [Node::start(None, &patient), Node::start(None, &told)];
-    let port = nodes[1].server.port();
-    between.target.store(port, Ordering::Relaxed);
-    join(&nodes);
+    let (between, nodes) = pair_that_stops_at("SNAPSHOT-EOF");
     let key = format!("key{TAG}");
     assert_eq!(nodes[0].ask(&["SET", &key, "before"]), Reply::ok());
     nodes[0].migrate(SLOT, &nodes[1]);

@@ -18,9 +18,9 @@ use crate::commands::error::CommandError;
 use crate::connection::client::Client;
 use crate::connection::pause::{self, Purpose};
 use crate::connection::pubsub::Kind;
-use crate::connection::serve::session_of;
+use crate::connection::serve::{answer, session_of};
 use crate::keyspace::stripe::StripeSet;
-use crate::settings::NO_OUTPUT_LIMIT;
+use crate::resp::reply::ReplyBuffer;
 use crate::state::{Server, unix_ms};
 
 /// One of them.
@@ -185,13 +185,9 @@ fn redirect_waiting(server: &'static Server) {
         if error == CommandError::Paused || !waiter.interrupt() {
             continue;
         }
-        server.blocked.remove(&waiter);
-        *client.waiter.lock() = None;
-        if !waiter.silent {
-            client.send(&NO_OUTPUT_LIMIT, |reply| reply.error(&error.to_string()));
-        }
-        waiter.finish();
-        client.bell.ring();
+        let mut reply = ReplyBuffer::new(client.protocol());
+        reply.error(&error.to_string());
+        answer(server, &waiter, &reply.buf);
     }
 }
 

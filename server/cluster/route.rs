@@ -326,13 +326,13 @@ fn look_closer(
     let Some(owner) = table.owner(slot) else {
         return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
     };
-    let settled = |holds: &dyn Fn(&Settled) -> bool| keys.settled.is_some_and(holds);
-    if !bus.is_healthy() && !settled(&|before| before.passes(keys.writes)) {
+    let settled = keys.settled;
+    if !bus.is_healthy() && !settled.is_some_and(|before| before.passes(keys.writes)) {
         may_run_while_down(cluster, keys)?;
     }
     let routing = session.routing;
     let primary = bus.me().is(Flags::PRIMARY);
-    if primary && owner == bus.myself() && settled(&|before| before.holds(slot)) {
+    if primary && owner == bus.myself() && settled.is_some_and(|before| before.holds(slot)) {
         return Ok(());
     }
     let mine = owner == bus.shard_primary();

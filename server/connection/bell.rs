@@ -37,11 +37,8 @@ impl Bell {
         poll_fn(|context| {
             self.register(context.waker());
             // Only now: it may have been rung before the waker was known.
-            match self.rung.load(Ordering::Acquire) {
-                true => {
-                    self.rung.swap(false, Ordering::AcqRel);
-                    Poll::Ready(())
-                }
+            match self.rung.load(Ordering::Acquire) && self.rung.swap(false, Ordering::AcqRel) {
+                true => Poll::Ready(()),
                 false => Poll::Pending,
             }
         })
