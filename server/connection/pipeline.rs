@@ -36,6 +36,10 @@ use crate::state::Server;
 
 /// Requests of one batch.
 const BATCH: usize = 64;
+/// Entries of so many requests are fetched at a time, before those that were
+/// fetched last run: a processor has about twice as many lines under way, and
+/// stands still for more.
+const FETCHED_AT_ONCE: usize = 8;
 /// So many requests hide their misses behind each other.
 const MIN_BATCH: usize = 4;
 /// Room for so many arguments is kept: 64 for each request of a batch.
@@ -185,7 +189,6 @@ impl Pipeline {
                 self.give_up_parsed(0);
                 return Stop::Close;
             }
-            self.prefetch_entries(server, session);
             let clock = Ticks::now();
             let mut turn = Turn {
                 input,
@@ -195,8 +198,10 @@ impl Pipeline {
                 clock,
                 gate_version: 0,
                 next: 0,
+                fetched: 0,
                 consumed_to: *start,
             };
+            self.prefetch_entries(server, session.db, &mut turn.fetched);
             session
                 .client
                 .active_ms
@@ -237,6 +242,7 @@ impl Pipeline {
         reply: &mut ReplyBuffer,
         turn: &mut Turn<'_>,
     ) -> Option<Stop> {
+        self.keep_ahead(server, session.db, turn.next, &mut turn.fetched);
         turn.gate_version = server.gate_version.load(Ordering::Acquire);
         // What is open changes with each command that goes the long way.
         let open = match self.slots[turn.next].is_direct() {
@@ -274,14 +280,26 @@ impl Pipeline {
         }
     }
 
-    fn prefetch_entries(&self, server: &Server, session: &Session) {
+    /// Has the entries of the next few requests fetched, from `fetched` on.
+    #[inline]
+    fn prefetch_entries(&self, server: &Server, db: u32, fetched: &mut usize) {
+        let few = self.slots.iter().skip(*fetched).take(FETCHED_AT_ONCE);
+        *fetched += FETCHED_AT_ONCE;
         if self.slots.len() < MIN_BATCH {
             return;
         }
-        if let Some(glimpse) = server.keyspace.glimpse(session.db) {
-            for (hash, number) in self.slots.iter().filter_map(|slot| slot.key) {
+        if let Some(glimpse) = server.keyspace.glimpse(db) {
+            for (hash, number) in few.filter_map(|slot| slot.key) {
                 glimpse.fetch_entry(number, hash);
             }
+        }
+    }
+
+    /// Keeps what is fetched ahead of request `index`, which is about to run.
+    #[inline]
+    fn keep_ahead(&self, server: &Server, db: u32, index: usize, fetched: &mut usize) {
+        if index + FETCHED_AT_ONCE >= *fetched && *fetched < self.slots.len() {
+            self.prefetch_entries(server, db, fetched);
         }
     }
 }
@@ -319,6 +337,8 @@ struct Turn<'i> {
     gate_version: u64,
     /// The request to run next.
     next: usize,
+    /// Entries of the requests before this one have been asked for.
+    fetched: usize,
     /// Where what has run ends in the query buffer.
     consumed_to: usize,
 }

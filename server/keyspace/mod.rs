@@ -373,12 +373,21 @@ impl Keyspace {
 }
 
 /// The share of `db` (physical) in a stripe, made if there is none.
+#[inline]
 pub(crate) fn share_of(stripe: &mut stripe::Stripe, physical: u32) -> &mut StripeDb {
     let index = physical as usize;
+    if !matches!(stripe.dbs.get(index), Some(Some(_))) {
+        make_share(stripe, index);
+    }
+    stripe.dbs[index].as_mut().expect("it is there or was made")
+}
+
+#[cold]
+fn make_share(stripe: &mut stripe::Stripe, index: usize) {
     if stripe.dbs.len() <= index {
         stripe.dbs.resize_with(index + 1, || None);
     }
-    stripe.dbs[index].get_or_insert_with(|| StripeDb::new(false))
+    stripe.dbs[index] = Some(StripeDb::new(false));
 }
 
 /// Frees an entry, in the background when that is worth it.

@@ -82,6 +82,7 @@ impl Pipeline {
             && let Some(found) = passing(server, slot, open, turn.now_ms)
             && ctx.reply.len() <= REPLY_SOFT_BYTES
         {
+            self.keep_ahead(server, ctx.session.db, index, &mut turn.fetched);
             let bytes = &input[slot.bytes.clone()];
             let args = arguments(bytes, &self.ranges[slot.args.clone()], &mut few, &mut many);
             let request = Request {
