@@ -203,11 +203,10 @@ impl RequestParser {
         self.arguments(buf, limits, args)
     }
 
-    /// Goes on as if a request's count and its first argument, `bytes` in all,
-    /// had been read, with `rest` more arguments to come. The caller has pushed the
-    /// first.
+    /// Goes on as if a request's count and its first arguments, `bytes` in all,
+    /// had been read, with `rest` more to come. The caller has pushed the first ones.
     #[inline]
-    pub fn skip_first(&mut self, bytes: usize, rest: usize) {
+    pub fn skip(&mut self, bytes: usize, rest: usize) {
         debug_assert!(!self.is_mid_command());
         (self.position, self.remaining) = (bytes, rest);
     }

@@ -2,8 +2,9 @@
 //! and keys.
 //!
 //! Pipelines repeat themselves. Where a request begins with the very bytes that
-//! the last one began with, up to the end of its first argument, these are
-//! neither parsed nor looked up again.
+//! the last one began with, up to the end of its first argument or to that of
+//! the line with the second's length, these are neither parsed nor looked up
+//! again.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,9 @@ use crate::state::Server;
 /// Heads up to this size are remembered; a longer one would not be compared in
 /// a few steps.
 const HEAD_BYTES: usize = 32;
+/// The longest second argument whose length is remembered: its line has as many
+/// digits at least as the length of most keys. No limit is below it.
+const SHORT: usize = 99;
 
 /// What a query buffer began with.
 pub(super) struct Batch {
@@ -42,22 +46,65 @@ pub(super) enum Outcome {
 
 /// How the request that was looked up last began.
 pub(super) struct Last {
-    /// Its count of arguments and the first of them.
+    /// Its count of arguments and the first of them; behind that the line with
+    /// the second's length, if that is short.
     head: SmallVec<[u8; HEAD_BYTES]>,
+    /// Where the first argument ends in the head.
+    name_end: usize,
     /// Where in the head its name stands.
     name: Range<usize>,
-    /// How many arguments follow.
+    /// How many arguments follow the first.
     rest: usize,
+    /// Length of the second.
+    second: usize,
     found: Found,
 }
 
 impl Last {
     #[inline]
-    fn begins(&self, input: &[u8]) -> bool {
+    fn begins(&self, input: &[u8], bytes: usize) -> bool {
         input
-            .get(..self.head.len())
-            .is_some_and(|head| same_bytes(head, &self.head))
+            .get(..bytes)
+            .is_some_and(|head| same_bytes(head, &self.head[..bytes]))
     }
+
+    /// Where the second argument lies in `input` if that begins with the whole head
+    /// and the argument has arrived.
+    #[inline]
+    fn second_in(&self, input: &[u8]) -> Option<Range<usize>> {
+        let from = self.head.len();
+        if from == self.name_end || !self.begins(input, from) {
+            return None;
+        }
+        let end = from + self.second;
+        let is_whole = input.get(end..)?.first_chunk() == Some(b"\r\n");
+        is_whole.then_some(from..end)
+    }
+
+    /// Takes the line of the second argument's length from a request that begins with
+    /// the same first one.
+    fn learn_second(&mut self, request: &[u8], args: &[Range<usize>]) {
+        self.head.truncate(self.name_end);
+        if let Some(second) = args.get(1)
+            && second.len() <= SHORT
+            && second.start <= HEAD_BYTES
+        {
+            let line = &request[self.name_end..second.start];
+            self.head.extend_from_slice(line);
+            self.second = second.len();
+        }
+    }
+}
+
+/// What is known of a request from the one before it.
+enum Known {
+    Nothing,
+    /// Its first argument has been skipped.
+    First(Found),
+    /// The first two have; there is no need to learn anything of it.
+    Two(Found),
+    /// It is whole, and ends there.
+    Whole(Found, usize),
 }
 
 impl Pipeline {
@@ -86,13 +133,23 @@ impl Pipeline {
             }
             let rest = &input[at..];
             let known = self.skip_head(rest, &limits);
-            match self.parser.next(rest, &limits, &mut self.ranges) {
+            let parsed = match known {
+                Known::Whole(_, consumed) => Ok(Parsed::Complete { consumed }),
+                _ => self.parser.next(rest, &limits, &mut self.ranges),
+            };
+            match parsed {
                 Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
                     let args = first..self.ranges.len();
                     let request = &rest[..consumed];
                     let found = match known {
-                        Some(found) => Some(found),
-                        None => self.find(args.clone(), request),
+                        Known::Whole(found, _) | Known::Two(found) => Some(found),
+                        Known::First(found) => {
+                            if let Some(last) = &mut self.last {
+                                last.learn_second(request, &self.ranges[args.clone()]);
+                            }
+                            Some(found)
+                        }
+                        Known::Nothing => self.find(args.clone(), request),
                     };
                     let key = self.first_key(server, session, found, args.clone(), request);
                     self.slots.push(Slot {
@@ -145,14 +202,28 @@ impl Pipeline {
     /// Skips how a request begins if the last one began so as well, and gives what
     /// it is then.
     #[inline]
-    fn skip_head(&mut self, input: &[u8], limits: &RequestLimits) -> Option<Found> {
-        let last = self.last.as_ref()?;
-        if !limits.authenticated || self.parser.is_mid_command() || !last.begins(input) {
-            return None;
+    fn skip_head(&mut self, input: &[u8], limits: &RequestLimits) -> Known {
+        let Some(last) = &self.last else {
+            return Known::Nothing;
+        };
+        if !limits.authenticated || self.parser.is_mid_command() {
+            return Known::Nothing;
+        }
+        if let Some(second) = last.second_in(input) {
+            let end = second.end + 2;
+            self.ranges.extend([last.name.clone(), second]);
+            if last.rest == 1 {
+                return Known::Whole(last.found, end);
+            }
+            self.parser.skip(end, last.rest - 1);
+            return Known::Two(last.found);
+        }
+        if !last.begins(input, last.name_end) {
+            return Known::Nothing;
         }
         self.ranges.push(last.name.clone());
-        self.parser.skip_first(last.head.len(), last.rest);
-        Some(last.found)
+        self.parser.skip(last.name_end, last.rest);
+        Known::First(last.found)
     }
 
     fn find(&mut self, args: Range<usize>, request: &[u8]) -> Option<Found> {
@@ -166,12 +237,17 @@ impl Pipeline {
         let name = words[0].clone();
         let by_name = !found.command.name.contains('|') && found.command.subcommands.is_empty();
         if by_name && request[0] == b'*' && name.end + 2 <= HEAD_BYTES {
-            self.last = Some(Last {
-                head: SmallVec::from_slice(&request[..name.end + 2]),
+            let name_end = name.end + 2;
+            let mut last = Last {
+                head: SmallVec::from_slice(&request[..name_end]),
+                name_end,
                 name,
                 rest: words.len() - 1,
+                second: 0,
                 found,
-            });
+            };
+            last.learn_second(request, words);
+            self.last = Some(last);
         }
         Some(found)
     }
