@@ -141,16 +141,7 @@ impl Pipeline {
                 Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
                     let args = first..self.ranges.len();
                     let request = &rest[..consumed];
-                    let found = match known {
-                        Known::Whole(found, _) | Known::Two(found) => Some(found),
-                        Known::First(found) => {
-                            if let Some(last) = &mut self.last {
-                                last.learn_second(request, &self.ranges[args.clone()]);
-                            }
-                            Some(found)
-                        }
-                        Known::Nothing => self.find(args.clone(), request),
-                    };
+                    let found = self.command(&known, args.clone(), request);
                     let key = self.first_key(server, session, found, args.clone(), request);
                     self.slots.push(Slot {
                         args,
@@ -224,6 +215,21 @@ impl Pipeline {
         self.ranges.push(last.name.clone());
         self.parser.skip(last.name_end, last.rest);
         Known::First(last.found)
+    }
+
+    /// What a whole request is for, of which so much was known.
+    #[inline]
+    fn command(&mut self, known: &Known, args: Range<usize>, request: &[u8]) -> Option<Found> {
+        match known {
+            Known::Whole(found, _) | Known::Two(found) => Some(*found),
+            Known::First(found) => {
+                if let Some(last) = &mut self.last {
+                    last.learn_second(request, &self.ranges[args]);
+                }
+                Some(*found)
+            }
+            Known::Nothing => self.find(args, request),
+        }
     }
 
     fn find(&mut self, args: Range<usize>, request: &[u8]) -> Option<Found> {
