@@ -569,3 +569,46 @@ fn small_matters_are_answered_as_valkey_does() {
     assert!(stats.contains("cmdstat_config:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,"));
     assert!(!stats.contains("cmdstat_client:"), "{stats}");
 }
+
+#[test]
+fn counts_of_a_pipeline_are_seen_and_reset_within_it() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    run(&mut client, "SET there 1");
+    let mut told = |pipeline: &str, replies: usize| {
+        let last = client.pipeline(pipeline.as_bytes(), replies).pop();
+        text(last.expect("a reply"))
+    };
+    let counts = |info: &str, names: [&str; 4]| {
+        let count = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split(',').next().map(str::to_owned))
+        };
+        names.map(|name| count(name).unwrap_or_default())
+    };
+    let names = [
+        "keyspace_hits:",
+        "keyspace_misses:",
+        "total_commands_processed:",
+        "cmdstat_get:calls=",
+    ];
+    let info = told(
+        "CONFIG RESETSTAT\r\nGET there\r\nGET gone\r\nINFO everything\r\n",
+        4,
+    );
+    assert_eq!(counts(&info, names), ["1", "1", "3", "2"]);
+    let info = told(
+        "GET there\r\nGET gone\r\nCONFIG RESETSTAT\r\nINFO everything\r\n",
+        4,
+    );
+    assert_eq!(counts(&info, names), ["0", "0", "1", ""]);
+    let changes = |info: &str| {
+        let name = "rdb_changes_since_last_save:";
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("the field").to_owned()
+    };
+    let saved = told("SET a 1\r\nSET b 2\r\nSAVE\r\nINFO persistence\r\n", 4);
+    assert_eq!(changes(&saved), "0");
+    let written = told("SET a 1\r\nSET b 2\r\nINFO persistence\r\n", 3);
+    assert_eq!(changes(&written), "2");
+}

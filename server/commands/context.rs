@@ -40,6 +40,12 @@ impl Context<'_> {
         self.db.now_ms
     }
 
+    /// Counts what this client has done so far, for a command that tells the counts
+    /// or begins them anew: those of a pipeline are else handed over together.
+    pub fn hand_over_counts(&mut self) {
+        self.session.tally.flush(&self.server.stats);
+    }
+
     /// Runs what looks keys up for a command that does so to change them: none
     /// of it is a hit, a miss or a `keymiss`. Source: Valkey, which looks up
     /// for writing there.

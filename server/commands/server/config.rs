@@ -59,6 +59,7 @@ const RESETSTAT: Command = Command {
     summary: "Sets the counters of INFO to zero.",
     arity: 2,
     run: |ctx, _| {
+        ctx.hand_over_counts();
         ctx.server.stats.reset();
         FREED.done.store(0, Ordering::Relaxed);
         ctx.server.scripting.scripts.lock().evicted = 0;

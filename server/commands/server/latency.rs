@@ -223,6 +223,7 @@ fn doctor(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
 }
 
 fn histogram(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    ctx.hand_over_counts();
     let all = table().all();
     let wanted = |name: &str| {
         args.len() == 2

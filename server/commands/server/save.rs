@@ -27,6 +27,7 @@ pub const SAVE: Command = Command {
     arity: 1,
     flags: BASE.flags | flag::NO_MULTI,
     run: |ctx, _| {
+        ctx.hand_over_counts();
         ctx.server.saves.begin().map_err(in_progress)?;
         save::save(ctx.server).map_err(CommandError::err)?;
         ctx.reply.ok();
@@ -90,6 +91,7 @@ fn in_progress(_: InProgress) -> CommandError {
 }
 
 fn bgsave(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
+    ctx.hand_over_counts();
     match args {
         [_] => {}
         [_, word] if args::is(word, "schedule") => {}

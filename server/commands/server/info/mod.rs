@@ -92,6 +92,7 @@ fn run(ctx: &mut Context<'_>, args: &[&[u8]]) -> CommandResult {
     let asked = &args[1..];
     let any = |word: &str| asked.iter().any(|arg| args::is(arg, word));
     let everything = any("all") || any("everything");
+    ctx.hand_over_counts();
     let defaults = asked.is_empty() || any("default");
     let mut text = Text::default();
     for section in &SECTIONS {
