@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use support::cluster::{Node, join};
+use support::cluster::{Node, introduce, join, replica_of};
 use support::{Client, Peer, Reply, Server, encode, eventually};
 
 fn error_of(reply: Reply) -> String {
@@ -405,35 +405,6 @@ fn a_replica_takes_over_from_a_dead_primary_which_comes_back_as_its_replica() {
     eventually("all agree", || {
         redirection(nodes[0].ask(&["GET", "foo"])).2 == nodes[2].place()
     });
-}
-
-/// Has a node meet another one.
-fn introduce(node: &Node, other: &Node) {
-    let (port, bus) = (other.server.port().to_string(), other.bus_port.to_string());
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-    assert_eq!(node.ask(&meet), Reply::ok());
-}
-
-/// A replica of the node at `at`, with its first copy.
-fn replica_of(nodes: &[Node], at: usize, directives: &[&str]) -> Node {
-    let replica = Node::start(None, directives);
-    introduce(&nodes[0], &replica);
-    let primary = nodes[at].id();
-    eventually("the new node knows the one it is to follow", || {
-        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
-    });
-    eventually("the replica has a copy", || {
-        let text = replica.text(&["INFO", "replication"]);
-        text.contains("master_link_status:up")
-    });
-    eventually("everyone knows the replica, which is linked to all", || {
-        let follows = format!("slave {primary}");
-        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
-        let known = replica.text(&["CLUSTER", "NODES"]);
-        let linked = known.matches(" connected").count() == nodes.len() + 1;
-        linked && nodes.iter().all(knows)
-    });
-    replica
 }
 
 /// Counts up a key until the node refuses; the last count acknowledged.

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use support::cluster::{Node, join};
+use support::cluster::{Node, introduce, join, replica_of};
 use support::{Reply, encode, eventually};
 
 /// Sends commands in one piece; gives their replies.
@@ -31,10 +31,7 @@ fn the_next_command_sees_what_an_order_has_changed() {
     let nodes = [0; 2].map(|_| Node::start(None, &[]));
     join(&nodes);
     let replica = Node::start(None, &[]);
-    let (port, bus) = (replica.server.port(), replica.bus_port);
-    let (port, bus) = (port.to_string(), bus.to_string());
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    introduce(&nodes[0], &replica);
     assert_eq!(nodes[0].ask(&["SET", "key{b}", "x"]), Reply::ok());
     let primary = nodes[0].id();
     let order: &[&str] = &["CLUSTER", "REPLICATE", &primary];
@@ -104,19 +101,7 @@ fn a_stranger_on_the_bus_is_not_listened_to_for_long() {
 fn with_replica() -> (Vec<Node>, Node) {
     let nodes = [0; 2].map(|_| Node::start(None, &[]));
     join(&nodes);
-    let replica = Node::start(None, &[]);
-    let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
-    assert_eq!(nodes[0].ask(&meet), Reply::ok());
-    let primary = nodes[0].id();
-    eventually("the new node knows the one it is to follow", || {
-        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
-    });
-    eventually("it has a copy, and knows both primaries", || {
-        let info = replica.text(&["INFO", "replication"]);
-        let known = replica.text(&["CLUSTER", "NODES"]);
-        info.contains("master_link_status:up") && known.matches(" connected").count() == 3
-    });
+    let replica = replica_of(&nodes, 0, &[]);
     eventually("its primary counts on it", || {
         let info = nodes[0].text(&["INFO", "replication"]);
         info.contains("state=online")

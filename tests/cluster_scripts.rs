@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::cluster::{Node, join};
+use support::cluster::{Node, join, replica_of};
 use support::{Client, Reply, encode, eventually};
 
 /// Waits in a script until the cluster is down, and a little longer: for whoever
@@ -132,21 +132,7 @@ fn a_script_that_has_read_goes_on_reading_when_the_cluster_is_down_but_does_not_
 #[test]
 fn a_script_does_not_write_to_a_slot_that_a_replica_has_taken() {
     let nodes = three();
-    let replica = Node::start(None, &[]);
-    let (port, bus) = (
-        replica.server.port().to_string(),
-        replica.bus_port.to_string(),
-    );
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-    assert_eq!(nodes[2].ask(&meet), Reply::ok());
-    let primary = nodes[2].id();
-    eventually("the new node follows", || {
-        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
-    });
-    eventually("the replica has a copy", || {
-        let text = replica.text(&["INFO", "replication"]);
-        text.contains("master_link_status:up")
-    });
+    let replica = replica_of(&nodes, 2, &[]);
     let script = "
         local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end
         local stop = now() + 60

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::cluster::{Node, join};
+use support::cluster::{Node, join, replica_of};
 use support::moves::{Between, Mover};
 use support::{Peer, Reply, encode, eventually};
 
@@ -45,23 +45,7 @@ impl Scene {
         let port = nodes[1].server.port();
         between.target.store(port, Ordering::Relaxed);
         join(&nodes);
-        let replica = Node::start(None, &PATIENT);
-        let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
-        let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
-        assert_eq!(nodes[0].ask(&meet), Reply::ok());
-        let primary = nodes[at].id();
-        eventually("the replica knows its primary", || {
-            replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
-        });
-        eventually("it has a copy, and everyone knows it", || {
-            let copied = replica.text(&["INFO", "replication"]);
-            let linked = replica.text(&["CLUSTER", "NODES"]);
-            let follows = format!("slave {primary}");
-            let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
-            copied.contains("master_link_status:up")
-                && linked.matches(" connected").count() == count + 1
-                && nodes.iter().all(knows)
-        });
+        let replica = replica_of(&nodes, at, &PATIENT);
         let key = format!("key{TAG}");
         assert_eq!(nodes[0].ask(&["SET", &key, "x"]), Reply::ok());
         Scene {
@@ -358,24 +342,8 @@ fn a_valkey_that_became_our_replica_hears_that_its_import_is_over() {
         Node::start(None, &[]),
     ];
     join(&nodes);
-    let replica = Node::start(None, &[]);
-    let place = [replica.server.port(), replica.bus_port].map(|port| port.to_string());
-    let meet = ["CLUSTER", "MEET", "127.0.0.1", &place[0], &place[1]];
-    assert_eq!(nodes[0].ask(&meet), Reply::ok());
+    let replica = replica_of(&nodes, 1, &[]);
     let valkey = &nodes[1];
-    let primary = valkey.id();
-    eventually("the replica knows its primary", || {
-        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
-    });
-    eventually("it has a copy, and everyone knows it", || {
-        let copied = replica.text(&["INFO", "replication"]);
-        let linked = replica.text(&["CLUSTER", "NODES"]);
-        let follows = format!("slave {primary}");
-        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
-        copied.contains("master_link_status:up")
-            && linked.matches(" connected").count() == 4
-            && nodes.iter().all(knows)
-    });
     let mut link = valkey.server.client();
     let name = "0123456789abcdef0123456789abcdef01234567";
     let source = nodes[0].id();

@@ -76,11 +76,38 @@ pub fn join(nodes: &[Node]) {
         assert_eq!(node.ask(&add), Reply::ok());
     }
     for node in &nodes[1..] {
-        let (port, bus) = (node.server.port().to_string(), node.bus_port.to_string());
-        let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-        assert_eq!(nodes[0].ask(&meet), Reply::ok());
+        introduce(&nodes[0], node);
     }
     eventually("the cluster is up everywhere", || {
         nodes.iter().all(Node::is_up)
     });
+}
+
+/// Has a node meet another one.
+pub fn introduce(node: &Node, other: &Node) {
+    let (port, bus) = (other.server.port().to_string(), other.bus_port.to_string());
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+    assert_eq!(node.ask(&meet), Reply::ok());
+}
+
+/// A replica of the node at `at`, with its first copy.
+pub fn replica_of(nodes: &[Node], at: usize, directives: &[&str]) -> Node {
+    let replica = Node::start(None, directives);
+    introduce(&nodes[0], &replica);
+    let primary = nodes[at].id();
+    eventually("the new node knows the one it is to follow", || {
+        replica.ask(&["CLUSTER", "REPLICATE", &primary]) == Reply::ok()
+    });
+    eventually("the replica has a copy", || {
+        let text = replica.text(&["INFO", "replication"]);
+        text.contains("master_link_status:up")
+    });
+    eventually("everyone knows the replica, which is linked to all", || {
+        let follows = format!("slave {primary}");
+        let knows = |node: &Node| node.text(&["CLUSTER", "NODES"]).contains(&follows);
+        let known = replica.text(&["CLUSTER", "NODES"]);
+        let linked = known.matches(" connected").count() == nodes.len() + 1;
+        linked && nodes.iter().all(knows)
+    });
+    replica
 }
