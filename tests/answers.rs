@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Client, Reply, Server};
+use support::{Client, Reply, Server, eventually};
 
 /// Runs a line of words, in which `''` is an empty one.
 fn run(client: &mut Client, line: &str) -> Reply {
@@ -575,10 +575,13 @@ fn counts_of_a_pipeline_are_seen_and_reset_within_it() {
     let server = Server::start(&[]);
     let mut client = server.client();
     run(&mut client, "SET there 1");
-    let mut told = |pipeline: &str, replies: usize| {
+    let mut last = |pipeline: &str, replies: usize| {
         let last = client.pipeline(pipeline.as_bytes(), replies).pop();
-        text(last.expect("a reply"))
+        last.expect("a reply")
     };
+    let histogram = last("GET there\r\nLATENCY HISTOGRAM get\r\n", 2);
+    assert_ne!(histogram, Reply::Array(vec![]));
+    let mut told = |pipeline: &str, replies: usize| text(last(pipeline, replies));
     let counts = |info: &str, names: [&str; 4]| {
         let count = |name: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(name));
@@ -609,6 +612,10 @@ fn counts_of_a_pipeline_are_seen_and_reset_within_it() {
     };
     let saved = told("SET a 1\r\nSET b 2\r\nSAVE\r\nINFO persistence\r\n", 4);
     assert_eq!(changes(&saved), "0");
+    told("SET a 1\r\nSET b 2\r\nBGSAVE\r\n", 3);
+    eventually("it is saved", || {
+        changes(&told("INFO persistence\r\n", 1)) == "0"
+    });
     let written = told("SET a 1\r\nSET b 2\r\nINFO persistence\r\n", 3);
     assert_eq!(changes(&written), "2");
 }

@@ -5,8 +5,8 @@
 //! 1. parse, find the command, hash the first key, prefetch its table's head;
 //! 2. prefetch the bucket; where several connections run in one round, all of
 //!    them come so far first;
-//! 3. prefetch the entry;
-//! 4. run, in order.
+//! 3. prefetch the entries, a few requests at a time;
+//! 4. run those that come before these, in order; and again from 3.
 //!
 //! With 64 requests in a pipeline the misses of one hide behind the others.
 //! Where a few come from each of many connections, those of one hide behind

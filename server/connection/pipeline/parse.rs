@@ -23,8 +23,8 @@ use crate::state::Server;
 /// Heads up to this size are remembered; a longer one would not be compared in
 /// a few steps.
 const HEAD_BYTES: usize = 32;
-/// The longest second argument whose length is remembered: its line has as many
-/// digits at least as the length of most keys. No limit is below it.
+/// The longest second argument whose length is remembered: most keys are no
+/// longer, and no limit on what a client may send is below it.
 const SHORT: usize = 99;
 
 /// What a query buffer began with.
