@@ -47,6 +47,18 @@ fn what_is_no_request_is_answered_last_and_only_to_who_wants_replies() {
     assert_eq!(told, format!("{subscribed}{invalid}"));
     assert_eq!(after(&[&off, &subscribe], b"*x\r\n"), subscribed);
     assert_eq!(after(&[&skip], b"*x\r\n"), "");
+    // An empty request is the one that is skipped.
+    for empty in ["\r\n", "*0\r\n", "*-1\r\n"] {
+        let answered = after(&[&skip], format!("{empty}PING\r\n*x\r\n").as_bytes());
+        assert_eq!(answered, format!("+PONG\r\n{invalid}"), "{empty:?}");
+    }
+    // RESET takes back OFF, and is skipped like any other.
+    let reset = ["RESET"];
+    assert_eq!(after(&[&skip, &reset], b"*x\r\n"), invalid);
+    assert_eq!(
+        after(&[&off, &reset], b"*x\r\n"),
+        format!("+RESET\r\n{invalid}")
+    );
     // A line ends with both its characters.
     let unended = "-ERR Protocol error: invalid CRLF in request\r\n";
     for broken in [&b"*1\rx$4\r\nPING\r\n"[..], b"*1\r\n$4\rxPING\r\n"] {

@@ -69,7 +69,7 @@ pub enum Stop {
 /// One parsed request of a batch.
 struct Slot {
     /// Which of the pipeline's ranges are its arguments; they count from the
-    /// request's first byte.
+    /// request's first byte. None if it is an empty line or array.
     args: Range<usize>,
     /// Where it lies in the query buffer; empty if it is an inline command
     /// with quotes, whose words are in the parser.
@@ -81,6 +81,17 @@ struct Slot {
 }
 
 impl Slot {
+    /// A request of which nothing was looked up.
+    fn bare(args: Range<usize>, bytes: Range<usize>) -> Slot {
+        Slot {
+            args,
+            bytes,
+            is_array: false,
+            found: None,
+            key: None,
+        }
+    }
+
     /// Whether it may take the short way.
     fn is_direct(&self) -> bool {
         self.found.is_some_and(|found| match found.way {

@@ -40,7 +40,9 @@ fn run(ctx: &mut Context<'_>, _: &[&[u8]]) -> CommandResult {
     crate::monitor::leave(server, &client);
     server.tracking.disable(&client);
     server.acl.begin(session);
-    session.reply_mode = ReplyMode::On;
+    if session.reply_mode == ReplyMode::Off {
+        session.reply_mode = ReplyMode::On;
+    }
     session.db = 0;
     client.db.store(0, Ordering::Relaxed);
     client.protocol.store(2, Ordering::Relaxed);

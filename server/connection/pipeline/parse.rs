@@ -155,17 +155,14 @@ impl Pipeline {
                 Ok(Parsed::Inline { consumed }) => {
                     // Its arguments live in the parser until the next call, so
                     // the batch ends here.
-                    self.slots.push(Slot {
-                        args: first..self.ranges.len(),
-                        bytes: 0..0,
-                        is_array: false,
-                        found: None,
-                        key: None,
-                    });
+                    self.slots.push(Slot::bare(first..self.ranges.len(), 0..0));
                     at += consumed;
                     break Outcome::Full;
                 }
-                Ok(Parsed::Empty { consumed }) => at += consumed,
+                Ok(Parsed::Empty { consumed }) => {
+                    self.slots.push(Slot::bare(first..first, at..at + consumed));
+                    at += consumed;
+                }
                 Ok(Parsed::Incomplete { needed_at_least }) => {
                     self.keep_unfinished(first);
                     break Outcome::NeedsInput(needed_at_least);

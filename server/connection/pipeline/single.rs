@@ -27,6 +27,12 @@ impl Pipeline {
         turn: &mut Turn<'_>,
     ) -> Option<Stop> {
         let slot = &self.slots[turn.next];
+        if slot.args.is_empty() && !slot.bytes.is_empty() {
+            turn.next += 1;
+            turn.consumed_to = slot.bytes.end;
+            end_skipping(session);
+            return None;
+        }
         let (bytes, unquoted) = (slot.bytes.clone(), slot.bytes.is_empty());
         let source = match unquoted {
             true => self.parser.inline_bytes(),
@@ -183,16 +189,21 @@ fn run_one(
     if waiting.is_none() {
         session.client.count_command();
     }
-    match session.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => reply.truncate(mark),
-        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
-        ReplyMode::Skip => {
-            reply.truncate(mark);
-            session.reply_mode = ReplyMode::On;
-        }
+    if matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip) {
+        reply.truncate(mark);
     }
+    end_skipping(session);
     waiting
+}
+
+/// CLIENT REPLY SKIP is for the next request only, were it an empty one.
+#[inline]
+fn end_skipping(session: &mut Session) {
+    session.reply_mode = match session.reply_mode {
+        ReplyMode::SkipNext => ReplyMode::Skip,
+        ReplyMode::Skip => ReplyMode::On,
+        ReplyMode::On | ReplyMode::Off => session.reply_mode,
+    };
 }
 
 /// CLIENT CACHING is for one command only, or one transaction, whatever becomes
