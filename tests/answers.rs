@@ -581,7 +581,6 @@ fn counts_of_a_pipeline_are_seen_and_reset_within_it() {
     };
     let histogram = last("GET there\r\nLATENCY HISTOGRAM get\r\n", 2);
     assert_ne!(histogram, Reply::Array(vec![]));
-    let mut told = |pipeline: &str, replies: usize| text(last(pipeline, replies));
     let counts = |info: &str, names: [&str; 4]| {
         let count = |name: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(name));
@@ -595,6 +594,13 @@ fn counts_of_a_pipeline_are_seen_and_reset_within_it() {
         "total_commands_processed:",
         "cmdstat_get:calls=",
     ];
+    let within = "CONFIG RESETSTAT\r\nMULTI\r\nGET there\r\nGET gone\r\nINFO stats\r\nEXEC\r\n";
+    let Reply::Array(mut answers) = last(within, 6) else {
+        panic!("a transaction's answers");
+    };
+    let info = text(answers.pop().expect("the last"));
+    assert_eq!(counts(&info, names)[..2], ["1", "1"]);
+    let mut told = |pipeline: &str, replies: usize| text(last(pipeline, replies));
     let info = told(
         "CONFIG RESETSTAT\r\nGET there\r\nGET gone\r\nINFO everything\r\n",
         4,

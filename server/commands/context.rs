@@ -41,9 +41,13 @@ impl Context<'_> {
     }
 
     /// Counts what this client has done so far, for a command that tells the counts
-    /// or begins them anew: those of a pipeline are else handed over together.
+    /// or begins them anew: those of a pipeline, or of a transaction, are else handed
+    /// over together.
     pub fn hand_over_counts(&mut self) {
-        self.session.tally.flush(&self.server.stats);
+        let (tally, recorder) = (&mut self.session.tally, &mut self.db.recorder);
+        tally.hits += std::mem::take(&mut recorder.hits);
+        tally.misses += std::mem::take(&mut recorder.misses);
+        tally.flush(&self.server.stats);
     }
 
     /// Runs what looks keys up for a command that does so to change them: none
