@@ -146,6 +146,9 @@ fn both_clocks() -> (Instant, Ticks) {
 /// If it did, its last command counts as the slow one.
 const LONG_NANOS: u64 = 1_000_000;
 
+/// A request or a reply that is no larger takes no time worth a look.
+pub const SMALL_BYTES: usize = 1024;
+
 /// What makes a command notable, asked once for many: nothing below all three
 /// of them is.
 #[derive(Clone, Copy)]
@@ -183,6 +186,13 @@ impl Limits {
             together: nanos.is_none_or(|nanos| nanos >= LONG_NANOS),
         }
     }
+
+    /// Whether several quick commands with small requests and replies can be timed
+    /// together.
+    #[inline]
+    pub fn together(&self) -> bool {
+        self.together
+    }
 }
 
 /// As [`account`], for a request with its bytes in `raw`, quickly unless it
@@ -199,7 +209,6 @@ pub fn account_within(
     limits: &Limits,
     more: bool,
 ) {
-    const SMALL_BYTES: usize = 1024;
     if more
         && limits.together
         && request.found.quick

@@ -157,6 +157,9 @@ fn a_script_does_not_write_to_a_slot_that_a_replica_has_taken() {
     let mut reader = nodes[2].server.client();
     assert_eq!(reader.command(&["READONLY"]), Reply::ok());
     let kept = replica.ask(&["GET", KEY]);
-    assert!([Reply::Null, Reply::bulk("half")].contains(&kept), "{kept:?}");
+    assert!(
+        [Reply::Null, Reply::bulk("half")].contains(&kept),
+        "{kept:?}"
+    );
     assert_eq!(reader.command(&["GET", KEY]), kept);
 }

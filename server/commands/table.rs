@@ -40,12 +40,23 @@ pub struct Found {
     key_at: u8,
     /// Whether it can take the short way (see `connection/pipeline/direct.rs`).
     pub way: Way,
+    /// Whether it is one of those that are run in a way of their own.
+    pub form: Form,
     /// Whether it takes no time worth a look, unless its request or its reply
     /// is large.
     pub quick: bool,
     /// Whether clients call it by another name than it is declared with, or not
     /// at all.
     pub renamed: bool,
+}
+
+/// Which commands have a way of their own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Those that don't.
+    Any,
+    /// GET (see `connection/pipeline/gets.rs`).
+    Get,
 }
 
 /// How a command can be run.
@@ -89,6 +100,10 @@ impl Found {
                 _ => 1,
             },
             way,
+            form: match command.name {
+                "get" => Form::Get,
+                _ => Form::Any,
+            },
             quick: command.has(flag::FAST) || command.complexity == "O(1)",
             renamed: false,
         }

@@ -348,6 +348,12 @@ impl Client {
         self.count_commands(1);
     }
 
+    /// Whether something was pushed that has not been sent.
+    #[inline]
+    pub fn has_outbox(&self) -> bool {
+        self.outbox_filled.load(Ordering::Acquire)
+    }
+
     /// Counts commands that ran.
     pub fn count_commands(&self, ran: u64) {
         add_alone(&self.commands, ran);

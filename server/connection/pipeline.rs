@@ -14,6 +14,7 @@
 
 mod ahead;
 mod direct;
+mod gets;
 mod parse;
 mod single;
 
@@ -294,14 +295,16 @@ impl Pipeline {
     /// Has the entries of the next few requests fetched, from `fetched` on.
     #[inline]
     fn prefetch_entries(&self, server: &Server, db: u32, fetched: &mut usize) {
-        let few = self.slots.iter().skip(*fetched).take(FETCHED_AT_ONCE);
+        let few = self.slots.get(*fetched..).unwrap_or_default();
         *fetched += FETCHED_AT_ONCE;
         if self.slots.len() < MIN_BATCH {
             return;
         }
         if let Some(glimpse) = server.keyspace.glimpse(db) {
-            for (hash, number) in few.filter_map(|slot| slot.key) {
-                glimpse.fetch_entry(number, hash);
+            for slot in &few[..few.len().min(FETCHED_AT_ONCE)] {
+                if let Some((hash, number)) = slot.key {
+                    glimpse.fetch_entry(number, hash);
+                }
             }
         }
     }

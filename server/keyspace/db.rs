@@ -23,7 +23,7 @@ use super::{KeyRef, Keyspace, share_of};
 pub use cold::{SlotRows, rows_of};
 pub(super) use spill::spill_entry;
 pub use spill::{ReadValue, read_value};
-pub use typed::StringRef;
+pub use typed::{PlainString, StringRef};
 
 /// Why a look-up failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,8 +75,7 @@ impl Pipeline {
             block: None,
         };
         let (input, from) = (turn.input, turn.next);
-        let mut index = from;
-        let mut last = 0;
+        let mut index = self.run_gets(&mut ctx, turn);
         let (mut few, mut many) = ([&[][..]; FEW], Vec::new());
         while let Some(slot) = self.slots.get(index)
             && let Some(found) = passing(server, slot, open, turn.now_ms)
@@ -105,10 +104,10 @@ impl Pipeline {
             if !run_one(&mut ctx, &request, key.as_ref(), turn, more) {
                 break;
             }
-            last = found.number() as u32 + 1;
             index += 1;
         }
         if index != from {
+            let last = self.slots[index - 1].found.map(|found| found.number());
             count(&mut ctx, (index - from) as u64, last);
         }
         index
@@ -135,8 +134,9 @@ fn arguments<'a, 's>(
     &few[..ranges.len()]
 }
 
-/// Counts what ran, `last` being the last command's number and 1.
-fn count(ctx: &mut Context<'_>, ran: u64, last: u32) {
+/// Counts what ran, `last` being the last command's number.
+fn count(ctx: &mut Context<'_>, ran: u64, last: Option<usize>) {
+    let last = last.map_or(0, |number| number as u32 + 1);
     let session = &mut *ctx.session;
     session.routing.asking = false;
     session.client.last_command.store(last, Ordering::Relaxed);

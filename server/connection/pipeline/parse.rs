@@ -4,7 +4,7 @@
 //! Pipelines repeat themselves. Where a request begins with the very bytes that
 //! the last one began with, up to the end of its first argument or to that of
 //! the line with the second's length, these are neither parsed nor looked up
-//! again.
+//! again; nor is a short third argument of the same length.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -57,6 +57,12 @@ pub(super) struct Last {
     rest: usize,
     /// Length of the second.
     second: usize,
+    /// Whether that is the key.
+    second_is_key: bool,
+    /// The line with the length of the third if that is the last one, and short.
+    third_line: SmallVec<[u8; 8]>,
+    /// That length.
+    third: usize,
     found: Found,
 }
 
@@ -76,9 +82,17 @@ impl Last {
         if from == self.name_end || !self.begins(input, from) {
             return None;
         }
-        let end = from + self.second;
-        let is_whole = input.get(end..)?.first_chunk() == Some(b"\r\n");
-        is_whole.then_some(from..end)
+        whole(input, from, self.second)
+    }
+
+    /// The same of the third, whose line would begin at `at`.
+    #[inline]
+    fn third_in(&self, input: &[u8], at: usize) -> Option<Range<usize>> {
+        let from = at + self.third_line.len();
+        if from == at || !same_bytes(input.get(at..from)?, &self.third_line) {
+            return None;
+        }
+        whole(input, from, self.third)
     }
 
     /// Takes the line of the second argument's length from a request that begins with
@@ -93,7 +107,28 @@ impl Last {
             self.head.extend_from_slice(line);
             self.second = second.len();
         }
+        self.learn_third(request, args);
     }
+
+    /// Takes the line of the third argument's length if there is no fourth one.
+    fn learn_third(&mut self, request: &[u8], args: &[Range<usize>]) {
+        self.third_line.clear();
+        if let [_, second, third] = args
+            && third.len() <= SHORT
+        {
+            let line = &request[second.end + 2..third.start];
+            self.third_line.extend_from_slice(line);
+            self.third = third.len();
+        }
+    }
+}
+
+/// An argument of so many bytes that begins at `from`, if it has arrived.
+#[inline]
+fn whole(input: &[u8], from: usize, len: usize) -> Option<Range<usize>> {
+    let end = from + len;
+    let is_whole = input.get(end..)?.first_chunk() == Some(b"\r\n");
+    is_whole.then_some(from..end)
 }
 
 /// What is known of a request from the one before it.
@@ -101,10 +136,8 @@ enum Known {
     Nothing,
     /// Its first argument has been skipped.
     First(Found),
-    /// The first two have; there is no need to learn anything of it.
+    /// The first two have.
     Two(Found),
-    /// It is whole, and ends there.
-    Whole(Found, usize),
 }
 
 impl Pipeline {
@@ -132,24 +165,24 @@ impl Pipeline {
                 break Outcome::Full;
             }
             let rest = &input[at..];
+            if let Some(consumed) = self.take_alike(server, session, rest, at) {
+                at += consumed;
+                first = self.ranges.len();
+                if at == input.len() {
+                    break Outcome::NeedsInput(1);
+                }
+                continue;
+            }
             let known = self.skip_head(rest, &limits);
-            let parsed = match known {
-                Known::Whole(_, consumed) => Ok(Parsed::Complete { consumed }),
-                _ => self.parser.next(rest, &limits, &mut self.ranges),
-            };
-            match parsed {
+            match self.parser.next(rest, &limits, &mut self.ranges) {
                 Ok(parsed @ (Parsed::Complete { consumed } | Parsed::Words { consumed })) => {
                     let args = first..self.ranges.len();
+                    let mut slot = Slot::bare(args.clone(), at..at + consumed);
                     let request = &rest[..consumed];
-                    let found = self.command(&known, args.clone(), request);
-                    let key = self.first_key(server, session, found, args.clone(), request);
-                    self.slots.push(Slot {
-                        args,
-                        bytes: at..at + consumed,
-                        is_array: matches!(parsed, Parsed::Complete { .. }),
-                        found,
-                        key,
-                    });
+                    slot.is_array = matches!(parsed, Parsed::Complete { .. });
+                    slot.found = self.command(&known, args.clone(), request);
+                    slot.key = self.first_key(server, session, slot.found, args, request);
+                    self.slots.push(slot);
                     at += consumed;
                 }
                 Ok(Parsed::Inline { consumed }) => {
@@ -177,6 +210,44 @@ impl Pipeline {
         Batch { end: at, outcome }
     }
 
+    /// Takes a request at `at`, whose bytes `input` begins with, that is the last one
+    /// but for what its second and third argument hold, and gives its length.
+    #[inline]
+    fn take_alike(
+        &mut self,
+        server: &Server,
+        session: &Session,
+        input: &[u8],
+        at: usize,
+    ) -> Option<usize> {
+        let last = self.last.as_ref()?;
+        if last.rest > 2 || !session.authenticated || self.parser.is_mid_command() {
+            return None;
+        }
+        let second = last.second_in(input)?;
+        let third = match last.rest {
+            1 => None,
+            _ => Some(last.third_in(input, second.end + 2)?),
+        };
+        let key = last.second_is_key.then(|| {
+            let key = KeyRef::new(&input[second.clone()]);
+            server.keyspace.fetch_table(session.db, key.slot);
+            (key.hash, key.slot)
+        });
+        let first = self.ranges.len();
+        let end = 2 + third.as_ref().map_or(second.end, |third| third.end);
+        self.ranges.extend([last.name.clone(), second]);
+        self.ranges.extend(third);
+        self.slots.push(Slot {
+            args: first..self.ranges.len(),
+            bytes: at..at + end,
+            is_array: true,
+            found: Some(last.found),
+            key,
+        });
+        Some(end)
+    }
+
     /// Keeps the arguments of a request that has not arrived whole, which are the
     /// ranges from `first` on. A large one comes in many pieces: it is not copied for
     /// each.
@@ -197,12 +268,11 @@ impl Pipeline {
         if !limits.authenticated || self.parser.is_mid_command() {
             return Known::Nothing;
         }
-        if let Some(second) = last.second_in(input) {
+        if last.rest > 1
+            && let Some(second) = last.second_in(input)
+        {
             let end = second.end + 2;
             self.ranges.extend([last.name.clone(), second]);
-            if last.rest == 1 {
-                return Known::Whole(last.found, end);
-            }
             self.parser.skip(end, last.rest - 1);
             return Known::Two(last.found);
         }
@@ -218,7 +288,12 @@ impl Pipeline {
     #[inline]
     fn command(&mut self, known: &Known, args: Range<usize>, request: &[u8]) -> Option<Found> {
         match known {
-            Known::Whole(found, _) | Known::Two(found) => Some(*found),
+            Known::Two(found) => {
+                if let Some(last) = &mut self.last {
+                    last.learn_third(request, &self.ranges[args]);
+                }
+                Some(*found)
+            }
             Known::First(found) => {
                 if let Some(last) = &mut self.last {
                     last.learn_second(request, &self.ranges[args]);
@@ -247,6 +322,9 @@ impl Pipeline {
                 name,
                 rest: words.len() - 1,
                 second: 0,
+                second_is_key: first_key(found.command, words, request) == words.get(1),
+                third_line: SmallVec::new(),
+                third: 0,
                 found,
             };
             last.learn_second(request, words);

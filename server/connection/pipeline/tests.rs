@@ -6,18 +6,21 @@ use super::*;
 use crate::config::Config;
 use crate::connection::client::Client;
 use crate::resp::Protocol;
+use crate::stats::Total;
+
+/// A request as an array of bulk strings.
+fn array(words: &[&[u8]]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        request.extend_from_slice(word);
+        request.extend_from_slice(b"\r\n");
+    }
+    request
+}
 
 /// Requests in every form, some of which begin as others do.
 fn requests() -> Vec<Vec<u8>> {
-    let array = |words: &[&[u8]]| {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            request.extend_from_slice(word);
-            request.extend_from_slice(b"\r\n");
-        }
-        request
-    };
     vec![
         array(&[b"PING"]),
         array(&[b"PING", b"here"]),
@@ -33,6 +36,13 @@ fn requests() -> Vec<Vec<u8>> {
         array(&[b"ECHO", b"too", b"many"]),
         array(&[b"ECHOES", b"a"]),
         array(&[b"SET", b"key", b"value"]),
+        array(&[b"SET", b"yek", b"eulav"]),
+        array(&[b"SET", b"key", b"\r\n$1\r"]),
+        array(&[b"SET", b"key", &[b'v'; 99]]),
+        array(&[b"SET", b"yek", &[b'w'; 99]]),
+        array(&[b"SET", b"yek", &[b'x'; 100]]),
+        array(&[b"SET", b"key", b"value", b"XX"]),
+        array(&[b"APPEND", b"key", b"value"]),
         array(&[b"SET", b"another{key}", &[b'y'; 120]]),
         array(&[b"SET", b"yek", b"another value"]),
         array(&[b"GET", b"key"]),
@@ -124,4 +134,94 @@ fn a_pipeline_in_any_pieces_does_what_its_requests_do_one_by_one() {
             [&alone, &together].map(|driver| String::from_utf8_lossy(&driver.reply.buf));
         assert_eq!(alone, together, "seed {seed}");
     }
+}
+
+/// GETs of all that there can be, with what stands for an end of their runs.
+fn gets() -> Vec<Vec<u8>> {
+    let names: [&[u8]; 9] = [
+        b"short", b"{a}int", b"none", b"nil", b"empty", b"long", b"list", b"edge", b"beyond",
+    ];
+    let mut gets: Vec<_> = names.iter().map(|name| array(&[b"GET", name])).collect();
+    gets.extend([
+        array(&[b"get", b"short"]),
+        array(&[b"GET", b"short", b"more"]),
+        array(&[b"GET"]),
+        array(&[b"GET", &[b'k'; 1100]]),
+        b"GET short\r\n".to_vec(),
+        b"GET \"short\"\r\n".to_vec(),
+        array(&[b"INCR", b"{a}int"]),
+        array(&[b"SELECT", b"1"]),
+        array(&[b"SELECT", b"0"]),
+        array(&[b"MULTI"]),
+        array(&[b"EXEC"]),
+    ]);
+    gets
+}
+
+#[test]
+fn gets_that_follow_one_another_answer_and_count_as_each_does_alone() {
+    let (gets, plain) = (gets(), 9);
+    for seed in 0..400 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut alone, mut together) = (Driver::new(), Driver::new());
+        let mut requests = vec![
+            array(&[b"SET", b"short", b"value"]),
+            array(&[b"SET", b"{a}int", b"12"]),
+            array(&[b"SET", b"empty", b""]),
+            array(&[b"SET", b"long", &[b'l'; 5000]]),
+            array(&[b"SET", b"edge", &[b'e'; 1024]]),
+            array(&[b"SET", b"beyond", &[b'b'; 1025]]),
+            array(&[b"RPUSH", b"list", b"element"]),
+        ];
+        let protocol = [Protocol::Resp2, Protocol::Resp3][rng.usize(..2)];
+        for driver in [&mut alone, &mut together] {
+            driver.reply = ReplyBuffer::new(protocol);
+        }
+        for _ in 0..rng.usize(1..300) {
+            let of = if rng.u8(..20) == 0 { gets.len() } else { plain };
+            requests.push(gets[rng.usize(..of)].clone());
+        }
+        for request in &requests {
+            assert!(alone.run(request, &mut 0));
+        }
+        let input = requests.concat();
+        let mut start = 0;
+        assert!(together.run(&input, &mut start));
+        assert_eq!(start, input.len(), "seed {seed}");
+        let seen = [&alone, &together].map(|driver| {
+            let sets = &driver.server.stats.sets;
+            let found = crate::commands::table::table()
+                .find(&[b"get"])
+                .expect("GET");
+            let counts = [sets.total(Total::Hits), sets.total(Total::Misses)];
+            (
+                String::from_utf8_lossy(&driver.reply.buf),
+                counts,
+                sets.calls(found.number()),
+            )
+        });
+        assert_eq!(seen[0], seen[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_get_among_others_finds_its_key_expired() {
+    let mut driver = Driver::new();
+    let mut run = |requests: &[Vec<u8>]| {
+        driver.reply.buf.clear();
+        assert!(driver.run(&requests.concat(), &mut 0));
+        String::from_utf8_lossy(&driver.reply.buf).into_owned()
+    };
+    run(&[
+        array(&[b"SET", b"gone", b"v", b"PX", b"1"]),
+        array(&[b"SET", b"there", b"v"]),
+    ]);
+    let set_at = std::time::Instant::now();
+    while set_at.elapsed().as_millis() < 3 {
+        std::hint::spin_loop();
+    }
+    let get = |name: &[u8]| array(&[b"GET", name]);
+    let read = run(&[get(b"there"), get(b"gone"), get(b"gone"), get(b"there")]);
+    assert_eq!(read, "$1\r\nv\r\n$-1\r\n$-1\r\n$1\r\nv\r\n");
+    assert_eq!(run(&[array(&[b"DBSIZE"])]), ":1\r\n");
 }

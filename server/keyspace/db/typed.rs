@@ -6,7 +6,9 @@ use crate::keyspace::hash::Hash;
 use crate::keyspace::list::List;
 use crate::keyspace::set::Set;
 use crate::keyspace::stream::Stream;
+use crate::keyspace::stripe::SLOTS_PER_STRIPE;
 use crate::keyspace::zset::ZSet;
+use crate::keyspace::{KeyRef, share_of};
 
 impl Db<'_> {
     /// The string under a key. Other types are [`DbError::WrongType`].
@@ -20,6 +22,34 @@ impl Db<'_> {
                 _ => Err(DbError::WrongType),
             },
         }
+    }
+
+    /// The string under a key whose stripe is locked, if it is in RAM, has not expired
+    /// and is at most `longest` bytes long: then it counts as an access and a hit.
+    #[inline]
+    pub fn plain_string(&mut self, key: &KeyRef, longest: usize) -> PlainString<'_> {
+        let (access, now_ms) = (self.access, self.now_ms);
+        let slot = usize::from(key.slot) % SLOTS_PER_STRIPE;
+        let share = share_of(self.held.stripe(key.stripe()), self.physical);
+        let Some(entry) = share.tables[slot].find(key.hash, key.bytes) else {
+            return match share.cold & (1 << slot) {
+                0 => PlainString::Absent,
+                _ => PlainString::Unclear,
+            };
+        };
+        if entry.is_cold() || entry.expire_at_ms().is_some_and(|at| at <= now_ms) {
+            return PlainString::Unclear;
+        }
+        let string = match entry_value(&entry) {
+            ValueRef::Int(int) => StringRef::Int(int),
+            ValueRef::Bytes(bytes) if bytes.len() <= longest => StringRef::Bytes(bytes),
+            _ => return PlainString::Unclear,
+        };
+        self.recorder.hits += 1;
+        if let Some(access) = access {
+            entry.touch(access);
+        }
+        PlainString::Found(string)
     }
 
     /// The string under a key for a command that is about to change it: no
@@ -154,6 +184,16 @@ typed!(set, set_mut, set_or_new, Set, set_mut);
 typed!(hash, hash_mut, hash_or_new, Hash, hash_mut);
 typed!(zset, zset_mut, zset_or_new, ZSet, zset_mut);
 typed!(stream, stream_mut, stream_or_new, Stream, stream_mut);
+
+/// What [`Db::plain_string`] finds.
+pub enum PlainString<'a> {
+    /// The string.
+    Found(StringRef<'a>),
+    /// No key; nothing was counted.
+    Absent,
+    /// Something else: what it is [`Db::string`] tells. Nothing was counted.
+    Unclear,
+}
 
 /// A string value.
 #[derive(Clone, Copy)]
