@@ -20,6 +20,7 @@ pub mod logging;
 pub mod memory;
 pub mod monitor;
 pub mod number;
+pub mod oom;
 pub mod replication;
 pub mod resident;
 pub mod resp;

@@ -1,5 +1,8 @@
-//! Where log lines go, and which: standard output or `logfile`, and from
-//! `loglevel` on, which CONFIG SET changes.
+//! Where log lines go, and which: standard output or `logfile`, the system's log
+//! as well, and from `loglevel` on, which CONFIG SET changes.
+
+mod form;
+mod syslog;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,6 +17,10 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, registry, reload};
 
 use crate::config::{Config, id};
+use form::Lines;
+use syslog::SystemLog;
+
+pub use form::set_role;
 
 /// The level from which on events are logged.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
@@ -75,16 +82,19 @@ pub fn start(config: &Config, file: Option<LogFile>) {
         None => BoxMakeWriter::new(io::stdout),
     };
     let (level, handle) = reload::Layer::new(level(config));
-    let lines = layer().with_target(false).with_ansi(false);
+    form::set(config);
+    let lines = layer().with_ansi(false).event_format(Lines);
     registry()
         .with(level)
         .with(lines.with_writer(writer))
+        .with(SystemLog::open(config))
         .init();
     let _ = LEVEL.set(handle);
 }
 
-/// Heeds a `loglevel` that has changed.
-pub fn set_level(config: &Config) {
+/// Heeds `loglevel` and the form of lines, which have changed.
+pub fn change(config: &Config) {
+    form::set(config);
     if let Some(handle) = LEVEL.get() {
         // It lives as long as the process.
         let _ = handle.reload(level(config));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use redoubt_server::config::{Config, file, id};
 use redoubt_server::logging::{self, LogFile};
+use redoubt_server::oom;
 use redoubt_server::runtime::{start, supervisor};
 
 #[global_allocator]
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         daemonize();
     }
     logging::start(&config, log);
+    oom::begin(&config);
     tracing::info!(
         "Redoubt {} is starting, PID: {}",
         env!("CARGO_PKG_VERSION"),

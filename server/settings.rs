@@ -1,6 +1,7 @@
 //! Directives that are read for every command, as atomics; everything else
 //! asks the configuration itself.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub replica_read_only: AtomicBool,
     /// `replica-serve-stale-data`.
     pub serve_stale: AtomicBool,
+    /// `bind-source-addr`: where connections to other servers come from.
+    pub source: Mutex<Option<IpAddr>>,
     /// CONFIG SET appendonly no, which WAITAOF obeys: the log goes on.
     pub append_only_off: AtomicBool,
 }
@@ -169,6 +172,7 @@ impl Settings {
 
 impl Settings {
     fn load_replication(&self, config: &Config) {
+        *self.source.lock() = config.string(id("bind-source-addr")).parse().ok();
         let set = |to: &AtomicBool, on: bool| to.store(on, Ordering::Relaxed);
         set(&self.lazy_expire, config.bool(id("lazyfree-lazy-expire")));
         set(

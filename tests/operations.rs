@@ -346,3 +346,178 @@ fn a_server_may_listen_to_no_address() {
     assert_eq!(answer, "+OK\r\n+OK\r\n");
     assert_eq!(server.client().command(&["DBSIZE"]), Reply::Integer(0));
 }
+
+/// The last log line of a server that was told to log `hello "you"`.
+fn hello(server: &Bare, log: &Path) -> String {
+    let told = server.ask("DEBUG LOG 'hello \"you\"'");
+    assert!(told.starts_with("+OK"), "{told}");
+    let lines = fs::read_to_string(log).expect("a log");
+    let said = lines.lines().rfind(|line| line.contains("hello"));
+    said.expect("the line").to_owned()
+}
+
+#[test]
+fn log_lines_have_the_form_that_was_asked_for() {
+    let dir = directory();
+    let arguments = ["--logfile", "log", "--enable-debug-command", "yes"];
+    let server = Bare::start(dir.path(), &arguments, &[("TZ", "XXX-5:30")]);
+    let (pid, log) = (server.child.id(), dir.path().join("log"));
+    let set = |directive: &str, value: &str| {
+        let answer = server.ask(&format!("CONFIG SET {directive} {value}"));
+        assert!(answer.starts_with("+OK"), "{answer}");
+    };
+    // 24 Nov 2026 17:27:45.033, whatever the time is.
+    let line = hello(&server, &log);
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(words[0], format!("{pid}:M"));
+    assert_eq!(
+        words[1..5]
+            .iter()
+            .map(|word| word.len())
+            .collect::<Vec<_>>(),
+        [2, 3, 4, 12]
+    );
+    assert_eq!(words[5..].join(" "), "# DEBUG LOG: hello \"you\"");
+    set("log-timestamp-format", "iso8601");
+    let line = hello(&server, &log);
+    let time = line.split(' ').nth(1).expect("a time");
+    assert_eq!(time.len(), "2026-11-24T17:27:45.033+05:30".len());
+    assert!(time.ends_with("+05:30"), "{time}");
+    set("log-timestamp-format", "milliseconds");
+    set("log-format", "logfmt");
+    let line = hello(&server, &log);
+    let (head, rest) = line.split_once(" timestamp=\"").expect("a time");
+    let (time, rest) = rest.split_once('"').expect("its end");
+    assert_eq!(head, format!("pid={pid} role=primary"));
+    assert!(
+        time.parse::<u64>()
+            .is_ok_and(|time| time > 1_700_000_000_000)
+    );
+    assert_eq!(rest, " level=warning message=\"DEBUG LOG: hello 'you'\"");
+    set("log-format", "json");
+    assert!(server.ask("REPLICAOF 127.0.0.1 1").starts_with("+OK"));
+    let line = hello(&server, &log);
+    let head = format!("{{\"pid\":{pid},\"role\":\"replica\",\"timestamp\":\"");
+    let end = ",\"level\":\"warning\",\"message\":\"DEBUG LOG: hello \\\"you\\\"\"}";
+    assert!(line.starts_with(&head) && line.ends_with(end), "{line}");
+}
+
+#[test]
+fn the_systems_log_gets_the_lines_too() {
+    let dir = directory();
+    let devices = directory();
+    let log = UnixDatagram::bind(devices.path().join("log")).expect("a socket");
+    let patience = Some(Duration::from_secs(30));
+    log.set_read_timeout(patience).expect("a timeout fits");
+    // A /dev of its own, with nothing but the log's socket.
+    let script = "mount --bind \"$0\" /dev && exec \"$@\"";
+    let program = std::env::var_os("REDOUBT_SERVER").map_or_else(
+        || env!("CARGO_BIN_EXE_redoubt-server").into(),
+        PathBuf::from,
+    );
+    let mut child = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(devices.path())
+        .arg(program)
+        .args([
+            "--port",
+            "0",
+            "--unixsocket",
+            "s.sock",
+            "--syslog-enabled",
+            "yes",
+        ])
+        .args(["--syslog-ident", "fort", "--syslog-facility", "local3"])
+        .current_dir(dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("unshare can be run");
+    let pid = child.id();
+    let mut heard = String::new();
+    let mut buffer = [0; 1000];
+    while !heard.contains("Ready to accept connections") {
+        let length = log.recv(&mut buffer).expect("it goes on");
+        heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        heard.push('\n');
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    // Local use 3, notice. Source: RFC 3164.
+    let priority = 19 * 8 + 5;
+    for line in heard.lines() {
+        let is_ours = line.contains(&format!(" fort[{pid}]: "));
+        assert!(
+            line.starts_with(&format!("<{priority}>")) && is_ours,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_kernel_is_told_whom_to_kill_first() {
+    let own = |pid: &str| {
+        let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
+        let score = score.expect("a process has a score");
+        score.trim().parse::<i32>().expect("a number")
+    };
+    let dir = directory();
+    let scores = [
+        "--oom-score-adj",
+        "absolute",
+        "--oom-score-adj-values",
+        "901 902 903",
+    ];
+    let server = Bare::start(dir.path(), &scores, &[]);
+    let score = || own(&server.child.id().to_string());
+    assert_eq!(score(), 901);
+    let ask = |line: &str| assert!(server.ask(line).starts_with("+OK"), "{line}");
+    ask("REPLICAOF 127.0.0.1 1");
+    assert_eq!(score(), 902);
+    ask("CONFIG SET oom-score-adj-values '3 4 5' oom-score-adj relative");
+    assert_eq!(score(), own("self") + 4);
+    ask("REPLICAOF NO ONE");
+    assert_eq!(score(), own("self") + 3);
+    ask("CONFIG SET oom-score-adj no");
+    assert_eq!(score(), own("self"));
+    ask("REPLICAOF 127.0.0.1 1");
+    assert_eq!(score(), own("self"));
+}
+
+#[test]
+fn other_servers_are_reached_from_the_address_that_was_given() {
+    let primary = Server::start(&[]);
+    let port = primary.port().to_string();
+    let replica = Server::start(&["--bind-source-addr", "127.0.0.3"]);
+    let mut client = replica.client();
+    let address_of_replica = || {
+        let text = primary.client().command(&["INFO", "replication"]);
+        let Reply::Bulk(text) = text else {
+            return String::new();
+        };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("slave0:ip="));
+        line.and_then(|line| line.split(',').next())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(
+        client.command(&["REPLICAOF", "127.0.0.1", &port]),
+        Reply::ok()
+    );
+    eventually("the replica comes from there", || {
+        address_of_replica() == "127.0.0.3"
+    });
+    // Where that can't be it comes from anywhere.
+    let set = ["CONFIG", "SET", "bind-source-addr", "192.0.2.1"];
+    assert_eq!(client.command(&set), Reply::ok());
+    assert_eq!(client.command(&["REPLICAOF", "NO", "ONE"]), Reply::ok());
+    assert_eq!(
+        client.command(&["REPLICAOF", "127.0.0.1", &port]),
+        Reply::ok()
+    );
+    eventually("the replica comes all the same", || {
+        address_of_replica() == "127.0.0.1"
+    });
+}

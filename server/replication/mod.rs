@@ -301,6 +301,8 @@ impl Replication {
         // No other generation's state is settled meanwhile.
         let _identity = self.identity.lock();
         self.is_replica.store(target.is_some(), Ordering::Relaxed);
+        crate::logging::set_role(target.is_some());
+        crate::oom::set_role(target.is_some());
         if target.is_none() {
             self.link.followed_ms.store(0, Ordering::Relaxed);
         }

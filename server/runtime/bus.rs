@@ -2,6 +2,7 @@
 //! that no command and no key keeps a heartbeat waiting.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use crate::cluster::queues::LinkQueue;
 use crate::cluster::{Cluster, Queues, Wire, effects};
+use crate::runtime::outgoing;
 use crate::state::Server;
 
 /// How much is read at once.
@@ -105,7 +107,7 @@ async fn drive(
         tokio::select! {
             biased;
             order = wire.recv() => match order {
-                Some(order) => carry_out(cluster, &links, order),
+                Some(order) => carry_out(server, cluster, &links, order),
                 None => return,
             },
             () = changed.notified() => {}
@@ -124,7 +126,7 @@ async fn drive(
     }
 }
 
-fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
+fn carry_out(server: &'static Server, cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
     match order {
         Wire::Connect { link, ip, port } => {
             let (sender, receiver) = unbounded_channel();
@@ -132,7 +134,8 @@ fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
             let outgoing = (receiver, queue.clone());
             let theirs = links.clone();
             let task = tokio::task::spawn_local(async move {
-                let refused = connect(cluster, link, &ip, port, outgoing).await;
+                let connecting = open(server, cluster, &ip, port).await;
+                let refused = serve_opened(cluster, link, connecting, outgoing).await;
                 if theirs.links.borrow_mut().remove(&link).is_some() {
                     cluster.handle(Input::Closed { link, refused });
                 }
@@ -157,28 +160,35 @@ fn carry_out(cluster: &'static Cluster, links: &Rc<Links>, order: Wire) {
     }
 }
 
-/// Opens a connection and serves it to its end; whether it was refused.
-async fn connect(
-    cluster: &'static Cluster,
-    link: LinkId,
+/// Opens a connection; None if that takes too long.
+async fn open(
+    server: &Server,
+    cluster: &Cluster,
     ip: &str,
     port: u16,
+) -> Option<io::Result<TcpStream>> {
+    let ip = ip.parse::<IpAddr>().ok()?;
+    let patience_ms = cluster.read(|bus| bus.options().node_timeout_ms);
+    let connecting = outgoing::connect_async(server, SocketAddr::new(ip, port));
+    let patience = Duration::from_millis(patience_ms.max(1));
+    tokio::time::timeout(patience, connecting).await.ok()
+}
+
+/// Serves what was opened to its end; whether it was refused.
+async fn serve_opened(
+    cluster: &'static Cluster,
+    link: LinkId,
+    opened: Option<io::Result<TcpStream>>,
     outgoing: Outgoing,
 ) -> bool {
-    let Ok(ip) = ip.parse::<IpAddr>() else {
-        return false;
-    };
-    let patience_ms = cluster.read(|bus| bus.options().node_timeout_ms);
-    let connecting = TcpStream::connect(SocketAddr::new(ip, port));
-    let patience = Duration::from_millis(patience_ms.max(1));
-    match tokio::time::timeout(patience, connecting).await {
-        Ok(Ok(stream)) => {
+    match opened {
+        Some(Ok(stream)) => {
             cluster.handle(Input::Connected(link));
             serve(cluster, link, stream, outgoing).await;
             false
         }
-        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        Err(_) => false,
+        Some(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+        None => false,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod keeping;
 pub mod listener;
 pub mod listening;
 pub mod migration;
+pub mod outgoing;
 mod pace;
 pub mod recovery;
 pub mod replication;

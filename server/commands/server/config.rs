@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigError, DirectiveId, SetContext, Value, id, rew
 use crate::connection::session::Session;
 use crate::keyspace::garbage::FREED;
 use crate::logging;
+use crate::oom;
 use crate::runtime::start::{is_locale, worker_count};
 use crate::runtime::{descriptors, keeping, recovery};
 use crate::state::Server;
@@ -217,8 +218,19 @@ fn prepare(
     if let Some((name, reason)) = place {
         server.listening.exchange(current, next).map_err(|error| {
             tracing::warn!("{error}");
-            let _ = former.map(std::env::set_current_dir);
+            let _ = former.as_ref().map(std::env::set_current_dir);
             failed(name, reason)
+        })?;
+    }
+    let scores = ["oom-score-adj", "oom-score-adj-values"];
+    if let Some(name) = scores.iter().find(|name| changed.contains(&id(name))) {
+        oom::set(next).map_err(|error| {
+            tracing::warn!("Unable to write oom_score_adj: {error}");
+            let _ = former.map(std::env::set_current_dir);
+            failed(
+                name,
+                &"Failed to set current oom_score_adj. Check server logs.",
+            )
         })?;
     }
     Ok(())
@@ -242,8 +254,9 @@ fn apply(ctx: &Context<'_>, config: &Config, changed: &[DirectiveId]) {
         let password = config.render(id("requirepass"));
         ctx.server.acl.set_default_password(&password);
     }
-    if changed.contains(&id("loglevel")) {
-        logging::set_level(config);
+    let lines = ["loglevel", "log-format", "log-timestamp-format"];
+    if lines.iter().any(|name| changed.contains(&id(name))) {
+        logging::change(config);
     }
     ctx.server.acl.set_new_channels(new_channels(config));
     ctx.server.client_memory.evict(ctx.server);

@@ -2,7 +2,7 @@
 //! whether the target has claimed them. Only the target can say, and it may die.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLockReadGuard;
@@ -17,6 +17,7 @@ use super::peer::{Peer, TIMED_OUT};
 use crate::cluster::Cluster;
 use crate::cluster::migration::Stop;
 use crate::commands::effects::encode;
+use crate::runtime::outgoing;
 
 /// That slots are granted and it is not known yet what became of that. No
 /// replica of this node takes over meanwhile.
@@ -142,7 +143,7 @@ impl Export {
 
     /// The target's migrations, then its nodes.
     fn ask(&self, address: SocketAddr, patience: Duration) -> Option<String> {
-        let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        let mut stream = outgoing::connect(self.server, &address, patience).ok()?;
         stream.set_read_timeout(Some(patience)).ok()?;
         let mut bytes = Vec::new();
         let login = self.login();

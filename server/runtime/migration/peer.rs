@@ -56,7 +56,7 @@ impl Peer {
         job: &Arc<Job>,
         address: SocketAddr,
     ) -> io::Result<Peer> {
-        let stream = TcpStream::connect_timeout(&address, patience(server))?;
+        let stream = crate::runtime::outgoing::connect(server, &address, patience(server))?;
         stream.set_nodelay(true)?;
         // What is on its way when writes are held back is what they wait for.
         let _ = socket2::SockRef::from(&stream).set_send_buffer_size(BUFFER_BYTES);

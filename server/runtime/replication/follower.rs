@@ -19,6 +19,7 @@ use crate::config::{Config, DirectiveId, id};
 use crate::connection::client::Client;
 use crate::eviction::hold_up;
 use crate::replication::{Target, new_id};
+use crate::runtime::outgoing;
 use crate::state::{Server, Storage, unix_ms};
 use crate::stats::add;
 
@@ -227,7 +228,7 @@ impl Follower {
             return self.link.handle(self.now_ms(), Input::Disconnected);
         }
         tracing::info!("Connecting to PRIMARY {host}:{port}");
-        let input = match open(host, *port) {
+        let input = match open(self.server, host, *port) {
             Ok(socket) => {
                 let client = client_of(&socket);
                 let client = client.map(|client| self.server.clients.add(client));
@@ -439,10 +440,10 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
-fn open(host: &str, port: u16) -> io::Result<TcpStream> {
+fn open(server: &Server, host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
+        match outgoing::connect(server, &address, Duration::from_secs(5)) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
                 socket.set_read_timeout(Some(LOOK))?;
