@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use redoubt_server::config::{Config, file, id};
 use redoubt_server::logging::{self, LogFile};
 use redoubt_server::oom;
-use redoubt_server::runtime::{start, supervisor};
+use redoubt_server::runtime::{affinity, start, supervisor};
 
 #[global_allocator]
 static ALLOCATOR: redoubt_server::memory::Counted = redoubt_server::memory::Counted::new();
@@ -71,6 +71,7 @@ fn main() -> ExitCode {
     }
     logging::start(&config, log);
     oom::begin(&config);
+    affinity::begin(&config);
     tracing::info!(
         "Redoubt {} is starting, PID: {}",
         env!("CARGO_PKG_VERSION"),

@@ -521,3 +521,55 @@ fn other_servers_are_reached_from_the_address_that_was_given() {
         address_of_replica() == "127.0.0.1"
     });
 }
+
+#[test]
+fn threads_run_on_the_processors_that_are_listed() {
+    let allowed = |status: &Path| {
+        let text = fs::read_to_string(status).expect("a status");
+        let mut lines = text.lines();
+        let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.expect("a list").trim().to_owned()
+    };
+    let own = allowed(Path::new("/proc/self/status"));
+    let ends: Vec<&str> = own.split([',', '-']).collect();
+    let (first, last) = (ends[0], ends[ends.len() - 1]);
+    let dir = directory();
+    let lists = ["--server-cpulist", last, "--bio-cpulist", first];
+    let mut server = Bare::start(dir.path(), &lists, &[]);
+    let threads = |server: &Bare| {
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.child.id()));
+        let tasks = tasks
+            .expect("threads")
+            .map(|task| task.expect("one").path());
+        let name = |task: &Path| fs::read_to_string(task.join("comm")).expect("a name");
+        let threads = tasks.map(|task| (name(&task), allowed(&task.join("status"))));
+        threads.collect::<Vec<_>>()
+    };
+    let found = threads(&server);
+    assert_eq!(
+        found
+            .iter()
+            .filter(|(name, _)| name.starts_with("worker-"))
+            .count(),
+        1
+    );
+    for (name, cpus) in found {
+        let wanted = if name.starts_with("worker-") {
+            last
+        } else {
+            first
+        };
+        assert_eq!(cpus, wanted, "{name}");
+    }
+    server.terminate();
+    // Those that are not listed are where the process was.
+    let server = Bare::start(dir.path(), &["--bio-cpulist", first], &[]);
+    for (name, cpus) in threads(&server) {
+        let wanted = if name.starts_with("worker-") {
+            own.as_str()
+        } else {
+            first
+        };
+        assert_eq!(cpus, wanted, "{name}");
+    }
+}

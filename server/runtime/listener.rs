@@ -247,6 +247,7 @@ fn work(
 ) {
     redoubt_persistence::log::Log::begin_rounds();
     crate::stats::begin_worker(worker);
+    super::affinity::begin_worker(&server.config.read());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(|| super::rounds::end(server))

@@ -3,6 +3,7 @@
 //! expires keys and warms cold slots.
 
 mod accord;
+pub mod affinity;
 pub mod background;
 pub mod bus;
 mod cache_tree;

@@ -90,9 +90,8 @@ fn choose_policy(config: &mut Config) {
 
 /// How many workers the configuration asks for.
 pub fn worker_count(config: &Config) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match config.is_given(id("io-threads")) {
-        false => cores,
+        false => super::affinity::worker_cpus(config),
         true => config.integer(id("io-threads")).max(1) as usize,
     }
 }

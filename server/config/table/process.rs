@@ -178,7 +178,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Some("server_cpulist"),
         Text(TextRule::Any),
         "",
-        Traits::IMMUTABLE.and(Traits::NO_MEANING_HERE),
+        Traits::IMMUTABLE,
         "CPUs of the workers.",
     ),
     declare(
@@ -186,8 +186,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Some("bio_cpulist"),
         Text(TextRule::Any),
         "",
-        Traits::IMMUTABLE.and(Traits::NO_MEANING_HERE),
-        "CPUs of background threads.",
+        Traits::IMMUTABLE,
+        "CPUs of all other threads.",
     ),
     declare(
         "aof-rewrite-cpulist",
