@@ -23,6 +23,10 @@ const FIRST: u64 = 1 << 62;
 /// From one number to the next, where nothing limits it.
 const STEP: u64 = 1 << 32;
 
+/// The most that a stream's node has before its bytes, in bytes: its id and
+/// their lengths.
+const NODE_HEAD: usize = 32;
+
 /// Section of a stream's counts and groups, and their numbers.
 const STREAM_TAIL: u8 = 1;
 const COUNTS: u128 = 0;
@@ -166,18 +170,24 @@ fn between(before: Option<u64>, next: u64, count: u64, numbers: &mut Vec<u64>) -
 /// Writes what the tree lacks of a stream; None when it is to be one row.
 pub fn collect_stream(stream: &Stream, rows: &mut Rows) -> Option<InPieces> {
     let known = stream.entries.note().take();
-    let bytes: usize = stream
-        .entries
-        .nodes()
-        .map(|(_, node)| node.bytes_len())
-        .sum();
-    if is_one_row(bytes, known.is_some()) {
+    let anew = known.is_none();
+    let (mut bytes, mut nodes) = (0, 0);
+    let (mut bytes_to_write, mut nodes_to_write) = (0, 0);
+    for (_, node) in stream.entries.nodes() {
+        (bytes, nodes) = (bytes + node.bytes_len(), nodes + 1);
+        if anew || node.is_changed() {
+            bytes_to_write += node.bytes_len() + NODE_HEAD;
+            nodes_to_write += 1;
+        }
+    }
+    if is_one_row(bytes, !anew) {
         return None;
     }
-    let anew = known.is_none();
     let (layout, old) = known.unwrap_or_else(|| (new_layout(0), Vec::new()));
+    // A stream that is added to has megabytes here, each time.
+    rows.make_room(bytes_to_write, nodes_to_write);
     let mut writer = PieceWriter::new(rows);
-    let (mut gone, mut ids) = (Gone::new(&old), Vec::new());
+    let (mut gone, mut ids) = (Gone::new(&old), Vec::with_capacity(nodes));
     for (id, node) in stream.entries.nodes() {
         gone.up_to(id.number(), &mut writer);
         if anew || node.is_changed() {
