@@ -47,7 +47,13 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(b"--version" | b"-v") => {
-            println!("Redoubt server v={} bits=64", env!("CARGO_PKG_VERSION"));
+            // `v=` is what programs that start servers go by, as clients do by
+            // INFO's `redis_version`.
+            let (own, spoken) = (
+                env!("CARGO_PKG_VERSION"),
+                redoubt_server::state::REDIS_VERSION,
+            );
+            println!("Redoubt server {own} v={spoken} bits=64");
             return ExitCode::SUCCESS;
         }
         _ => {}

@@ -573,3 +573,26 @@ fn threads_run_on_the_processors_that_are_listed() {
         assert_eq!(cpus, wanted, "{name}");
     }
 }
+
+/// Programs that start servers go by what follows the first ` v=`.
+#[test]
+fn the_version_option_names_the_version_that_info_gives() {
+    let program = std::env::var_os("REDOUBT_SERVER").map_or_else(
+        || env!("CARGO_BIN_EXE_redoubt-server").into(),
+        std::path::PathBuf::from,
+    );
+    let mut versions: Vec<String> = Vec::new();
+    for option in ["--version", "-v"] {
+        let output = std::process::Command::new(&program).arg(option).output();
+        let line = String::from_utf8(output.unwrap().stdout).unwrap();
+        let (_, version) = line.split_once(" v=").unwrap();
+        versions.push(version.split_whitespace().next().unwrap().to_string());
+    }
+    let server = Server::start(&[]);
+    let info = server.client().command(&["INFO", "server"]).text().unwrap();
+    let said = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .unwrap();
+    assert_eq!(versions, [said.trim(), said.trim()]);
+}
